@@ -1,0 +1,104 @@
+// Package lock is mutual exclusion between processes: a file that one holder
+// at a time has locked with flock(2). The kernel frees it when the last process
+// that has the file open is gone, so a killed holder blocks nobody.
+//
+// The file says in text who holds it. It is never removed, as removing it would
+// let two processes lock two files of one name.
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrBusy says that somebody else holds the lock.
+var ErrBusy = errors.New("busy")
+
+const pollInterval = 50 * time.Millisecond
+
+// A Lock is held from Acquire until the file is closed in every process that
+// has it open.
+type Lock struct{ file *os.File }
+
+// Acquire takes the lock in the file path, which is made when missing, and
+// writes into it that command holds it. It waits for a busy lock as long as
+// wait says; then the error wraps ErrBusy and names the holder.
+func Acquire(ctx context.Context, path, command string, wait time.Duration) (*Lock, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(ctx, file, wait); err != nil {
+		defer file.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s", ErrBusy, holder(file))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := describe(file, command); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &Lock{file}, nil
+}
+
+func flock(ctx context.Context, file *os.File, wait time.Duration) error {
+	deadline := time.Now().Add(wait)
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// describe writes the holder into the file: one line of tab-separated pid,
+// host, start and command.
+func describe(file *os.File, command string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	command = strings.Join(strings.Fields(command), " ")
+	line := fmt.Sprintf("%d\t%s\t%s\t%s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339), command)
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = file.WriteAt([]byte(line), 0)
+	return err
+}
+
+// holder reads what describe wrote, perhaps a moment too early.
+func holder(file *os.File) string {
+	line, err := io.ReadAll(io.NewSectionReader(file, 0, 4096))
+	part := strings.SplitN(strings.TrimSpace(string(line)), "\t", 4)
+	if err != nil || len(part) != 4 {
+		return "held by somebody who has not said who"
+	}
+	return fmt.Sprintf("held by pid %s on %s since %s: %s", part[0], part[1], part[2], part[3])
+}
+
+// Inherit lets programs executed from now on keep the lock: they have the file
+// open too, and it stays locked until the last of them has ended.
+func (l *Lock) Inherit() error {
+	_, err := unix.FcntlInt(l.file.Fd(), unix.F_SETFD, 0)
+	return err
+}
+
+// Release gives the lock up.
+func (l *Lock) Release() error { return l.file.Close() }

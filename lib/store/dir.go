@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/durable"
+)
+
+// The umask may take from these, as archive_command's does (0077).
+const (
+	dirMode  = 0o750
+	fileMode = 0o640
+)
+
+// Dir is a store in a directory: a key is the path of a plain file.
+type Dir struct{ root string }
+
+func newDir(location string) (*Dir, error) {
+	if location == "" {
+		return nil, fmt.Errorf("%w: the empty text", ErrLocation)
+	}
+	root, err := filepath.Abs(location)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{root}, nil
+}
+
+// Root is the absolute path of the directory.
+func (d *Dir) Root() string { return d.root }
+
+func (d *Dir) path(key string) string { return filepath.Join(d.root, key) }
+
+// Put implements Store. The directory itself is made when it is missing, its
+// parent is not: that might be a mount point without its mount.
+func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) (Receipt, error) {
+	if err := CheckKey(key); err != nil {
+		return Receipt{}, err
+	}
+	f, err := d.create(key)
+	if err != nil {
+		return Receipt{}, err
+	}
+	defer f.Close()
+	sum := newSummer(f)
+	if err := write(sum); err != nil {
+		return Receipt{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	receipt := sum.receipt(key)
+	err = f.Publish()
+	if errors.Is(err, fs.ErrNotExist) {
+		// The directory was empty for a moment and went with its last object.
+		if err = d.makeParents(key); err == nil {
+			err = f.Publish()
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return receipt, d.confirm(ctx, receipt)
+	}
+	return receipt, err
+}
+
+// create starts the file of a key, making the directories it needs.
+func (d *Dir) create(key string) (*durable.File, error) {
+	if err := d.makeParents(key); err != nil {
+		return nil, err
+	}
+	return durable.Create(d.path(key), fileMode)
+}
+
+// makeParents makes and syncs the directories above a key, from the root down.
+func (d *Dir) makeParents(key string) error {
+	if err := durable.Mkdir(d.root, dirMode); err != nil {
+		return err
+	}
+	for i, c := range key {
+		if c == '/' {
+			if err := durable.Mkdir(d.path(key[:i]), dirMode); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// confirm succeeds when the object that is there already has the bytes that
+// were offered, and is durable. Whoever stored it may have been killed before
+// the sync.
+func (d *Dir) confirm(ctx context.Context, offered Receipt) error {
+	stored, err := Sum(ctx, d, offered.Key)
+	if err != nil {
+		return err
+	}
+	if stored != offered {
+		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
+	}
+	return d.Sync(offered.Key)
+}
+
+// Sync makes an object that is there already durable.
+func (d *Dir) Sync(key string) error { return durable.SyncFile(d.path(key)) }
+
+// Get implements Store.
+func (d *Dir) Get(_ context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(d.path(key))
+	if err != nil {
+		return nil, d.absent(key, err)
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a plain file", d.path(key))
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	if length < 0 {
+		length = max(info.Size()-offset, 0)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(file, offset, length), file}, nil
+}
+
+// Stat implements Store.
+func (d *Dir) Stat(_ context.Context, key string) (Info, error) {
+	if err := CheckKey(key); err != nil {
+		return Info{}, err
+	}
+	info, err := os.Stat(d.path(key))
+	if err != nil {
+		return Info{}, d.absent(key, err)
+	}
+	if !info.Mode().IsRegular() {
+		return Info{}, fmt.Errorf("%s: %w", key, ErrNotExist)
+	}
+	return Info{key, info.Size(), info.ModTime()}, nil
+}
+
+// absent turns the system's "no such file" into ErrNotExist, but only while
+// the root is a directory that can be read: one that has vanished is no
+// evidence for anything.
+func (d *Dir) absent(key string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	root, rerr := os.Open(d.root)
+	if rerr != nil {
+		return rerr
+	}
+	defer root.Close()
+	if _, rerr := root.Readdirnames(1); rerr != nil && rerr != io.EOF {
+		return rerr
+	}
+	return fmt.Errorf("%s: %w", key, ErrNotExist)
+}
+
+// Remove implements Store. A directory goes with its last object.
+func (d *Dir) Remove(_ context.Context, key string) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if err := os.Remove(d.path(key)); err != nil {
+		return d.absent(key, err)
+	}
+	dir := filepath.Dir(d.path(key))
+	for dir != d.root && len(dir) > len(d.root) && unix.Rmdir(dir) == nil {
+		dir = filepath.Dir(dir)
+	}
+	return durable.SyncDir(dir)
+}
+
+// LockFile returns the path of the file that stands for the lock of that name.
+func (d *Dir) LockFile(name string) (string, error) {
+	key := "lock/" + name
+	if err := CheckKey(key); err != nil || strings.Contains(name, "/") {
+		return "", fmt.Errorf("%w: lock name %q", ErrKey, name)
+	}
+	return d.path(key), d.makeParents(key)
+}

@@ -1,0 +1,128 @@
+// Package store keeps objects under keys: put if absent, get, list, stat and
+// remove are all that a repository needs of a disk or a network.
+//
+// # Guarantees
+//
+// An object appears whole or not at all, is on stable storage when Put returns,
+// and is never overwritten. ErrNotExist is said only when the store itself was
+// there to be asked.
+//
+// # Keys
+//
+// A key is a relative path of components separated by single slashes. No
+// component begins with a dot, and there are no control characters.
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"iter"
+	"strings"
+	"time"
+)
+
+var (
+	// ErrNotExist says that the store was asked and has no such object.
+	ErrNotExist = errors.New("not in the repository")
+	// ErrDiffers says that the key is taken by other bytes.
+	ErrDiffers = errors.New("already in the repository with different contents")
+	// ErrKey says that a text cannot be a key.
+	ErrKey = errors.New("not a key")
+	// ErrLocation says that a text names no kind of store known here.
+	ErrLocation = errors.New("not a repository location")
+)
+
+// Info describes an object.
+type Info struct {
+	Key     string
+	Size    int64 // bytes
+	ModTime time.Time
+}
+
+// Receipt says what was stored: the SHA-256 in hex and the size in bytes of
+// the object's bytes.
+type Receipt struct {
+	SHA256 string
+	Size   int64
+	Key    string
+}
+
+// String is the receipt as one line of text without its end.
+func (r Receipt) String() string { return fmt.Sprintf("%s\t%d\t%s", r.SHA256, r.Size, r.Key) }
+
+// Store is a place for objects. All methods may be called at once.
+type Store interface {
+	// Put publishes what write produces under key. The same bytes there
+	// already are success; other bytes are ErrDiffers, with both hashes in
+	// the text. An error of write is returned as it is, and nothing is stored.
+	Put(ctx context.Context, key string, write func(io.Writer) error) (Receipt, error)
+	// Get reads length bytes from offset on, to the end if length is negative.
+	Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
+	// Stat describes one object.
+	Stat(ctx context.Context, key string) (Info, error)
+	// List yields the objects whose keys begin with prefix and come after the
+	// key after, in bytewise order. After an error it ends.
+	List(ctx context.Context, prefix, after string) iter.Seq2[Info, error]
+	// Remove removes an object. One that is not there is ErrNotExist.
+	Remove(ctx context.Context, key string) error
+}
+
+// Open returns the store at a location, which for now is a directory.
+func Open(location string) (Store, error) {
+	if scheme, _, found := strings.Cut(location, "://"); found {
+		return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, location, scheme)
+	}
+	return newDir(location)
+}
+
+// CheckKey says what is wrong with a key, wrapping ErrKey.
+func CheckKey(key string) error {
+	for c := range strings.SplitSeq(key, "/") {
+		if c == "" || c[0] == '.' {
+			return fmt.Errorf("%w: %q", ErrKey, key)
+		}
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%w: %q", ErrKey, key)
+	}
+	return nil
+}
+
+// summer counts and hashes what passes through it.
+type summer struct {
+	w    io.Writer
+	hash hash.Hash
+	size int64
+}
+
+func newSummer(w io.Writer) *summer { return &summer{w: w, hash: sha256.New()} }
+
+func (s *summer) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.hash.Write(p[:n])
+	s.size += int64(n)
+	return n, err
+}
+
+func (s *summer) receipt(key string) Receipt {
+	return Receipt{hex.EncodeToString(s.hash.Sum(nil)), s.size, key}
+}
+
+// Sum reads an object to its end and returns what its receipt must have been.
+func Sum(ctx context.Context, s Store, key string) (Receipt, error) {
+	body, err := s.Get(ctx, key, 0, -1)
+	if err != nil {
+		return Receipt{}, err
+	}
+	defer body.Close()
+	sum := newSummer(io.Discard)
+	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{body}, make([]byte, 256<<10)); err != nil {
+		return Receipt{}, fmt.Errorf("%s: %w", key, err)
+	}
+	return sum.receipt(key), nil
+}
