@@ -1,0 +1,52 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	applicationName = "pgpipes"
+	defaultDatabase = "postgres"
+	connectTimeout  = 30 * time.Second
+)
+
+// parseConfig is what conninfo and libpq's environment together ask for, with
+// our defaults where neither says anything.
+func parseConfig(conninfo string) (*pgconn.Config, error) {
+	config, err := pgconn.ParseConfig(conninfo)
+	if err == nil && config.Database == "" {
+		// Asked again rather than patched, because the password file is
+		// searched by database too.
+		config, err = pgconn.ParseConfig(withDatabase(conninfo))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect: %s", oneLine(err.Error()))
+	}
+	if config.Database == "" { // dbname= without a name
+		config.Database = defaultDatabase
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = applicationName
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	return config, nil
+}
+
+// withDatabase is conninfo, which names no database, with the default one. Of
+// keywords it comes first: after "key=" it would be taken for the value.
+func withDatabase(conninfo string) string {
+	switch {
+	case !strings.HasPrefix(conninfo, "postgres://") && !strings.HasPrefix(conninfo, "postgresql://"):
+		return "dbname=" + defaultDatabase + " " + conninfo
+	case strings.Contains(conninfo, "?"):
+		return conninfo + "&dbname=" + defaultDatabase
+	default:
+		return conninfo + "?dbname=" + defaultDatabase
+	}
+}
