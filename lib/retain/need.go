@@ -1,0 +1,127 @@
+package retain
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"pgpipes/lib/wal"
+)
+
+// need is a run of segments on some timeline that a backup needs.
+type need struct {
+	first, last uint64
+	reason      string
+}
+
+// endless is the last segment of a need that goes on to the present.
+const endless = math.MaxUint64
+
+// decideWAL decides about the segments, given the backups that are kept.
+func decideWAL(s State, p Policy, kept []Backup) []Decision {
+	var decisions []Decision
+	needs := make(map[wal.Timeline][]need)
+	for _, r := range sortedWAL(s.WAL) {
+		if _, done := needs[r.Timeline]; !done {
+			needs[r.Timeline] = needsOn(r.Timeline, s, p, kept)
+		}
+		decisions = append(decisions, split(r, needs[r.Timeline], s.SegmentSize)...)
+	}
+	return decisions
+}
+
+func sortedWAL(ranges []WALRange) []WALRange {
+	return slices.SortedFunc(slices.Values(ranges), func(a, b WALRange) int {
+		return cmp.Or(cmp.Compare(a.Timeline, b.Timeline), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
+	})
+}
+
+// needsOn are the segments of a timeline that must stay, by first segment.
+func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
+	everything := func(reason string) []need { return []need{{0, endless, reason}} }
+	switch {
+	case p.KeepLast <= 0:
+		return everything("no rule")
+	case !slices.ContainsFunc(kept, func(b Backup) bool { return b.Complete }):
+		return everything("there is no complete backup")
+	case !s.SegmentSize.Valid():
+		return everything("the segment size is unknown")
+	case tli > 1 && s.Histories[tli] == nil:
+		return everything(fmt.Sprintf("the history of timeline %d is unknown", tli))
+	}
+	var needs []need
+	for _, b := range kept {
+		if n, ok := b.needOn(tli, s); ok {
+			needs = append(needs, n)
+		}
+	}
+	// Of several that need a segment, the one that needs it the longest back
+	// is named as the reason.
+	slices.SortStableFunc(needs, func(a, b need) int { return cmp.Compare(a.first, b.first) })
+	return needs
+}
+
+// needOn is what a backup needs of a timeline: from its start on if it can be
+// rolled forward along it. Of a timeline on the way from its start to its stop
+// it needs what lies before the way leaves it, with the segment in which that
+// happens.
+func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
+	n := need{s.SegmentSize.Number(b.Start), endless, "needed by " + b.Label}
+	if !b.Complete {
+		n.reason += ", which is in progress"
+	}
+	if b.reaches(tli, s.Histories) {
+		return n, true
+	}
+	stopTimeline, _ := b.end()
+	way := s.Histories[stopTimeline]
+	if _, known := way.SwitchFrom(b.Timeline); !known {
+		// The way is unknown, or the backup's facts contradict each other.
+		return n, tli >= min(b.Timeline, stopTimeline) && tli <= max(b.Timeline, stopTimeline)
+	}
+	left, onWay := way.SwitchFrom(tli)
+	n.last = s.SegmentSize.Number(left)
+	return n, onWay && tli >= b.Timeline
+}
+
+// split cuts a range into what is needed, by whom, and what is not. needs are
+// sorted by first segment.
+func split(r WALRange, needs []need, size wal.SegmentSize) []Decision {
+	var decisions []Decision
+	decide := func(keep bool, first, last uint64, reason string) {
+		part := WALRange{r.Timeline, first, last}
+		decisions = append(decisions, Decision{Keep: keep, Kind: KindWAL, Name: part.name(size), Reason: reason, WAL: part})
+	}
+	next := r.First // all before it is decided
+	for _, n := range needs {
+		first, last := max(n.first, next), min(n.last, r.Last)
+		if first > last {
+			continue
+		}
+		if first > next {
+			decide(false, next, first-1, "no kept backup needs it")
+		}
+		decide(true, first, last, n.reason)
+		if last == r.Last {
+			return decisions
+		}
+		next = last + 1
+	}
+	if next <= r.Last {
+		decide(false, next, r.Last, "no kept backup needs it")
+	}
+	return decisions
+}
+
+// name is the name of the segment, or of the first and the last.
+func (r WALRange) name(size wal.SegmentSize) string {
+	if !size.Valid() {
+		return fmt.Sprintf("timeline %d, segments %d..%d", r.Timeline, r.First, r.Last)
+	}
+	first := size.Name(r.Timeline, r.First)
+	if r.First == r.Last {
+		return first
+	}
+	return first + ".." + size.Name(r.Timeline, r.Last)
+}

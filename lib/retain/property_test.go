@@ -1,0 +1,255 @@
+package retain_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgpipes/lib/retain"
+	"pgpipes/lib/wal"
+)
+
+const size wal.SegmentSize = 1 << 20
+
+// world is a cluster's true past, from which a state is made. It answers what
+// is needed by walking from child to parent, which the code under test cannot.
+type world struct {
+	parent map[wal.Timeline]wal.Timeline
+	fork   map[wal.Timeline]wal.LSN // where a timeline left its parent
+	state  retain.State
+	policy retain.Policy
+}
+
+func newWorld(seed uint64) world {
+	r := rand.New(rand.NewPCG(seed, 1))
+	w := world{parent: make(map[wal.Timeline]wal.Timeline), fork: make(map[wal.Timeline]wal.LSN)}
+	w.policy = retain.Policy{KeepLast: r.IntN(4), Abandoned: time.Duration(r.IntN(3)) * 10 * time.Hour}
+	w.state = retain.State{SegmentSize: size, Now: hour(40 + r.IntN(20)), Histories: make(map[wal.Timeline]wal.History)}
+	timelines := wal.Timeline(1 + r.IntN(5))
+	for t := wal.Timeline(2); t <= timelines; t++ {
+		w.parent[t] = 1 + wal.Timeline(r.IntN(int(t-1)))
+		w.fork[t] = w.fork[w.parent[t]] + place(r, 20)
+		if r.IntN(8) > 0 {
+			w.state.Histories[t] = w.history(t)
+		}
+	}
+	for range r.IntN(8) {
+		w.addBackup(r, timelines)
+	}
+	for t := wal.Timeline(1); t <= timelines; t++ {
+		w.addWAL(r, t)
+	}
+	return w
+}
+
+func hour(n int) time.Time { return time.Date(2026, 11, 1, n, 0, 0, 0, time.UTC) }
+
+// place is a random LSN in the first segments, now and then a segment's first byte.
+func place(r *rand.Rand, segments int) wal.LSN {
+	l := wal.LSN(r.Int64N(int64(size) * int64(segments)))
+	if r.IntN(4) == 0 {
+		l -= l % wal.LSN(size)
+	}
+	return l
+}
+
+func (w world) history(t wal.Timeline) wal.History {
+	if t == 1 {
+		return nil
+	}
+	return append(w.history(w.parent[t]), wal.Switch{Parent: w.parent[t], At: w.fork[t]})
+}
+
+// addBackup adds one on a random timeline; some stop on a descendant.
+func (w *world) addBackup(r *rand.Rand, timelines wal.Timeline) {
+	t := 1 + wal.Timeline(r.IntN(int(timelines)))
+	b := retain.Backup{Label: fmt.Sprintf("b%d", len(w.state.Backups)), Timeline: t, StartTime: hour(r.IntN(40))}
+	b.Start = w.fork[t] + place(r, 20)
+	if r.IntN(5) == 0 {
+		b.Pin = "why"
+	}
+	if b.Complete = r.IntN(4) > 0; b.Complete {
+		b.StopTimeline, b.Stop, b.StopTime = t, b.Start+place(r, 3)+1, b.StartTime.Add(time.Duration(r.IntN(3))*time.Hour)
+		for child := t + 1; child <= timelines; child++ {
+			if w.parent[child] == b.StopTimeline && w.fork[child] >= b.Start && r.IntN(2) == 0 {
+				b.StopTimeline, b.Stop = child, max(b.Stop, w.fork[child]+1)
+			}
+		}
+	}
+	w.state.Backups = append(w.state.Backups, b)
+}
+
+// addWAL adds the segments of a timeline, with holes.
+func (w *world) addWAL(r *rand.Rand, t wal.Timeline) {
+	for next := size.Number(w.fork[t]); r.IntN(4) > 0; {
+		last := next + uint64(r.IntN(15))
+		w.state.WAL = append(w.state.WAL, retain.WALRange{Timeline: t, First: next, Last: last})
+		next = last + 2 + uint64(r.IntN(3))
+	}
+}
+
+// limits says, for each timeline on the way down from t to the first, where the
+// way leaves it.
+func (w world) limits(t wal.Timeline) map[wal.Timeline]wal.LSN {
+	limits := make(map[wal.Timeline]wal.LSN)
+	limit := wal.LSN(math.MaxUint64)
+	for ; t != 0; t = w.parent[t] {
+		limits[t] = limit
+		limit = min(limit, w.fork[t])
+	}
+	return limits
+}
+
+// needs reports whether a segment is replayed when the backup is rolled forward
+// to the end of some timeline.
+func (w world) needs(b retain.Backup, tli wal.Timeline, n uint64) bool {
+	stopTimeline, stop := b.StopTimeline, b.Stop
+	if !b.Complete {
+		stopTimeline, stop = b.Timeline, b.Start
+	}
+	for end := wal.Timeline(1); end <= wal.Timeline(1+len(w.parent)); end++ {
+		limits := w.limits(end)
+		if at, ok := limits[stopTimeline]; !ok || at < stop {
+			continue // the end cannot be reached from the backup
+		}
+		limit, onWay := limits[tli]
+		if onWay && tli >= b.Timeline && n >= size.Number(b.Start) && n <= size.Number(limit) {
+			return true
+		}
+	}
+	return false
+}
+
+// mustKeep are the labels that the rules keep, by a plain reading of them.
+func (w world) mustKeep() map[string]bool {
+	keep := make(map[string]bool)
+	for _, b := range w.state.Backups {
+		newer, begunLater := 0, false
+		for _, c := range w.state.Backups {
+			if c.Complete && (c.StopTime.After(b.StopTime) || c.StopTime.Equal(b.StopTime) && c.Label > b.Label) {
+				newer++
+			}
+			begunLater = begunLater || c.Complete && c.StartTime.After(b.StartTime)
+		}
+		old := w.policy.Abandoned > 0 && w.state.Now.Sub(b.StartTime) > w.policy.Abandoned
+		keep[b.Label] = w.policy.KeepLast == 0 || b.Pin != "" ||
+			b.Complete && newer < w.policy.KeepLast || !b.Complete && !(old && begunLater)
+	}
+	return keep
+}
+
+// check checks every guarantee for one world and returns how much was dropped.
+func check(t *testing.T, seed uint64) (dropped int) {
+	w := newWorld(seed)
+	decisions := retain.Decide(w.state, w.policy)
+	kept, drops := apply(w.state, decisions)
+
+	for label, must := range w.mustKeep() {
+		if must && !slices.ContainsFunc(kept.Backups, func(b retain.Backup) bool { return b.Label == label }) {
+			t.Errorf("seed %d: backup %s is dropped", seed, label)
+		}
+	}
+	complete := slices.ContainsFunc(w.state.Backups, func(b retain.Backup) bool { return b.Complete })
+	for _, d := range drops {
+		if w.policy.KeepLast == 0 {
+			t.Errorf("seed %d: no rule: %v", seed, d)
+		}
+		if d.Kind != retain.KindWAL {
+			continue
+		}
+		if !complete || d.WAL.Timeline > 1 && w.state.Histories[d.WAL.Timeline] == nil {
+			t.Errorf("seed %d: no complete backup, or no history: %v", seed, d)
+		}
+		for n := d.WAL.First; n <= d.WAL.Last; n++ {
+			for _, b := range kept.Backups {
+				if w.needs(b, d.WAL.Timeline, n) {
+					t.Errorf("seed %d: %v: %s needs segment %d", seed, d, b.Label, n)
+				}
+			}
+		}
+	}
+	checkWhole(t, seed, w.state, decisions)
+	checkStable(t, seed, w, kept, decisions)
+	return len(drops)
+}
+
+// apply carries out the decisions on a state.
+func apply(s retain.State, decisions []retain.Decision) (kept retain.State, drops []retain.Decision) {
+	kept = s
+	kept.Backups, kept.WAL = nil, nil
+	for _, d := range decisions {
+		switch {
+		case !d.Keep:
+			drops = append(drops, d)
+		case d.Kind == retain.KindWAL:
+			kept.WAL = append(kept.WAL, d.WAL)
+		default:
+			i := slices.IndexFunc(s.Backups, func(b retain.Backup) bool { return b.Label == d.Name })
+			kept.Backups = append(kept.Backups, s.Backups[i])
+		}
+	}
+	return kept, drops
+}
+
+// checkWhole checks that every backup and every segment is decided about once.
+func checkWhole(t *testing.T, seed uint64, s retain.State, decisions []retain.Decision) {
+	count := make(map[string]int)
+	each := func(r retain.WALRange, step int) {
+		for n := r.First; n <= r.Last; n++ {
+			count[size.Name(r.Timeline, n)] += step
+		}
+	}
+	for _, b := range s.Backups {
+		count[b.Label]++
+	}
+	for _, r := range s.WAL {
+		each(r, 1)
+	}
+	for _, d := range decisions {
+		if d.Kind == retain.KindWAL {
+			each(d.WAL, -1)
+		} else {
+			count[d.Name]--
+		}
+	}
+	for name, n := range count {
+		if n != 0 {
+			t.Errorf("seed %d: %s: decided about %d times", seed, name, 1-n)
+		}
+	}
+}
+
+// checkStable checks that the order of the input does not matter, that the
+// input is left alone, and that a second decision drops nothing.
+func checkStable(t *testing.T, seed uint64, w world, kept retain.State, decisions []retain.Decision) {
+	if !reflect.DeepEqual(w.state, newWorld(seed).state) {
+		t.Errorf("seed %d: the input was changed", seed)
+	}
+	slices.Reverse(w.state.Backups)
+	slices.Reverse(w.state.WAL)
+	if again := retain.Decide(w.state, w.policy); !slices.Equal(again, decisions) {
+		t.Errorf("seed %d: %v, in another order %v", seed, decisions, again)
+	}
+	if _, drops := apply(kept, retain.Decide(kept, w.policy)); len(drops) > 0 {
+		t.Errorf("seed %d: the second time dropped: %v", seed, drops)
+	}
+}
+
+func TestProperties(t *testing.T) {
+	dropped := 0
+	for seed := range uint64(5000) {
+		dropped += check(t, seed)
+	}
+	if dropped < 5000 {
+		t.Errorf("only %d things dropped: the test proves nothing", dropped)
+	}
+}
+
+func FuzzDecide(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { check(t, seed) })
+}

@@ -1,0 +1,120 @@
+// Package retain decides which base backups and which WAL a repository keeps.
+//
+// It is a pure function: a state and a policy go in, decisions with reasons
+// come out, and nothing is touched. So a dry run is the run itself without its
+// last step, and every rule can be tested by a table.
+//
+// # Guarantees
+//
+// Whatever the policy:
+//
+//   - Without a rule nothing is dropped.
+//   - The newest complete backup is never dropped, nor is the newest complete
+//     backup from which the newest timeline can be reached: after a recovery
+//     into the past that may be an older one.
+//   - A backup that any rule keeps is kept, and so is all WAL that a kept
+//     backup, or one in progress, needs to be restored and to be rolled
+//     forward to the end of any timeline that can be reached from it.
+//   - WAL on a timeline whose history is unknown is kept, and as long as there
+//     is no complete backup, all WAL is.
+//   - Deciding again about what was kept drops nothing more.
+//
+// Files of timeline histories are no matter of retention: they are small and
+// are never removed, because a missing one makes recovery take the wrong
+// branch.
+package retain
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"pgpipes/lib/wal"
+)
+
+// Backup is a base backup in the repository.
+type Backup struct {
+	Label               string
+	Timeline            wal.Timeline // where it started
+	StopTimeline        wal.Timeline // another one if it was taken from a standby that followed a switch; 0 if unknown
+	Start, Stop         wal.LSN      // Stop is 0 while it is not complete
+	StartTime, StopTime time.Time
+	Complete            bool   // it has its manifest
+	Pin                 string // why somebody pinned it; "" if nobody did
+}
+
+// WALRange is a run of consecutive segments, all of them present.
+type WALRange struct {
+	Timeline    wal.Timeline
+	First, Last uint64 // segment numbers
+}
+
+// State is what a repository holds.
+type State struct {
+	Backups     []Backup
+	WAL         []WALRange
+	Histories   map[wal.Timeline]wal.History
+	SegmentSize wal.SegmentSize // 0 if unknown: then all WAL is kept
+	Now         time.Time
+}
+
+// Policy is what its owner wants.
+type Policy struct {
+	// KeepLast is how many of the newest complete backups to keep. Pinned ones
+	// count where they stand in that order. 0 is no rule.
+	KeepLast int
+	// Abandoned is the age at which an incomplete backup is taken for one that
+	// nobody is writing any more. It is dropped if a complete backup began
+	// after it. 0 is never.
+	Abandoned time.Duration
+}
+
+// Kinds of things that are decided about.
+const (
+	KindBackup = "backup"
+	KindWAL    = "wal"
+)
+
+// Decision is the fate of one backup or of one run of WAL segments.
+type Decision struct {
+	Keep   bool
+	Kind   string   // KindBackup or KindWAL
+	Name   string   // the backup's label; the segment's name, or "first..last"
+	Reason string   // for people
+	WAL    WALRange // the segments, for KindWAL
+}
+
+// String is the decision as one line: keep or drop, kind, name, reason, parted
+// by tabs.
+func (d Decision) String() string {
+	verb := "drop"
+	if d.Keep {
+		verb = "keep"
+	}
+	return strings.Join([]string{verb, d.Kind, d.Name, d.Reason}, "\t")
+}
+
+// Decide decides about every backup, in the order of labels, and then about
+// every segment, by timeline and number. A range of which only a part is
+// needed comes as several decisions.
+//
+// Whoever carries the decisions out removes backups before WAL, so that no
+// backup is left that looks complete and cannot be restored.
+func Decide(s State, p Policy) []Decision {
+	backups := decideBackups(s, p)
+	return append(backups, decideWAL(s, p, kept(s, backups))...)
+}
+
+// kept are the backups that the decisions keep.
+func kept(s State, decisions []Decision) []Backup {
+	keep := make(map[string]bool)
+	for _, d := range decisions {
+		keep[d.Name] = d.Keep
+	}
+	return slices.DeleteFunc(byLabel(s.Backups), func(b Backup) bool { return !keep[b.Label] })
+}
+
+func byLabel(backups []Backup) []Backup {
+	return slices.SortedFunc(slices.Values(backups), func(a, b Backup) int { return cmp.Compare(a.Label, b.Label) })
+}
