@@ -1,0 +1,181 @@
+package archive
+
+import (
+	"context"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/retain"
+	"pgpipes/lib/wal"
+)
+
+// FirstMissing names the first segment from first to last of a timeline that is
+// not stored, "" if all are.
+func (r *Repo) FirstMissing(ctx context.Context, tli wal.Timeline, first, last uint64) (string, error) {
+	next := first
+	after := ""
+	if first > 0 {
+		after = afterSegment(r.SegmentSize.Name(tli, first-1))
+	}
+	for n, err := range r.segments(ctx, timelinePrefix(tli), after) {
+		if err != nil {
+			return "", err
+		}
+		number, err := r.SegmentSize.Split(n)
+		if err != nil {
+			return "", err
+		}
+		if number > next || next > last {
+			break
+		}
+		if number == next {
+			next++
+		}
+	}
+	if next > last {
+		return "", nil
+	}
+	return r.SegmentSize.Name(tli, next), nil
+}
+
+// segments yields the names of stored whole segments in order; one that is
+// stored in two codecs comes twice.
+func (r *Repo) segments(ctx context.Context, prefix, after string) func(func(wal.Name, error) bool) {
+	return func(yield func(wal.Name, error) bool) {
+		for info, err := range r.List(ctx, prefix, after) {
+			if err != nil {
+				yield(wal.Name{}, err)
+				return
+			}
+			if n, _, ok := parseWALKey(info.Key); ok && n.Kind == wal.Segment && !yield(n, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Ranges lists the stored segments as runs of consecutive numbers, by timeline
+// and number. Memory grows with the number of gaps, not of segments.
+func (r *Repo) Ranges(ctx context.Context) ([]retain.WALRange, error) {
+	var all []retain.WALRange
+	for n, err := range r.segments(ctx, walPrefix, "") {
+		if err != nil {
+			return nil, err
+		}
+		number, err := r.SegmentSize.Split(n)
+		if err != nil {
+			return nil, err
+		}
+		if last := len(all) - 1; last >= 0 && all[last].Timeline == n.Timeline && number <= all[last].Last+1 {
+			all[last].Last = number
+			continue
+		}
+		all = append(all, retain.WALRange{Timeline: n.Timeline, First: number, Last: number})
+	}
+	return all, nil
+}
+
+// A Coverage is the WAL of a repository at one time.
+type Coverage struct {
+	Size      wal.SegmentSize
+	Ranges    []retain.WALRange
+	Histories map[wal.Timeline]wal.History
+}
+
+// Coverage reads it.
+func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
+	ranges, err := r.Ranges(ctx)
+	if err != nil {
+		return Coverage{}, err
+	}
+	histories, err := r.Histories(ctx)
+	return Coverage{r.SegmentSize, ranges, histories}, err
+}
+
+// MissingFor says what of the WAL is missing without which a backup cannot
+// become consistent: the name of a file, "" if all is there.
+func (c Coverage) MissingFor(h manifest.Header) string {
+	if h.StopTimeline != h.StartTimeline {
+		if missing := c.missingHistory(h.StopTimeline); missing != "" {
+			return missing
+		}
+	}
+	return c.firstMissing(c.needed(h))
+}
+
+// needed is what MissingFor looks for.
+func (c Coverage) needed(h manifest.Header) []retain.WALRange {
+	return c.line(h.StartTimeline, c.Size.Number(h.StartLSN), h.StopTimeline, c.Size.LastNumber(h.StopLSN))
+}
+
+func (c Coverage) missingPath(from wal.Timeline, first uint64, to wal.Timeline, last uint64) string {
+	return c.firstMissing(c.line(from, first, to, last))
+}
+
+func (c Coverage) firstMissing(way []retain.WALRange) string {
+	for _, w := range way {
+		if missing, found := c.missingIn(w.Timeline, w.First, w.Last); found {
+			return c.Size.Name(w.Timeline, missing)
+		}
+	}
+	return ""
+}
+
+// line follows the line of history from segment first on timeline from to
+// segment last on timeline to. The segment of a switch point is the child's: the
+// parent's copy of it may never have been archived.
+func (c Coverage) line(from wal.Timeline, first uint64, to wal.Timeline, last uint64) []retain.WALRange {
+	var way []retain.WALRange
+	steps := append(append(wal.History{}, c.Histories[to]...), wal.Switch{Parent: to})
+	next := first
+	for i, s := range steps {
+		end := last + 1
+		if i < len(steps)-1 {
+			end = min(end, c.Size.Number(s.At))
+		}
+		if s.Parent >= from && end > next {
+			way = append(way, retain.WALRange{Timeline: s.Parent, First: next, Last: end - 1})
+			next = end
+		}
+	}
+	return way
+}
+
+// missingIn finds the first number from first to last without a segment.
+func (c Coverage) missingIn(tli wal.Timeline, first, last uint64) (uint64, bool) {
+	next := first
+	for _, w := range c.Ranges {
+		if w.Timeline == tli && w.First <= next && next <= w.Last {
+			next = w.Last + 1
+		}
+	}
+	return next, next <= last
+}
+
+func (c Coverage) missingHistory(tli wal.Timeline) string {
+	if _, there := c.Histories[tli]; tli > 1 && !there {
+		return tli.String() + ".history"
+	}
+	return ""
+}
+
+// Newest is the highest timeline anything is known of.
+func (c Coverage) Newest() wal.Timeline {
+	newest := wal.Timeline(1)
+	for tli := range c.Histories {
+		newest = max(newest, tli)
+	}
+	for _, w := range c.Ranges {
+		newest = max(newest, w.Timeline)
+	}
+	return newest
+}
+
+// end is the last segment stored of a timeline.
+func (c Coverage) end(tli wal.Timeline) (last uint64, found bool) {
+	for _, w := range c.Ranges {
+		if w.Timeline == tli {
+			last, found = max(last, w.Last), true
+		}
+	}
+	return last, found
+}

@@ -1,0 +1,165 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pgpipes/lib/retain"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+)
+
+// An Expiry is a decision about everything in a repository, and the means to
+// carry it out.
+type Expiry struct {
+	Decisions []retain.Decision
+	repo      *Repo
+	backups   []Backup
+}
+
+// Decide applies a policy. It changes nothing. A backup whose manifest cannot be
+// read is an error: without it nobody knows what WAL is needed.
+func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Expiry, error) {
+	backups, err := r.Backups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	coverage, err := r.Coverage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state := retain.State{
+		WAL: coverage.Ranges, Histories: coverage.Histories, SegmentSize: r.SegmentSize, Now: now,
+	}
+	for _, b := range backups {
+		if b.Err != nil {
+			return nil, fmt.Errorf("nothing is removed while a backup cannot be read: %w", b.Err)
+		}
+		state.Backups = append(state.Backups, b.state())
+	}
+	return &Expiry{retain.Decide(state, p), r, backups}, nil
+}
+
+func (b Backup) state() retain.Backup {
+	h := b.Header
+	if !b.Complete {
+		return retain.Backup{
+			Label: b.Label, Timeline: b.Start.Timeline, Start: b.Start.LSN, StartTime: b.Start.Time, Pin: b.Pin,
+		}
+	}
+	return retain.Backup{
+		Label: b.Label, Timeline: h.StartTimeline, StopTimeline: h.StopTimeline, Start: h.StartLSN, Stop: h.StopLSN,
+		StartTime: h.StartTime, StopTime: h.StopTime, Complete: true, Pin: b.Pin,
+	}
+}
+
+// Apply removes what was decided to be dropped: of each backup the manifest
+// first, then WAL. What cannot be removed is given to warn and the rest goes on,
+// but as long as a dropped backup still has its manifest no WAL is removed. The
+// error says how much is left.
+func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
+	failed, kept := 0, false
+	remove := func(key string) bool {
+		err := e.repo.Remove(ctx, key)
+		if err != nil && !errors.Is(err, store.ErrNotExist) {
+			warn(err)
+			failed++
+			return false
+		}
+		return true
+	}
+	for _, b := range e.backups {
+		if e.drops(b.Label) && !removeBackup(b, remove) {
+			kept = true
+		}
+	}
+	if !kept {
+		if err := e.refuseNewer(ctx); err != nil {
+			return err
+		}
+		if err := e.removeWAL(ctx, remove); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d objects could not be removed", failed)
+	}
+	return nil
+}
+
+// refuseNewer keeps all WAL if a backup has begun since the decision was made: on
+// a standby it may begin at an old checkpoint.
+func (e *Expiry) refuseNewer(ctx context.Context) error {
+	now, err := e.repo.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range now {
+		if !slices.ContainsFunc(e.backups, func(old Backup) bool { return old.Label == b.Label }) {
+			return fmt.Errorf("backup %s has begun meanwhile: WAL is left for the next run", b.Label)
+		}
+	}
+	return nil
+}
+
+func (e *Expiry) drops(label string) bool {
+	return slices.ContainsFunc(e.Decisions, func(d retain.Decision) bool {
+		return !d.Keep && d.Kind == retain.KindBackup && d.Name == label
+	})
+}
+
+// removeBackup removes the commit mark before the rest, and the note that
+// protects the WAL of an incomplete backup after it. It reports whether the mark
+// is gone.
+func removeBackup(b Backup, remove func(key string) bool) bool {
+	mark, start := baseKey(b.Label, manifestName), baseKey(b.Label, startName)
+	if b.Complete && !remove(mark) {
+		return false
+	}
+	for _, key := range b.Keys {
+		if key != mark && key != start {
+			remove(key)
+		}
+	}
+	if slices.Contains(b.Keys, start) {
+		remove(start)
+	}
+	return true
+}
+
+// removeWAL removes the files of dropped segments: all forms, and what else is
+// named after them. Timeline histories are never removed.
+func (e *Expiry) removeWAL(ctx context.Context, remove func(key string) bool) error {
+	var dropped []retain.WALRange
+	for _, d := range e.Decisions {
+		if !d.Keep && d.Kind == retain.KindWAL {
+			dropped = append(dropped, d.WAL)
+		}
+	}
+	if len(dropped) == 0 {
+		return nil
+	}
+	for info, err := range e.repo.List(ctx, walPrefix, "") {
+		if err != nil {
+			return err
+		}
+		n, _, ok := parseWALKey(info.Key)
+		if !ok || n.Kind == wal.TimelineHistory || strings.HasPrefix(info.Key, historyPrefix) {
+			continue
+		}
+		if number, err := e.repo.SegmentSize.Split(n); err == nil && inRanges(dropped, n.Timeline, number) {
+			remove(info.Key)
+		}
+	}
+	return nil
+}
+
+func inRanges(all []retain.WALRange, tli wal.Timeline, number uint64) bool {
+	return slices.ContainsFunc(all, func(w retain.WALRange) bool {
+		return w.Timeline == tli && w.First <= number && number <= w.Last
+	})
+}

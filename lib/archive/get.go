@@ -1,0 +1,142 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"pgpipes/lib/codec"
+	"pgpipes/lib/durable"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+)
+
+// deliveredMode is that of files delivered into pg_wal, less the umask.
+const deliveredMode fs.FileMode = 0o600
+
+// Get fetches a WAL file from the first repository that has it whole and
+// returns it as a file in the making, to be named path or only read. The caller
+// closes it. If cluster is not nil, a repository of another one is an error.
+//
+// The error wraps store.ErrNotExist only if every repository was reached and
+// proved to lack the file with no hole (ErrHole). What was wrong with a
+// repository while another one served is given to warn.
+func Get(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, path string, warn func(error)) (*durable.File, error) {
+	var failed, absent []error
+	for _, location := range locations {
+		f, err := getFrom(ctx, location, cluster, n, path, warn)
+		switch {
+		case err == nil:
+			for _, err := range failed {
+				warn(err)
+			}
+			return f, nil
+		case errors.Is(err, store.ErrNotExist):
+			absent = append(absent, err)
+		default:
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) > 0 {
+		return nil, errors.Join(failed...)
+	}
+	return nil, errors.Join(absent...)
+}
+
+func getFrom(ctx context.Context, location string, cluster *Cluster, n wal.Name, path string, warn func(error)) (*durable.File, error) {
+	r, err := Open(ctx, location)
+	if err != nil {
+		return nil, err
+	}
+	if cluster != nil {
+		if err := r.Accepts(*cluster); err != nil {
+			return nil, err
+		}
+	}
+	f, err := r.get(ctx, n, path, warn)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", location, err)
+	}
+	return f, nil
+}
+
+func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error)) (*durable.File, error) {
+	there, err := r.forms(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	if len(there) == 0 {
+		if err := r.proveEnd(ctx, n); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: %w", n, store.ErrNotExist)
+	}
+	slices.SortFunc(there, func(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) })
+	var failed []error
+	for _, form := range there {
+		f, err := r.fetch(ctx, form.Key, n, path)
+		if err == nil {
+			for _, err := range failed {
+				warn(err)
+			}
+			return f, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, errors.Join(failed...)
+}
+
+// formRank orders the forms of one file: checksummed codecs before none, in an
+// order that is always the same.
+func formRank(key string) int {
+	_, f := codec.SplitName(key)
+	return slices.Index(codec.Formats(), f)
+}
+
+// fetch decodes one object into a new file and checks it.
+func (r *Repo) fetch(ctx context.Context, key string, n wal.Name, path string) (*durable.File, error) {
+	f, err := durable.Create(path, deliveredMode)
+	if err != nil {
+		return nil, err
+	}
+	w := &content{file: f}
+	limit := int64(r.SegmentSize)
+	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
+		limit = textLimit
+	}
+	if err = r.decode(ctx, key, w, limit); err == nil {
+		err = r.check(key, n, w)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// check finds an object whose contents are not those of its name.
+func (r *Repo) check(key string, n wal.Name, w *content) error {
+	c, err := Inspect(n, Content{w.file, w.size})
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", key, ErrDamaged, strings.TrimPrefix(err.Error(), "wal: "))
+	}
+	if c != (Cluster{}) && c != r.Cluster {
+		return fmt.Errorf("%s: %w: it is of the cluster with system identifier %d", key, ErrDamaged, c.SystemID)
+	}
+	return nil
+}
+
+// content counts what is written to a file.
+type content struct {
+	file *durable.File
+	size int64
+}
+
+func (c *content) Write(p []byte) (int, error) {
+	n, err := c.file.Write(p)
+	c.size += int64(n)
+	return n, err
+}

@@ -1,0 +1,148 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+)
+
+// proveEnd succeeds when a file that is not there may honestly be called
+// absent. The error wraps ErrHole if something in the repository proves that it
+// must have existed: a recovering server that is told "absent" takes this for
+// the end of the log and begins a new timeline.
+func (r *Repo) proveEnd(ctx context.Context, n wal.Name) error {
+	switch n.Kind {
+	case wal.Segment:
+		return r.proveSegmentEnd(ctx, n)
+	case wal.TimelineHistory:
+		return r.proveHistoryEnd(ctx, n.Timeline)
+	}
+	return nil
+}
+
+func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
+	number, err := r.SegmentSize.Split(n)
+	if err != nil {
+		return err
+	}
+	later, err := r.firstFile(ctx, timelinePrefix(n.Timeline), afterSegment(n.Base()))
+	if err != nil {
+		return err
+	}
+	if later != "" {
+		return fmt.Errorf("%w: %s is missing, a later file of its timeline is there: %s", ErrHole, n, later)
+	}
+	histories, err := r.Histories(ctx)
+	if err != nil {
+		return err
+	}
+	for tli, h := range histories {
+		at, descends := h.SwitchFrom(n.Timeline)
+		if descends && r.SegmentSize.Number(at) > number {
+			return fmt.Errorf("%w: %s is missing, timeline %d branches off after it, at %s", ErrHole, n, uint32(tli), at)
+		}
+	}
+	return r.proveBranchEnd(ctx, n, number, histories[n.Timeline])
+}
+
+// proveBranchEnd minds the first segment of a timeline: told that it is absent,
+// a server goes on with the parent's segment of that number, past the switch
+// point, where the parent's log is not its own (xlogrecovery.c:
+// XLogFileReadAnyTLI).
+func (r *Repo) proveBranchEnd(ctx context.Context, n wal.Name, number uint64, h wal.History) error {
+	if len(h) == 0 {
+		return nil
+	}
+	last := h[len(h)-1]
+	if r.SegmentSize.Number(last.At) != number {
+		return nil
+	}
+	parent, err := wal.ParseName(r.SegmentSize.Name(last.Parent, number))
+	if err != nil {
+		return err
+	}
+	forms, err := r.forms(ctx, parent)
+	if err == nil && len(forms) > 0 {
+		err = fmt.Errorf("%w: %s is missing, and recovery would take its parent's %s past the switch point %s", ErrHole, n, parent, last.At)
+	}
+	return err
+}
+
+func (r *Repo) proveHistoryEnd(ctx context.Context, tli wal.Timeline) error {
+	if tli <= 1 {
+		return nil // the first timeline has no history
+	}
+	histories, err := r.Histories(ctx)
+	if err != nil {
+		return err
+	}
+	for other := range histories {
+		if other > tli {
+			return fmt.Errorf("%w: %s.history is missing, a later one is there: %s.history", ErrHole, tli, other)
+		}
+	}
+	file, err := r.firstFile(ctx, timelinePrefix(tli), "")
+	if err == nil && file != "" {
+		err = fmt.Errorf("%w: %s.history is missing, a file of its timeline is there: %s", ErrHole, tli, file)
+	}
+	return err
+}
+
+// firstFile names the first WAL file after a key, "" if there is none.
+func (r *Repo) firstFile(ctx context.Context, prefix, after string) (string, error) {
+	for info, err := range r.List(ctx, prefix, after) {
+		if err != nil {
+			return "", err
+		}
+		if n, _, ok := parseWALKey(info.Key); ok {
+			return n.String(), nil
+		}
+	}
+	return "", nil
+}
+
+// Histories reads all timeline histories.
+func (r *Repo) Histories(ctx context.Context) (map[wal.Timeline]wal.History, error) {
+	histories := map[wal.Timeline]wal.History{}
+	for info, err := range r.List(ctx, historyPrefix, "") {
+		if err != nil {
+			return nil, err
+		}
+		n, err := wal.ParseName(path.Base(info.Key))
+		if err != nil || n.Kind != wal.TimelineHistory {
+			continue
+		}
+		h, err := r.history(ctx, n.Timeline)
+		if errors.Is(err, store.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		histories[n.Timeline] = h
+	}
+	return histories, nil
+}
+
+func (r *Repo) history(ctx context.Context, tli wal.Timeline) (wal.History, error) {
+	key := historyPrefix + tli.String() + ".history"
+	body, err := r.Get(ctx, key, 0, textLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	h, err := wal.ParseHistory(tli, text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
+	}
+	return h, nil
+}

@@ -1,0 +1,124 @@
+package archive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"pgpipes/lib/codec"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+)
+
+// copyBuffer is the size of reads and writes in bytes.
+const copyBuffer = 256 << 10
+
+// Push stores a WAL file, which the caller has inspected, in every repository
+// of locations, all at once. One that fails does not keep the file from the
+// others, but the error is not nil. Repositories that are not there yet are
+// made for cluster; a nil cluster (a timeline history from a pipe) needs one
+// that is there.
+//
+// The same contents there already, in whatever codec, are success. Other
+// contents are store.ErrDiffers.
+func Push(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, c Content, o codec.Options) error {
+	failed := make([]error, len(locations))
+	var all sync.WaitGroup
+	for i, location := range locations {
+		all.Go(func() {
+			r, err := openMaybeFor(ctx, location, cluster)
+			if err == nil {
+				err = r.push(ctx, n, c, o)
+			}
+			failed[i] = err
+		})
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+func openMaybeFor(ctx context.Context, location string, cluster *Cluster) (*Repo, error) {
+	if cluster == nil {
+		return Open(ctx, location)
+	}
+	return OpenFor(ctx, location, *cluster)
+}
+
+func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options) error {
+	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
+		o.Format = codec.None // small, and read by people
+	}
+	key := walKey(n)
+	there, err := r.forms(ctx, n)
+	if err == nil && len(there) == 0 {
+		_, err = r.Put(ctx, key+o.Format.Suffix, func(w io.Writer) error { return encode(w, c, o) })
+		if errors.Is(err, store.ErrDiffers) { // stored meanwhile, perhaps the same in other words
+			there, err = r.forms(ctx, n)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Location, err)
+	}
+	for _, form := range there {
+		if err := r.confirm(ctx, form.Key, n, c); err != nil {
+			return fmt.Errorf("%s: %w", r.Location, err)
+		}
+	}
+	return nil
+}
+
+// encode compresses a file as a whole; one that ends early is an error.
+func encode(w io.Writer, c Content, o codec.Options) error {
+	z, err := codec.NewWriter(w, o)
+	if err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{z}, struct{ io.Reader }{c.Reader()}, make([]byte, copyBuffer))
+	if err == nil && n != c.Size {
+		err = fmt.Errorf("shrank from %d to %d bytes while it was read", c.Size, n)
+	}
+	return errors.Join(err, z.Close())
+}
+
+// confirm succeeds when a stored object holds these contents and is durable.
+func (r *Repo) confirm(ctx context.Context, key string, n wal.Name, c Content) error {
+	offered, stored := sha256.New(), sha256.New()
+	if _, err := io.Copy(offered, c.Reader()); err != nil {
+		return err
+	}
+	if err := r.decode(ctx, key, stored, c.Size); err != nil {
+		return fmt.Errorf("%w (it was to be compared with the same file, offered again)", err)
+	}
+	if a, b := hex.EncodeToString(stored.Sum(nil)), hex.EncodeToString(offered.Sum(nil)); a != b {
+		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", n, store.ErrDiffers, a, b)
+	}
+	if s, able := r.Store.(interface{ Sync(key string) error }); able {
+		return s.Sync(key)
+	}
+	return nil
+}
+
+// decode writes the contents of an object, uncompressed, to w. It stops soon
+// after limit bytes, as no good file is longer. What cannot be decoded is
+// ErrDamaged.
+func (r *Repo) decode(ctx context.Context, key string, w io.Writer, limit int64) error {
+	body, err := r.Get(ctx, key, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, format := codec.SplitName(key)
+	z, err := codec.NewReaderFormat(body, format, 0)
+	if err == nil {
+		defer z.Close()
+		_, err = io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(z, limit+1), make([]byte, copyBuffer))
+	}
+	if errors.Is(err, codec.ErrCorrupt) || errors.Is(err, codec.ErrFormat) {
+		return fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
+	}
+	return err
+}

@@ -1,0 +1,216 @@
+// Package archive is what a repository means: which cluster it belongs to, how
+// WAL files and backups are named in it, when a file may be stored or
+// delivered, and what is missing.
+//
+// # Layout
+//
+//	pgpipes                                              identity, see Identity
+//	wal/0000000100000000/000000010000000000000003.zst    first 16 digits / name and codec
+//	wal/0000000100000000/000000010000000000000003.00000028.backup
+//	wal/history/00000002.history
+//	base/20261122T101500Z/start                          a backup was begun, see Start
+//	base/20261122T101500Z/000.tar.zst
+//	base/20261122T101500Z/manifest                       written last: the backup exists
+//	base/20261122T101500Z/keep                           a pin, the reason in it
+//	lock/NAME
+//
+// # Guarantees
+//
+// A repository holds the WAL of one cluster. What is stored or delivered has
+// been checked against its name and that cluster. A file is called absent only
+// when the repository was there, was the right one, and nothing in it proves
+// that the file must have existed.
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+)
+
+var (
+	// ErrNoRepository says that there is no identity at a location: never
+	// made, or not mounted.
+	ErrNoRepository = errors.New("no repository here")
+	// ErrForeign says that something belongs to another cluster.
+	ErrForeign = errors.New("belongs to another cluster")
+	// ErrFormat says that a repository was made by a newer program.
+	ErrFormat = errors.New("unknown repository format")
+	// ErrDamaged says that something in the repository is not as it was stored.
+	ErrDamaged = errors.New("damaged in the repository")
+	// ErrHole says that a file is missing which must have existed.
+	ErrHole = errors.New("hole in the archive")
+)
+
+const (
+	identityKey   = "pgpipes"
+	identityTitle = "pgpipes-repository"
+	format        = 1
+	identityLimit = 4096
+)
+
+// Cluster is what a repository is bound to.
+type Cluster struct {
+	SystemID    uint64
+	Major       int
+	SegmentSize wal.SegmentSize
+}
+
+// Identity is the contents of the object pgpipes: lines of a key, a tab and a
+// value.
+type Identity struct {
+	ID string // random, names the repository itself
+	Cluster
+}
+
+// Repo is an opened repository.
+type Repo struct {
+	store.Store
+	Location string
+	Identity
+}
+
+// Open opens the repository at a location. The error wraps ErrNoRepository if
+// there is none.
+func Open(ctx context.Context, location string) (*Repo, error) {
+	s, err := store.Open(location)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := readIdentity(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", location, err)
+	}
+	return &Repo{s, location, identity}, nil
+}
+
+// OpenFor opens the repository for a cluster, and makes it when there is none.
+func OpenFor(ctx context.Context, location string, c Cluster) (*Repo, error) {
+	r, err := Open(ctx, location)
+	if errors.Is(err, ErrNoRepository) {
+		if err := create(ctx, location, c); err != nil {
+			return nil, fmt.Errorf("%s: %w", location, err)
+		}
+		r, err = Open(ctx, location)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Accepts(c)
+}
+
+// Accepts is an error wrapping ErrForeign unless the repository belongs to c.
+func (r *Repo) Accepts(c Cluster) error {
+	switch {
+	case c.SystemID != r.SystemID:
+		return fmt.Errorf("%s: system identifier %d %w (the repository's is %d)", r.Location, c.SystemID, ErrForeign, r.SystemID)
+	case c.Major != r.Major:
+		return fmt.Errorf("%s: PostgreSQL %d %w (the repository's is %d)", r.Location, c.Major, ErrForeign, r.Major)
+	case c.SegmentSize != r.SegmentSize:
+		return fmt.Errorf("%s: a WAL segment size of %d %w (the repository's is %d)", r.Location, c.SegmentSize, ErrForeign, r.SegmentSize)
+	}
+	return nil
+}
+
+// create binds an empty place to a cluster. Several may try at once; one
+// succeeds, and the others find its identity.
+func create(ctx context.Context, location string, c Cluster) error {
+	s, err := store.Open(location)
+	if err != nil {
+		return err
+	}
+	if err := refuseOccupied(ctx, s); err != nil {
+		return err
+	}
+	id := Identity{rand.Text(), c}
+	_, err = s.Put(ctx, identityKey, func(w io.Writer) error {
+		_, err := io.WriteString(w, id.String())
+		return err
+	})
+	if errors.Is(err, store.ErrDiffers) {
+		return nil
+	}
+	return err
+}
+
+// refuseOccupied keeps a repository out of places that hold something else: a
+// data directory above all, whose files must be the server's alone.
+func refuseOccupied(ctx context.Context, s store.Store) error {
+	if d, isDir := s.(interface{ Root() string }); isDir {
+		for at := d.Root(); at != filepath.Dir(at); at = filepath.Dir(at) {
+			if _, err := os.Stat(filepath.Join(at, "global/pg_control")); err == nil {
+				return fmt.Errorf("%w: %s is a data directory", ErrNoRepository, at)
+			}
+		}
+		if _, err := os.Lstat(d.Root()); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+	}
+	for info, err := range s.List(ctx, "", "") {
+		if err != nil {
+			return err
+		}
+		if info.Key != identityKey && !strings.HasPrefix(info.Key, "lock/") {
+			return fmt.Errorf("%w, and the place is not empty (%s)", ErrNoRepository, info.Key)
+		}
+	}
+	return nil
+}
+
+// String is the text of the identity.
+func (i Identity) String() string {
+	return fmt.Sprintf("%s\t%d\nid\t%s\nsystem-identifier\t%d\npostgresql\t%d\nwal-segment-size\t%d\n",
+		identityTitle, format, i.ID, i.SystemID, i.Major, i.SegmentSize)
+}
+
+func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
+	body, err := s.Get(ctx, identityKey, 0, identityLimit)
+	if errors.Is(err, store.ErrNotExist) || errors.Is(err, os.ErrNotExist) {
+		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, identityKey)
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return Identity{}, err
+	}
+	return parseIdentity(text)
+}
+
+func parseIdentity(text []byte) (Identity, error) {
+	damaged := fmt.Errorf("%s: %w", identityKey, ErrDamaged)
+	value := map[string]string{}
+	for line := range bytes.Lines(text) {
+		key, v, found := strings.Cut(string(bytes.TrimSuffix(line, []byte("\n"))), "\t")
+		if _, twice := value[key]; !found || twice || line[len(line)-1] != '\n' {
+			return Identity{}, damaged
+		}
+		value[key] = v
+	}
+	if v := value[identityTitle]; v != strconv.Itoa(format) {
+		if v == "" {
+			return Identity{}, damaged
+		}
+		return Identity{}, fmt.Errorf("%w %s: this program knows format %d", ErrFormat, v, format)
+	}
+	system, err1 := strconv.ParseUint(value["system-identifier"], 10, 64)
+	major, err2 := strconv.Atoi(value["postgresql"])
+	size, err3 := strconv.ParseInt(value["wal-segment-size"], 10, 64)
+	id := Identity{value["id"], Cluster{system, major, wal.SegmentSize(size)}}
+	if err := errors.Join(err1, err2, err3); err != nil || id.ID == "" || !id.SegmentSize.Valid() {
+		return Identity{}, damaged
+	}
+	return id, nil
+}

@@ -1,0 +1,137 @@
+package archive
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pgpipes/lib/wal"
+)
+
+// A Target is where a recovery shall end. Kind is latest, immediate, time, lsn,
+// xid or name; Time and LSN are set for theirs. Timeline 0 is the newest.
+type Target struct {
+	Kind     string
+	Value    string
+	Time     time.Time
+	LSN      wal.LSN
+	Timeline wal.Timeline
+}
+
+// timeLayouts are the forms in which people and PostgreSQL write times. One
+// without a zone is taken as local, as the server would with its own setting.
+var timeLayouts = []string{
+	time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07", "2006-01-02 15:04:05.999999999Z07:00",
+	"2006-01-02 15:04:05.999999999 Z07:00", "2006-01-02 15:04:05.999999999 MST",
+	"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999",
+}
+
+// ParseTarget reads KIND or KIND=VALUE.
+func ParseTarget(text string) (Target, error) {
+	kind, value, valued := strings.Cut(text, "=")
+	t := Target{Kind: kind, Value: value}
+	var err error
+	switch kind {
+	case "latest", "immediate":
+		if valued {
+			err = fmt.Errorf("recovery target %s takes no value", kind)
+		}
+		return t, err
+	case "time":
+		t.Time, err = parseTime(value)
+	case "lsn":
+		t.LSN, err = wal.ParseLSN(value)
+	case "xid", "name":
+	default:
+		return t, fmt.Errorf("recovery target %q: not latest, immediate, time=, lsn=, xid= or name=", text)
+	}
+	if err == nil && value == "" {
+		err = fmt.Errorf("recovery target %s needs a value", kind)
+	}
+	return t, err
+}
+
+func parseTime(text string) (time.Time, error) {
+	for _, layout := range timeLayouts {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("recovery target time %q: not a time such as 2026-11-22 10:15:00+00", text)
+}
+
+// Reach says why a backup cannot be recovered to a target, nil if it can as far
+// as the repository shows. A transaction or a restore point may lie before the
+// backup all the same; only recovery can tell.
+func (c Coverage) Reach(b Backup, t Target) error {
+	h := b.Header
+	if b.Err != nil {
+		return b.Err
+	}
+	if !b.Complete {
+		return fmt.Errorf("%s: not complete", b.Label)
+	}
+	if missing := c.MissingFor(h); missing != "" {
+		return fmt.Errorf("%s: %s is missing, without which it cannot be recovered at all", b.Label, missing)
+	}
+	if t.Kind == "immediate" {
+		return nil
+	}
+	if t.Kind == "time" && !t.Time.After(h.StopTime) {
+		return fmt.Errorf("%s: it ended at %s, after the target", b.Label, h.StopTime.UTC().Format(time.RFC3339))
+	}
+	if t.Kind == "lsn" && t.LSN < h.StopLSN {
+		return fmt.Errorf("%s: it ended at %s, after the target", b.Label, h.StopLSN)
+	}
+	return c.reachTimeline(b, t)
+}
+
+// reachTimeline looks at the way from the backup to the end, or to an LSN, on
+// the target's timeline.
+func (c Coverage) reachTimeline(b Backup, t Target) error {
+	to := t.Timeline
+	if to == 0 {
+		to = c.Newest()
+	}
+	h := b.Header
+	if to != h.StopTimeline {
+		if missing := c.missingHistory(to); missing != "" {
+			return fmt.Errorf("%s: %s is missing", b.Label, missing)
+		}
+		at, descends := c.Histories[to].SwitchFrom(h.StopTimeline)
+		if !descends {
+			return fmt.Errorf("%s: timeline %d does not descend from its timeline %d", b.Label, uint32(to), uint32(h.StopTimeline))
+		}
+		if h.StopLSN > at {
+			return fmt.Errorf("%s: it ended at %s, timeline %d branched off before, at %s", b.Label, h.StopLSN, uint32(to), at)
+		}
+	}
+	last, found := c.end(to)
+	switch {
+	case t.Kind == "lsn":
+		last = c.Size.LastNumber(t.LSN)
+	case t.Kind == "time": // which segment holds it only recovery can tell
+		return nil
+	case !found:
+		return nil // nothing archived since the switch: recovery ends there
+	}
+	if missing := c.missingPath(h.StartTimeline, c.Size.Number(h.StartLSN), to, last); missing != "" {
+		return fmt.Errorf("%s: %s is missing on the way", b.Label, missing)
+	}
+	return nil
+}
+
+// Best puts the backups that reach a target in order, the one that needs the
+// least WAL first, and says of the others why they do not.
+func (c Coverage) Best(all []Backup, t Target) (can []Backup, cannot []error) {
+	for _, b := range all {
+		if err := c.Reach(b, t); err != nil {
+			cannot = append(cannot, err)
+			continue
+		}
+		can = append(can, b)
+	}
+	slices.SortStableFunc(can, func(a, b Backup) int { return b.Header.StopTime.Compare(a.Header.StopTime) })
+	return can, cannot
+}

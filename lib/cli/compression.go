@@ -1,0 +1,19 @@
+package cli
+
+import "pgpipes/lib/codec"
+
+// Compression are the options of programs that compress.
+type Compression struct {
+	Format string `short:"c" long:"compress" env:"PGPIPES_COMPRESS" default:"zstd" choice:"zstd" choice:"gzip" choice:"xz" choice:"lz4" choice:"none" description:"how to compress"`
+	Level  int    `short:"l" long:"level" env:"PGPIPES_LEVEL" value-name:"N" description:"how hard, 1 to 9 or as the format allows; by default what suits the format"`
+	Jobs   int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many cores to use; all by default"`
+}
+
+// Codec checks the options. Frame is the bytes of input to compress at once.
+func (c Compression) Codec(frame int) (codec.Options, error) {
+	format, err := codec.ByName(c.Format)
+	if err == nil && c.Jobs < 0 {
+		err = Usagef("how many cores? -j %d", c.Jobs)
+	}
+	return codec.Options{Format: format, Level: c.Level, Jobs: c.Jobs, Frame: frame}, err
+}

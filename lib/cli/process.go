@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Process is what a program may touch of the world outside its operands.
+type Process struct {
+	name    string
+	verbose bool
+
+	In  io.Reader // standard input
+	Out io.Writer // standard output, for data; every write is checked
+	// Text is standard output for lines. Its errors show when the program ends.
+	Text *bufio.Writer
+}
+
+// The plain types hide ReadFrom and WriteTo of os.File, with which io.Copy
+// falls back to small buffers on pipes.
+func newProcess(name string) *Process {
+	out := struct{ io.Writer }{os.Stdout}
+	return &Process{name: name, In: struct{ io.Reader }{os.Stdin}, Out: out, Text: bufio.NewWriter(out)}
+}
+
+// finish makes sure that what was written has arrived.
+func (p *Process) finish() error {
+	if err := p.Text.Flush(); err != nil {
+		return err
+	}
+	err := os.Stdout.Close()
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) {
+		return nil // never had a standard output, and wrote nothing
+	}
+	return err
+}
+
+// report prints an error and returns the exit status for it.
+func (p *Process) report(err error, failure int) int {
+	if err == nil {
+		return statusDone
+	}
+	p.Warnf("%v", err)
+	var way interface{ Hint() string }
+	if errors.As(err, &way) && way.Hint() != "" {
+		p.Warnf("hint: %s", way.Hint())
+	}
+	code := status(err)
+	if failure != 0 && code != statusNo {
+		code = failure
+	}
+	return code
+}
+
+// Warnf prints one line for people, however many there are in the text.
+func (p *Process) Warnf(format string, args ...any) {
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	text = strings.ReplaceAll(text, "\n", "; ")
+	fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, text)
+}
+
+// Verbosef prints one line if that was asked for.
+func (p *Process) Verbosef(format string, args ...any) {
+	if p.verbose {
+		p.Warnf(format, args...)
+	}
+}
+
+// OutIsTerminal reports whether standard output is read by a person.
+func (p *Process) OutIsTerminal() bool { return isTerminal(os.Stdout) }
+
+// RefuseTerminal is an error if standard output is a terminal, for a program
+// about to write binary data there.
+func (p *Process) RefuseTerminal() error {
+	if isTerminal(os.Stdout) {
+		return Usagef("standard output is a terminal: send the data to a file or a pipe")
+	}
+	return nil
+}
+
+// pipeSize is the largest pipe that needs no privilege, in bytes.
+const pipeSize = 1 << 20
+
+// WidenPipes lets the stages of a pipeline run more apart from each other. What
+// is no pipe is left as it is.
+func (p *Process) WidenPipes() {
+	for _, f := range []*os.File{os.Stdin, os.Stdout} {
+		_, _ = unix.FcntlInt(f.Fd(), unix.F_SETPIPE_SZ, pipeSize)
+	}
+}
+
+// Exec replaces the process by a program found on PATH.
+func (p *Process) Exec(path string, argv []string) error {
+	if err := p.Text.Flush(); err != nil {
+		return err
+	}
+	return unix.Exec(path, argv, os.Environ())
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

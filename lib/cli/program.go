@@ -1,0 +1,180 @@
+// Package cli is the process around every program: options, streams, messages,
+// exit statuses, signals and progress. Nothing else prints or exits.
+//
+// # The rules of the interface
+//
+// Standard output is data, standard error is for people. A program is silent
+// when all is well. A problem is one line, `name: what: why`, in lower case and
+// without a full stop; a line `name: hint: …` follows where the user can do
+// something about it. The exit statuses are in status.go. Every option can come
+// from the environment (PGPIPES_…) or, with --config, from a file of such
+// lines; the command line wins over the environment, which wins over the file.
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+
+	"github.com/jessevdk/go-flags"
+)
+
+// Many operands: no upper limit.
+const Many = -1
+
+// A Program is one main. It has either Run or Commands.
+type Program struct {
+	Name        string
+	Summary     string // one line
+	Description string // what --help says below it
+	Options     any    // pointer to a struct with go-flags tags, or nil
+	Action
+	Commands []Command
+	// Failure, unless 0, is the status in place of all but 0 and 1.
+	Failure int
+}
+
+// A Command is one verb of a program.
+type Command struct {
+	Name, Summary, Description string
+	Options                    any
+	// Wraps says that the second operand begins another command, whose options
+	// are not ours.
+	Wraps bool
+	Action
+}
+
+// An Action is what is done with operands: how they are named in the synopsis,
+// how many there may be (Max may be Many), and the work.
+type Action struct {
+	Operands string
+	Min, Max int
+	Run      func(ctx context.Context, p *Process, operands []string) error
+}
+
+// common are the options of every program.
+type common struct {
+	Config  string `long:"config" env:"PGPIPES_CONFIG" value-name:"FILE" description:"read PGPIPES_NAME=value lines from FILE"`
+	Verbose bool   `short:"v" long:"verbose" env:"PGPIPES_VERBOSE" description:"say what is being done"`
+	Help    bool   `short:"h" long:"help" description:"show this help"`
+	Version bool   `long:"version" description:"show the version"`
+}
+
+// Main runs the program and ends the process with its status.
+func Main(program Program) {
+	// A crash must not look like an answer: status 2, Go's own for a panic,
+	// tells a recovering server that a file is absent. SIGABRT stops it.
+	debug.SetTraceback("crash")
+	// go-flags would print completions and exit 0 with nothing done.
+	os.Unsetenv("GO_FLAGS_COMPLETION")
+
+	p := newProcess(filepath.Base(os.Args[0]))
+	ctx, signals := watchSignals()
+	err := program.run(ctx, p, os.Args[1:])
+	if ferr := p.finish(); err == nil {
+		err = ferr
+	}
+	signals.dieIfAny()
+	os.Exit(p.report(err, program.Failure))
+}
+
+func (g *Program) run(ctx context.Context, p *Process, args []string) error {
+	var c common
+	parser, err := g.parser(&c)
+	if err != nil {
+		return err
+	}
+	if err := useConfig(configFile(args)); err != nil {
+		return err
+	}
+	operands, err := parser.ParseArgs(args)
+	switch {
+	case c.Help: // also where something else is wrong
+		return g.help(p, parser)
+	case c.Version:
+		return p.printVersion()
+	case err != nil:
+		return usageError(err)
+	}
+	p.verbose = c.Verbose
+	action := g.Action
+	if active := parser.Active; active != nil {
+		command := g.command(active.Name)
+		action = command.Action
+		if command.Wraps {
+			if operands, err = parseWrapped(command, operands); err != nil {
+				return err
+			}
+		}
+	}
+	if err := action.check(operands); err != nil {
+		return err
+	}
+	return action.Run(ctx, p, operands)
+}
+
+func (g *Program) parser(c *common) (*flags.Parser, error) {
+	parser := flags.NewNamedParser(g.Name, flags.PassDoubleDash)
+	if g.Options != nil {
+		if _, err := parser.AddGroup("Options", "", g.Options); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := parser.AddGroup("Common options", "", c); err != nil {
+		return nil, err
+	}
+	for _, command := range g.Commands {
+		options := command.Options
+		if options == nil {
+			options = &struct{}{}
+		}
+		added, err := parser.AddCommand(command.Name, command.Summary, command.Description, options)
+		if err != nil {
+			return nil, err
+		}
+		added.PassAfterNonOption = command.Wraps
+	}
+	return parser, nil
+}
+
+func (g *Program) command(name string) Command {
+	i := slices.IndexFunc(g.Commands, func(c Command) bool { return c.Name == name })
+	return g.Commands[i]
+}
+
+// parseWrapped reads the command's own options between its first operand and
+// the command it wraps.
+func parseWrapped(command Command, operands []string) ([]string, error) {
+	if len(operands) == 0 || command.Options == nil {
+		return operands, nil
+	}
+	parser := flags.NewParser(command.Options, flags.PassDoubleDash|flags.PassAfterNonOption)
+	rest, err := parser.ParseArgs(operands[1:])
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return append(operands[:1], rest...), nil
+}
+
+func (a Action) check(operands []string) error {
+	switch n := len(operands); {
+	case n < a.Min && a.Min == 1:
+		return Usagef("what to work on is missing: %s", a.Operands)
+	case n < a.Min:
+		return Usagef("too few operands: %s", a.Operands)
+	case a.Max != Many && n > a.Max:
+		return Usagef("unexpected operand: %s", operands[a.Max])
+	}
+	return nil
+}
+
+func usageError(err error) error {
+	var ferr *flags.Error
+	if errors.As(err, &ferr) && ferr.Type == flags.ErrCommandRequired {
+		return Usagef("which command? --help lists them")
+	}
+	return Usagef("%v", err)
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/durable"
+)
+
+// unwind is how long a program has to clean up after a signal by itself. One
+// that is blocked in a read of a pipe cannot.
+const unwind = 500 * time.Millisecond
+
+// signals makes HUP, INT, TERM and QUIT end the process in order: the context
+// ends, temporary files are removed, and the process dies of the same signal,
+// so that its parent sees the truth. Signals that were ignored at the start
+// (nohup, the server's archiver) stay ignored. SIGPIPE is left alone.
+type signals struct{ caught atomic.Int32 }
+
+func watchSignals() (context.Context, *signals) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &signals{}
+	arrived := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT} {
+		if !signal.Ignored(sig) {
+			signal.Notify(arrived, sig)
+		}
+	}
+	go func() {
+		sig := (<-arrived).(unix.Signal)
+		s.caught.Store(int32(sig))
+		cancel()
+		time.Sleep(unwind)
+		s.dieIfAny()
+	}()
+	return ctx, s
+}
+
+// dieIfAny ends the process by the signal that was caught, if one was.
+func (s *signals) dieIfAny() {
+	sig := unix.Signal(s.caught.Load())
+	if sig == 0 {
+		return
+	}
+	durable.RemoveTemporaries()
+	if sig != unix.SIGQUIT { // of which the runtime would make a crash
+		signal.Reset(sig)
+		_ = unix.Kill(os.Getpid(), sig)
+		time.Sleep(time.Second) // delivery is not instant
+	}
+	os.Exit(128 + int(sig))
+}
