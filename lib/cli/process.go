@@ -75,6 +75,13 @@ func (p *Process) Verbosef(format string, args ...any) {
 // OutIsTerminal reports whether standard output is read by a person.
 func (p *Process) OutIsTerminal() bool { return isTerminal(os.Stdout) }
 
+// Remarkf prints one line if that was asked for, or if somebody is watching.
+func (p *Process) Remarkf(format string, args ...any) {
+	if p.verbose || isTerminal(os.Stderr) {
+		p.Warnf(format, args...)
+	}
+}
+
 // RefuseTerminal is an error if standard output is a terminal, for a program
 // about to write binary data there.
 func (p *Process) RefuseTerminal() error {
@@ -93,6 +100,15 @@ func (p *Process) WidenPipes() {
 	for _, f := range []*os.File{os.Stdin, os.Stdout} {
 		_, _ = unix.FcntlInt(f.Fd(), unix.F_SETPIPE_SZ, pipeSize)
 	}
+}
+
+// RefuseTerminalInput is an error if standard input is a terminal, for a
+// program about to read binary data from there.
+func (p *Process) RefuseTerminalInput() error {
+	if isTerminal(os.Stdin) {
+		return Usagef("standard input is a terminal: feed the data from a file or a pipe")
+	}
+	return nil
 }
 
 // Exec replaces the process by a program found on PATH.

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/cli"
+	"pgpipes/lib/lock"
+	"pgpipes/lib/pgdata"
+)
+
+var initOptions struct {
+	Data string `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory of the cluster it is for"`
+}
+
+func runInit(ctx context.Context, _ *cli.Process, _ []string) error {
+	location, err := options.One()
+	if err != nil {
+		return err
+	}
+	if initOptions.Data == "" {
+		return cli.Hint(cli.Usagef("for which cluster?"), "give -D DIR; or do nothing: the first wal-push makes the repository")
+	}
+	control, _, err := pgdata.ReadControl(initOptions.Data)
+	if err != nil {
+		return err
+	}
+	_, err = cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
+	return err
+}
+
+var lockOptions struct {
+	Wait time.Duration `long:"wait" value-name:"TIME" description:"wait for a busy lock as long as this, such as 30s or 10m"`
+}
+
+// runLock takes the lock, leaves it open for the command, and becomes the
+// command: its status, its signals and its death are the lock's.
+func runLock(ctx context.Context, p *cli.Process, operands []string) error {
+	r, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	name, argv := operands[0], operands[1:]
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return cli.Mistake(err)
+	}
+	files, able := r.Store.(interface{ LockFile(string) (string, error) })
+	if !able {
+		return cli.Usagef("%s: no locks in this kind of repository", r.Location)
+	}
+	file, err := files.LockFile(name)
+	if err != nil {
+		return err
+	}
+	l, err := lock.Acquire(ctx, file, strings.Join(argv, " "), lockOptions.Wait)
+	if errors.Is(err, lock.ErrBusy) {
+		return fmt.Errorf("lock %s: %w", name, err)
+	}
+	if err == nil {
+		err = l.Inherit()
+	}
+	if err != nil {
+		return err
+	}
+	return p.Exec(path, argv)
+}

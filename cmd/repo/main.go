@@ -1,0 +1,41 @@
+// Repo is a repository as a filter: the last stage of a pipeline that stores,
+// the first of one that reads, and a lock around either.
+package main
+
+import "pgpipes/lib/cli"
+
+var options struct{ cli.Repositories }
+
+func main() {
+	cli.Main(cli.Program{
+		Name:    "repo",
+		Summary: "Store, fetch, list and remove objects of a repository; run a command under its lock.",
+		Description: `Objects appear whole or not at all, are on stable storage when put ends
+with 0, and are never overwritten: the same bytes again are success, other
+bytes are status 1.
+
+  base-copy … | compress | repo put -r DIR base/$LABEL/000.tar.zst
+  repo get -r DIR base/$LABEL/000.tar.zst | compress -d | base-restore …
+  repo lock -r DIR backup --wait 10m backup-script`,
+		Options: &options,
+		Commands: []cli.Command{
+			{Name: "init", Summary: "Make a repository for a cluster; the first wal-push or backup does so by itself.",
+				Options: &initOptions, Action: cli.Action{Run: runInit}},
+			{Name: "put", Summary: "Store standard input under KEY and print its receipt: SHA-256, size, key.",
+				Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runPut}},
+			{Name: "get", Summary: "Write the object KEY to standard output.",
+				Options: &getOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runGet}},
+			{Name: "ls", Summary: "List keys that begin with PREFIX, in bytewise order.",
+				Options: &lsOptions, Action: cli.Action{Operands: "[PREFIX]", Max: 1, Run: runLs}},
+			{Name: "stat", Summary: "Print size, time and key of objects.",
+				Action: cli.Action{Operands: "KEY…", Min: 1, Max: cli.Many, Run: runStat}},
+			{Name: "rm", Summary: "Remove objects.",
+				Action: cli.Action{Operands: "KEY…", Min: 1, Max: cli.Many, Run: runRm}},
+			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
+				Description: `The status is that of COMMAND, which takes the place of this process. The lock
+is free as soon as COMMAND and whatever it started are gone, however they
+ended.`,
+				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
+		},
+	})
+}

@@ -1,0 +1,146 @@
+// Wal-get fetches a WAL file from a repository. It is a restore_command.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/cli"
+	"pgpipes/lib/durable"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
+	"pgpipes/lib/wal"
+)
+
+// stop is the status of every failure. A recovering server takes 1 to 125 for
+// "there is no such file", ends recovery there and begins a new timeline; above
+// that it stops where it is, and can go on later. 126, 127 and 143 would be
+// reported as something else (xlogarchive.c:RestoreArchivedFile).
+const stop = 254
+
+var options struct {
+	cli.Repositories
+	Retry   time.Duration `long:"retry" env:"PGPIPES_RETRY" default:"15s" value-name:"TIME" description:"go on trying after failures, and waiting at a hole, for this long"`
+	OnError string        `long:"on-error" env:"PGPIPES_ON_ERROR" default:"auto" choice:"auto" choice:"stop" choice:"absent" description:"what a failure tells the server; auto: stop, but a standby in an outage is told absent, and asks again"`
+}
+
+func main() {
+	cli.Main(cli.Program{
+		Name:    "wal-get",
+		Summary: "Fetch the WAL file NAME to PATH, or to standard output.",
+		Description: `In postgresql.conf:
+
+  restore_command = 'wal-get -r /backup/main %f %p'
+
+Status 1 says that NAME is proved absent: every repository was reached, is the
+right one, and holds nothing that shows NAME must have existed. The server
+then ends recovery. Anything else that goes wrong (no repository, damage,
+another cluster's file, a hole with later files behind it) is tried again for
+a while and ends in 254, which makes the server stop; when the cause is gone,
+start it and it goes on. In a data directory with standby.signal an outage is
+status 1, because a standby asks again by itself.`,
+		Options: &options,
+		Action:  cli.Action{Operands: "NAME [PATH|-]", Min: 1, Max: 2, Run: run},
+		Failure: stop,
+	})
+}
+
+func run(ctx context.Context, p *cli.Process, operands []string) error {
+	locations, err := options.Some()
+	if err != nil {
+		return err
+	}
+	name, err := wal.ParseName(operands[0])
+	if err != nil {
+		return err
+	}
+	path := "-"
+	if len(operands) == 2 {
+		path = operands[1]
+	}
+	f, err := get(ctx, p, locations, name, path)
+	if err != nil {
+		return verdict(cli.RepositoryHint(err))
+	}
+	defer f.Close()
+	if path == "-" {
+		_, err := io.CopyBuffer(p.Out, io.NewSectionReader(f, 0, int64(wal.MaxSegmentSize)), make([]byte, 256<<10))
+		return cli.Failure(err)
+	}
+	return cli.Failure(deliver(f, path))
+}
+
+func get(ctx context.Context, p *cli.Process, locations []string, name wal.Name, path string) (f *durable.File, err error) {
+	if path == "-" {
+		if err := p.RefuseTerminal(); err != nil {
+			return nil, err
+		}
+		path = filepath.Join(os.TempDir(), name.String())
+	} else if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, cli.Usagef("%s: not a plain file", path)
+	}
+	here, err := archive.ClusterAt(".")
+	if err != nil {
+		return nil, err
+	}
+	err = wait.Retry(ctx, options.Retry, temporary, func() (err error) {
+		f, err = archive.Get(ctx, locations, here, name, path, func(err error) { p.Warnf("%v", err) })
+		return err
+	})
+	return f, err
+}
+
+// temporary reports whether a failure may pass.
+func temporary(err error) bool {
+	for _, final := range []error{store.ErrNotExist, store.ErrLocation, archive.ErrForeign, archive.ErrFormat} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
+}
+
+// deliver gives the file its name. The server syncs what it asked for under
+// these two names itself (xlogarchive.c:KeepFileRestoredFromArchive).
+func deliver(f *durable.File, path string) error {
+	switch filepath.Base(path) {
+	case "RECOVERYXLOG", "RECOVERYHISTORY":
+		return f.ReplaceUnsynced()
+	}
+	return f.Replace()
+}
+
+// verdict decides between "absent" and "stop".
+func verdict(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		return cli.No(err)
+	case options.OnError == "absent":
+		return cli.No(err)
+	case options.OnError == "auto" && outage(err) && isStandby():
+		return cli.No(fmt.Errorf("%w (a standby asks again)", err))
+	}
+	return cli.Failure(err)
+}
+
+// outage reports whether it was the way to the repository that failed, not
+// what is in it.
+func outage(err error) bool {
+	for _, other := range []error{archive.ErrHole, archive.ErrDamaged, archive.ErrForeign, archive.ErrFormat, store.ErrLocation} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return true
+}
+
+func isStandby() bool {
+	_, err := os.Stat("standby.signal")
+	return err == nil
+}

@@ -1,0 +1,114 @@
+// Wal-push stores a WAL file in a repository. It is an archive_command.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/cli"
+	"pgpipes/lib/codec"
+	"pgpipes/lib/wal"
+)
+
+// frame is the size in bytes of the pieces of a segment that are compressed at
+// once: two cores are busy for most of a 16 MiB segment.
+const frame = 2 << 20
+
+var options struct {
+	cli.Repositories
+	cli.Compression
+	Name string `long:"name" value-name:"NAME" description:"the name of the WAL file, where FILE is - or has another name"`
+}
+
+func main() {
+	cli.Main(cli.Program{
+		Name:    "wal-push",
+		Summary: "Store a WAL file in every repository given.",
+		Description: `In postgresql.conf:
+
+  archive_command = 'wal-push -r /backup/main %p'
+
+FILE is checked first: its name, and for a segment its size and header, must
+agree with each other, with the data directory it lies in and with the
+repository. Status 0 means that it is on stable storage. The same file again
+is success; other contents under the same name are an error. With --name NAME
+and - for FILE the contents come from standard input.`,
+		Options: &options,
+		Action:  cli.Action{Operands: "FILE", Min: 1, Max: 1, Run: run},
+	})
+}
+
+func run(ctx context.Context, p *cli.Process, operands []string) error {
+	locations, err := options.Some()
+	if err != nil {
+		return err
+	}
+	compression, err := options.Codec(frame)
+	if err != nil {
+		return err
+	}
+	path := operands[0]
+	name, err := walName(path)
+	if err != nil {
+		return err
+	}
+	source, data, err := open(p, path)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	if err := push(ctx, locations, name, source.Content, data, compression); err != nil {
+		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
+	}
+	p.Verbosef("%s: stored", name)
+	return nil
+}
+
+func push(ctx context.Context, locations []string, name wal.Name, c archive.Content, data string, o codec.Options) error {
+	local, err := archive.ClusterAt(data)
+	if err != nil {
+		return err
+	}
+	cluster, err := archive.Inspect(name, c)
+	if err != nil {
+		return err
+	}
+	from := &cluster
+	if cluster == (archive.Cluster{}) {
+		from = local
+	} else if local != nil && cluster != *local {
+		return fmt.Errorf("the segment %w: its system identifier is %d, that of the data directory %d", archive.ErrForeign, cluster.SystemID, local.SystemID)
+	}
+	return archive.Push(ctx, locations, from, name, c, o)
+}
+
+func walName(path string) (wal.Name, error) {
+	if options.Name != "" {
+		return wal.ParseName(options.Name)
+	}
+	if path == "-" {
+		return wal.Name{}, cli.Usagef("standard input needs a name: --name NAME")
+	}
+	return wal.ParseName(filepath.Base(path))
+}
+
+// open returns the file and the data directory it lies in, if that is what it
+// lies in: by the path's text, as pg_wal may be a link.
+func open(p *cli.Process, path string) (*archive.Source, string, error) {
+	if path == "-" {
+		s, err := archive.Spool(p.In)
+		return s, ".", err
+	}
+	s, err := archive.OpenSource(path)
+	if errors.Is(err, fs.ErrNotExist) && path == filepath.Base(path) {
+		if _, serr := os.Stat(filepath.Join("pg_wal", path)); serr == nil {
+			err = cli.Hint(cli.Mistake(err), "it is in pg_wal: archive_command wants %%p, not %%f")
+		}
+	}
+	return s, filepath.Dir(filepath.Dir(path)), err
+}

@@ -1,0 +1,100 @@
+package base
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pgpipes/lib/server"
+	"pgpipes/lib/wait"
+	"pgpipes/lib/wal"
+)
+
+// pollArchive is the pause between two looks for a segment.
+const pollArchive = 200 * time.Millisecond
+
+// watchesArchive reports whether the copy looks after its WAL at all.
+func (c *copier) watchesArchive() bool { return !c.o.Unchecked }
+
+// checkArchiving finds settings with which no WAL can ever be archived.
+func (c *copier) checkArchiving() error {
+	if !c.watchesArchive() || c.info.InRecovery {
+		return nil
+	}
+	if c.info.ArchiveMode == "off" {
+		return fmt.Errorf("%w: archive_mode is off", ErrArchiving)
+	}
+	if c.info.ArchiveCommand == server.No {
+		return fmt.Errorf("%w: archive_command is empty", ErrArchiving)
+	}
+	return nil
+}
+
+// waitForMark waits for the segment that held a record and was ended by the
+// start of the backup: proof that archiving works, before the long copy.
+func (c *copier) waitForMark(ctx context.Context, mark wal.LSN) error {
+	n := c.control.SegmentSize.Number(mark)
+	return c.waitFor(ctx, c.header.StartTimeline, n, n)
+}
+
+// waitForRange waits for the WAL without which the backup is worthless. Of a
+// standby's backup only what the archive itself shows is known: the server
+// there archives nothing.
+func (c *copier) waitForRange(ctx context.Context) error {
+	if !c.watchesArchive() || c.info.InRecovery && c.o.Archive == nil {
+		return nil
+	}
+	size, h := c.control.SegmentSize, c.header
+	return c.waitFor(ctx, h.StopTimeline, size.Number(h.StartLSN), size.LastNumber(h.StopLSN))
+}
+
+// waitFor waits until the segments are archived, as long as they keep coming.
+func (c *copier) waitFor(ctx context.Context, tli wal.Timeline, first, last uint64) error {
+	deadline, before := time.Now().Add(c.o.Patience), ""
+	for {
+		missing, err := c.firstMissing(ctx, tli, first, last)
+		if err != nil || missing == "" {
+			return err
+		}
+		if missing != before {
+			deadline, before = time.Now().Add(c.o.Patience), missing
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: %s has not arrived within %s%s", ErrArchiving, missing, c.o.Patience, c.lastFailure(ctx))
+		}
+		if !wait.Sleep(ctx, pollArchive) {
+			return ctx.Err()
+		}
+	}
+}
+
+// firstMissing asks the archive, or without one the server, which archives in
+// order (pgarch.c:ready_file_comparator).
+func (c *copier) firstMissing(ctx context.Context, tli wal.Timeline, first, last uint64) (string, error) {
+	if c.o.Archive != nil {
+		return c.o.Archive.FirstMissing(ctx, tli, first, last)
+	}
+	stats, err := c.o.Session.ArchiverStats(ctx)
+	if err != nil {
+		return "", err
+	}
+	size := c.control.SegmentSize
+	done, err := wal.ParseName(stats.LastArchived)
+	if err != nil || done.Kind == wal.TimelineHistory || done.Timeline < tli {
+		return size.Name(tli, first), nil
+	}
+	if n, err := size.Split(done); err == nil && n < last && done.Timeline == tli {
+		return size.Name(tli, max(first, n+1)), nil
+	}
+	return "", nil
+}
+
+// lastFailure is what the server knows about its archive_command, for a message.
+func (c *copier) lastFailure(ctx context.Context) string {
+	stats, err := c.o.Session.ArchiverStats(ctx)
+	if err != nil || stats.LastFailed == "" || stats.LastFailedTime.Before(stats.LastArchivedTime) {
+		return ""
+	}
+	return fmt.Sprintf(" (archive_command failed for %s at %s; the server's log says why)",
+		stats.LastFailed, stats.LastFailedTime.Format(time.RFC3339))
+}

@@ -1,0 +1,186 @@
+package base
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// check compares everything that was received with what was promised.
+func (r *restorer) check() error {
+	control, err := r.intake.checkEnd()
+	if err != nil {
+		return err
+	}
+	for _, id := range []uint64{r.intake.server.SystemID, r.systemID()} {
+		if id != 0 && id != control.SystemID {
+			return &fault{kind: ErrDiffers, text: "the stream is of another cluster than the manifest"}
+		}
+	}
+	r.differ.tell = r.o.Notice
+	if r.plan == nil {
+		return r.compareServer()
+	}
+	want, err := r.plan.reader()
+	if err != nil {
+		return err
+	}
+	return r.differ.gather(compare(want, r.intake.entries.Entries(), nil))
+}
+
+func (r *restorer) systemID() uint64 {
+	if r.plan == nil {
+		return 0
+	}
+	return r.plan.header.SystemID
+}
+
+// checkEnd makes sure that a stream that has been read holds what a server
+// needs to start from it as from a backup. Without backup_label it would start
+// from any checkpoint, silently wrong.
+func (t *intake) checkEnd() (pgdata.Control, error) {
+	raw, found := t.kept[pgdata.ControlFile]
+	if !found {
+		return pgdata.Control{}, badStream("no %s in the stream", pgdata.ControlFile)
+	}
+	control, err := pgdata.ParseControl(raw)
+	if err != nil {
+		return control, err
+	}
+	text, found := t.kept[pgdata.LabelFile]
+	if !found {
+		return control, badStream("no %s in the stream: it is not a backup", pgdata.LabelFile)
+	}
+	label, err := pgdata.ParseLabel(text)
+	if err == nil && label.Incremental {
+		err = badStream("an incremental backup, which is not a data directory").advise("make one of it and its full backup with pg_combinebackup")
+	}
+	return control, err
+}
+
+// compare gives the differences between a manifest and what was found. Whether
+// a list has the data directory itself and backup_manifest is left to it.
+func compare(want, got manifest.EntrySource, ignore func(string) bool) iter.Seq2[manifest.Difference, error] {
+	return func(yield func(manifest.Difference, error) bool) {
+		o := manifest.CompareOptions{IgnoreOwner: true, Ignore: ignore}
+		for d, err := range manifest.Compare(want, got, o) {
+			if (err != nil || !optional(d)) && !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// optional holds for differences in what one of two lists may leave out.
+func optional(d manifest.Difference) bool {
+	onlyInOne := d.What == "missing" || d.What == "not in the manifest"
+	return onlyInOne && (d.Path == "." || d.Path == manifestFile && d.What != "missing")
+}
+
+// unlisted holds for what PostgreSQL does not count among the files of a
+// backup: WAL, and files that are changed after it (pg_verifybackup.c:main).
+func unlisted(name string) bool {
+	switch name {
+	case "postgresql.auto.conf", "recovery.signal", "standby.signal", manifestFile:
+		return true
+	}
+	return strings.HasPrefix(name, "pg_wal/")
+}
+
+// want takes a file of backup_manifest. A checksum of another kind than ours is
+// compared here: the file, complete since backup_manifest comes last, is read
+// again.
+func (r *restorer) want(f manifest.ServerFile) error {
+	e := manifest.Entry{Kind: manifest.File, Path: f.Path, Size: f.Size}
+	if f.Algorithm == "SHA256" {
+		e.SHA256 = f.Checksum
+	} else {
+		sum, ours, err := r.rehash(f)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil && sum != f.Checksum && !unlisted(f.Path) {
+			r.differ.add(manifest.Difference{Path: f.Path, What: f.Algorithm + " " + sum + ", expected " + f.Checksum})
+		}
+		e.SHA256 = ours
+	}
+	return r.wanted.Add(e)
+}
+
+// rehash reads a file again.
+func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
+	theirs, err := manifest.NewServerHash(f.Algorithm)
+	if err != nil {
+		return "", "", err
+	}
+	var in io.Reader = bytes.NewReader(r.intake.kept[f.Path])
+	if _, kept := r.intake.kept[f.Path]; !kept {
+		t, name := r.targets.find(f.Path)
+		file, err := t.root.Open(name)
+		if err != nil {
+			return "", "", err
+		}
+		defer file.Close()
+		in = file
+	}
+	h := sha256.New()
+	to := struct{ io.Writer }{io.MultiWriter(theirs, h)}
+	_, err = io.CopyBuffer(to, struct{ io.Reader }{in}, r.intake.buffers[0])
+	return hex.EncodeToString(theirs.Sum(nil)), hex.EncodeToString(h.Sum(nil)), err
+}
+
+// compareServer compares the files with backup_manifest, which knows no more
+// of them than size and hash, and nothing of directories.
+func (r *restorer) compareServer() error {
+	o := manifest.CompareOptions{IgnoreMode: true, IgnoreOwner: true, Ignore: unlisted}
+	got := filesOf{r.intake.entries.Entries()}
+	return r.differ.gather(manifest.Compare(r.wanted.Entries(), got, o))
+}
+
+// filesOf is what is left of a list without directories and links.
+type filesOf struct{ manifest.EntrySource }
+
+func (s filesOf) Next() (manifest.Entry, error) {
+	for {
+		e, err := s.EntrySource.Next()
+		if err != nil || e.Kind == manifest.File {
+			return e, err
+		}
+	}
+}
+
+// rewriteServerManifest writes a backup_manifest in which the changed
+// tablespace_map is right, so that pg_verifybackup accepts the data directory.
+func (r *restorer) rewriteServerManifest(spaceMap []byte) error {
+	sum := sha256.Sum256(spaceMap)
+	return r.writeFile(r.server, func(w io.Writer) error {
+		m := manifest.NewServerManifestWriter(w)
+		files := filesOf{r.intake.entries.Entries()}
+		for {
+			e, err := files.Next()
+			if err == io.EOF {
+				return m.Finish(r.intake.server.WALRanges)
+			}
+			if err != nil {
+				return err
+			}
+			if e.Path == pgdata.TablespaceMapFile {
+				e.Size, e.SHA256 = int64(len(spaceMap)), hex.EncodeToString(sum[:])
+			}
+			if e.Path == manifestFile || strings.HasPrefix(e.Path, "pg_wal/") {
+				continue
+			}
+			if err := m.Add(e.Path, e.Size, e.MTime, e.SHA256); err != nil {
+				return err
+			}
+		}
+	})
+}

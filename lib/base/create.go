@@ -1,0 +1,93 @@
+package base
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// CreateOptions may all be left out.
+type CreateOptions struct {
+	Label    string           // the name of the backup; by default that in backup_label
+	Progress func(done int64) // bytes of file contents
+}
+
+// CreateManifest reads a base stream and writes its manifest to out. If pass is
+// not nil the stream goes there unchanged. It may be a stream without
+// backup_manifest; then where the backup ends is unknown. The manifest is begun
+// only when the whole stream has been read and found complete.
+func CreateManifest(ctx context.Context, in io.Reader, pass, out io.Writer, o CreateOptions) error {
+	if pass != nil {
+		in = io.TeeReader(in, pass)
+	}
+	t := newIntake(in, "")
+	defer t.entries.Close()
+	t.reader.bare = true
+	if o.Progress != nil {
+		t.progress = o.Progress
+	}
+	t.part = part
+	if err := t.run(ctx); err != nil {
+		return err
+	}
+	h, err := t.header(o)
+	if err != nil {
+		return err
+	}
+	return t.entries.Finish(out, h)
+}
+
+// header gathers what the files of a stream that has been read say about it.
+func (t *intake) header(o CreateOptions) (manifest.Header, error) {
+	control, err := t.checkEnd()
+	if err != nil {
+		return manifest.Header{}, err
+	}
+	label, err := pgdata.ParseLabel(t.kept[pgdata.LabelFile])
+	if err != nil {
+		return manifest.Header{}, err
+	}
+	h := manifest.Header{
+		Label: label.Label, Type: "full", SystemID: control.SystemID, Major: control.Major(), Catalog: control.Catalog,
+		SegmentSize: control.SegmentSize, BlockSize: int(control.BlockSize), Checksums: control.Checksums,
+		StartTimeline: label.Timeline, StartLSN: label.StartLSN, StartTime: labelTime(label.StartTime), From: "primary",
+		Parts: []manifest.Part{{Name: part}},
+	}
+	if label.From == "standby" {
+		h.From = "standby"
+	}
+	if o.Label != "" {
+		h.Label = o.Label
+	}
+	if n := len(t.server.WALRanges); n > 0 {
+		last := t.server.WALRanges[0] // the newest is first: pg_basebackup walks back the history
+		for _, r := range t.server.WALRanges[1:] {
+			if r.End > last.End {
+				last = r
+			}
+		}
+		h.StopTimeline, h.StopLSN = last.Timeline, last.End
+	}
+	spaces, err := pgdata.ParseTablespaceMap(t.kept[pgdata.TablespaceMapFile])
+	for _, s := range spaces {
+		h.Tablespaces = append(h.Tablespaces, manifest.Tablespace{OID: s.OID, Path: s.Path})
+	}
+	return h, err
+}
+
+// labelTime understands the time in a backup_label if it is in UTC; the
+// abbreviations of other zones are ambiguous.
+func labelTime(s string) time.Time {
+	for _, zone := range []string{" UTC", " GMT"} {
+		if plain, ok := strings.CutSuffix(s, zone); ok {
+			if at, err := time.Parse(time.DateTime, plain); err == nil {
+				return at
+			}
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,143 @@
+package base
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+const (
+	readSize = 1 << 20 // bytes; a multiple of every block size
+	// A file this small is read before its size is announced, so that a
+	// configuration file that grows is not cut. Relations may be cut, as
+	// replay brings the rest.
+	wholeSize = readSize
+
+	// What is said and recorded of bad pages must not grow with their number.
+	warnedBad   = 20
+	recordedBad = 1000
+
+	rereads     = 5
+	rereadPause = 10 * time.Millisecond
+)
+
+// file copies one file as it is now: what it grows is left, what it shrinks is
+// filled with zeros. WAL repairs either.
+func (t *tree) file(ctx context.Context, s *sink, name string) error {
+	f, err := os.OpenFile(t.path(name), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return t.vanished(name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	e := t.entry(name, info)
+	first, isRelation := t.relation(name)
+	if e.Size <= wholeSize {
+		return t.smallFile(s, f, e, first, isRelation)
+	}
+	if err := s.startFile(e); err != nil {
+		return err
+	}
+	for at := int64(0); at < e.Size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		piece := t.buffer[:min(e.Size-at, readSize)]
+		if err := t.read(f, piece, at, name, first, isRelation); err != nil {
+			return err
+		}
+		if _, err := s.Write(piece); err != nil {
+			return err
+		}
+		at += int64(len(piece))
+	}
+	return s.endFile()
+}
+
+// smallFile copies what fits into the buffer with the size that was read.
+func (t *tree) smallFile(s *sink, f *os.File, e manifest.Entry, first uint32, isRelation bool) error {
+	n, err := io.ReadFull(f, t.buffer)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	if isRelation { // a page that was only begun is no page yet
+		n = min(n, int(e.Size))
+		t.checkPages(f, t.buffer[:n], 0, e.Path, first)
+	}
+	e.Size = int64(n)
+	if err := s.startFile(e); err != nil {
+		return err
+	}
+	if _, err := s.Write(t.buffer[:n]); err != nil {
+		return err
+	}
+	t.count(n)
+	return s.endFile()
+}
+
+// read fills a piece of a file, with zeros behind its end.
+func (t *tree) read(f *os.File, piece []byte, at int64, name string, first uint32, isRelation bool) error {
+	n, err := f.ReadAt(piece, at)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	clear(piece[n:])
+	if isRelation {
+		t.checkPages(f, piece[:n], at, name, first)
+	}
+	t.count(len(piece))
+	return nil
+}
+
+func (t *tree) count(n int) {
+	t.done += int64(n)
+	t.report(t.done)
+}
+
+// checkPages verifies the page checksums of a piece. A bad page is read again,
+// as the server may be writing it, and what then is good goes into the copy.
+func (t *tree) checkPages(f *os.File, piece []byte, at int64, name string, first uint32) {
+	size := int(t.control.BlockSize)
+	for i := 0; i+size <= len(piece); i += size {
+		page := piece[i : i+size]
+		block := first + uint32((at+int64(i))/int64(size))
+		if pgdata.CheckPage(page, block, t.start) == pgdata.PageBad && !t.reread(f, page, at+int64(i), block) {
+			t.notePage(name, block)
+		}
+	}
+}
+
+func (t *tree) notePage(name string, block uint32) {
+	t.badAll++
+	if t.badAll <= warnedBad {
+		t.warn("%s: block %d: wrong checksum", t.path(name), block)
+	}
+	if t.badAll <= recordedBad {
+		t.bad = append(t.bad, manifest.BadPage{Path: name, Block: block})
+	}
+}
+
+// reread tries whether a page is good after all.
+func (t *tree) reread(f *os.File, page []byte, at int64, block uint32) bool {
+	again := make([]byte, len(page))
+	for range rereads {
+		time.Sleep(rereadPause)
+		if n, err := f.ReadAt(again, at); err != nil && n < len(again) {
+			return true // truncated meanwhile
+		}
+		if pgdata.CheckPage(again, block, t.start) != pgdata.PageBad {
+			copy(page, again)
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,144 @@
+package base
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"sync"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// kept are the files whose contents a reader of a stream needs, and how large
+// they may be.
+var kept = map[string]int64{
+	pgdata.LabelFile:         1 << 20,
+	pgdata.TablespaceMapFile: 16 << 20,
+	pgdata.ControlFile:       pgdata.ControlSize,
+}
+
+// hashAlone is the size from which on hashing in a goroutine of its own pays.
+const hashAlone = 128 << 10
+
+// intake reads a whole stream: it hashes every file, notes every entry, and
+// hands contents to where they go.
+type intake struct {
+	reader  *Reader
+	entries *manifest.Writer
+	// place gives the place for a member; the writer is closed after it.
+	place func(Member) (io.WriteCloser, error)
+	// each gets the files of backup_manifest.
+	each     func(manifest.ServerFile) error
+	progress func(done int64)
+	part     string // the name of the part that the stream is
+
+	kept    map[string][]byte
+	server  manifest.ServerManifest
+	done    int64 // bytes of contents
+	buffers [2][]byte
+}
+
+// newIntake has a stream read without doing anything with its contents.
+func newIntake(in io.Reader, tmpdir string) *intake {
+	return &intake{
+		reader:   NewReader(in),
+		entries:  manifest.NewWriter(tmpdir),
+		place:    func(Member) (io.WriteCloser, error) { return nowhere{}, nil },
+		each:     func(manifest.ServerFile) error { return nil },
+		progress: func(int64) {},
+		kept:     map[string][]byte{},
+		buffers:  [2][]byte{make([]byte, streamBuffer), make([]byte, streamBuffer)},
+	}
+}
+
+// nowhere is a place for what is only hashed, or kept.
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) Close() error                { return nil }
+
+// run reads the stream to its end. Without an error it was complete.
+func (t *intake) run(ctx context.Context) error {
+	for {
+		m, err := t.reader.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = t.member(ctx, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (t *intake) member(ctx context.Context, m Member) error {
+	w, err := t.place(m)
+	if err != nil {
+		return err
+	}
+	if m.Kind == manifest.File {
+		m.SHA256, err = t.contents(ctx, w, m)
+	}
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	m.Part = t.part
+	return t.entries.Add(m.Entry)
+}
+
+// contents writes the contents of a file to w and returns their hash.
+func (t *intake) contents(ctx context.Context, w io.Writer, m Member) (sum string, err error) {
+	h := sha256.New()
+	limit, keep := kept[m.Path]
+	switch {
+	case m.Path == manifestFile:
+		t.server, err = manifest.ReadServerManifest(io.TeeReader(t.reader, io.MultiWriter(h, w)), t.each)
+	case keep && m.Size > limit:
+		err = badStream("%s: %d bytes are too many for it", m.Path, m.Size)
+	case keep:
+		t.kept[m.Path], err = io.ReadAll(io.TeeReader(t.reader, io.MultiWriter(h, w)))
+	default:
+		err = t.copy(ctx, w, h)
+	}
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// copy has a piece hashed while it is written and the next one is read.
+func (t *intake) copy(ctx context.Context, w io.Writer, h hash.Hash) error {
+	var hashing sync.WaitGroup
+	defer hashing.Wait()
+	for i := 0; ctx.Err() == nil; i++ {
+		piece := t.buffers[i%len(t.buffers)]
+		n, err := io.ReadFull(t.reader, piece)
+		piece = piece[:n]
+		hashing.Wait()
+		if n < hashAlone {
+			h.Write(piece)
+		} else {
+			hashing.Go(func() { h.Write(piece) })
+		}
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+		t.done += int64(n)
+		t.progress(t.done)
+		if err == io.EOF || err == io.ErrUnexpectedEOF { // of the member: the reader has other words for a cut
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}

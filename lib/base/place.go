@@ -1,0 +1,153 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// place makes the place for a member.
+func (r *restorer) place(m Member) (io.WriteCloser, error) {
+	if r.lacksPlace(m) {
+		return nowhere{}, nil
+	}
+	if len(r.missing) > 0 {
+		return nil, needPlaces(r.missing)
+	}
+	t, name := r.targets.find(m.Path)
+	switch {
+	case m.Kind == manifest.Link && t == r.targets.data:
+		return nil, badStream("%s: a tablespace that the manifest does not know", m.Path)
+	case m.Kind == manifest.Link:
+		return nowhere{}, nil
+	case m.Kind == manifest.Directory:
+		return nowhere{}, r.makeDirectory(t, name, m)
+	}
+	switch m.Path {
+	case pgdata.ControlFile: // not before the end
+		r.control = m
+		return nowhere{}, nil
+	case pgdata.TablespaceMapFile: // may have to be changed
+		r.spaceMap = m
+		return nowhere{}, nil
+	case manifestFile:
+		r.server = m
+	}
+	return r.makeFile(t, name, m, os.O_EXCL)
+}
+
+// lacksPlace notes tablespaces nobody has given a place for. Their directories
+// come first in a stream of base-copy's, so that all of them can be named.
+func (r *restorer) lacksPlace(m Member) bool {
+	oid, inner, ok := splitTablespace(m.Path)
+	if !ok || r.plan != nil || r.targets.spaces[oid] != nil {
+		return false
+	}
+	if inner == "." {
+		r.missing = append(r.missing, oid)
+	}
+	return inner == "."
+}
+
+func (r *restorer) makeDirectory(t *target, name string, m Member) error {
+	if m.Path == "global" {
+		r.global = m
+	}
+	if name == "." {
+		t.top = &m
+		if t == r.targets.data {
+			return nil
+		}
+		return r.ids.chown(r.targets.data, m.Path, &m) // the link
+	}
+	err := t.root.Mkdir(name, 0o700)
+	if errors.Is(err, fs.ErrExist) && m.Path == tablespaceDir {
+		err = nil // made for the links
+	}
+	if err != nil {
+		return explain(m, err)
+	}
+	return r.ids.chown(t, name, &m)
+}
+
+// explain finds words for errors that are the stream's fault.
+func explain(m Member, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return badStream("%s: comes twice", show(m.Path))
+	case errors.Is(err, fs.ErrNotExist):
+		return badStream("%s: comes before its directory", show(m.Path))
+	case errors.Is(err, unix.ENOTDIR):
+		return badStream("%s: below something that is not a directory", show(m.Path))
+	}
+	return fmt.Errorf("%s: %w", show(m.Path), err)
+}
+
+// placed is a file that gets its owner, mode and time when it is closed.
+type placed struct {
+	*os.File
+	restorer *restorer
+	member   *Member
+}
+
+func (r *restorer) makeFile(t *target, name string, m Member, flag int) (io.WriteCloser, error) {
+	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|flag, 0o600)
+	if err != nil {
+		return nil, explain(m, err)
+	}
+	return &placed{f, r, &m}, nil
+}
+
+func (p *placed) Close() error {
+	err := p.restorer.dressFile(p.File, p.member)
+	if cerr := p.File.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// dressFile gives an open file its owner, mode and time. The owner comes
+// first, as changing it takes special bits from the mode.
+func (r *restorer) dressFile(f *os.File, m *Member) error {
+	if err := r.ids.chownFile(f, m); err != nil {
+		return err
+	}
+	if err := f.Chmod(fileMode(m.Mode)); err != nil {
+		return err
+	}
+	at := unix.NsecToTimeval(m.MTime.UnixNano())
+	if err := unix.Futimes(int(f.Fd()), []unix.Timeval{at, at}); err != nil {
+		return fmt.Errorf("%s: time: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// dress gives a directory its mode and time.
+func (t *target) dress(name string, mode fs.FileMode, at time.Time) error {
+	if err := t.root.Chmod(name, fileMode(mode)); err != nil {
+		return err
+	}
+	return t.root.Chtimes(name, at, at)
+}
+
+// writeFile writes a small file, or replaces what is in it.
+func (r *restorer) writeFile(m Member, write func(io.Writer) error) error {
+	t, name := r.targets.find(m.Path)
+	w, err := r.makeFile(t, name, m, os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	err = write(w)
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

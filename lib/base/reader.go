@@ -1,0 +1,233 @@
+package base
+
+import (
+	"archive/tar"
+	"bufio"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"pgpipes/lib/manifest"
+)
+
+// streamBuffer is how many bytes are read from a stream or a file, and written
+// to a file, at once.
+const streamBuffer = 1 << 20
+
+// trailerSize is the size of the two empty blocks that end a tar.
+const (
+	blockSize   = 512
+	trailerSize = 2 * blockSize
+)
+
+// late are files that pg_basebackup -R adds behind backup_manifest.
+var late = map[string]bool{"standby.signal": true, "postgresql.auto.conf": true}
+
+// Member is a member of a base stream. The SHA256 of its entry is not known
+// yet.
+type Member struct {
+	manifest.Entry
+	User, Group string // names, "" if the stream has none
+	UID, GID    int
+}
+
+// Reader reads the members of a base stream. It gives only directories, files
+// and, as streams of PostgreSQL's own may have them, links pg_tblspc/<oid>;
+// everything else is an error, and so is a name that leads out of the data
+// directory. It does not know whether a path comes twice, or below a file.
+//
+// Errors due to the stream are in the chain of [ErrStream]; those of the
+// underlying reader are passed on.
+type Reader struct {
+	in    counter
+	tar   *tar.Reader
+	last  string // path of the latest member
+	bare  bool   // need not have a backup_manifest
+	ended bool   // backup_manifest has come
+}
+
+// NewReader returns a Reader of a base stream.
+func NewReader(r io.Reader) *Reader {
+	b := &Reader{in: counter{from: bufio.NewReaderSize(r, streamBuffer)}}
+	b.tar = tar.NewReader(&b.in)
+	return b
+}
+
+// counter counts bytes and remembers an error.
+type counter struct {
+	from io.Reader
+	n    int64
+	err  error // of from, unless it has ended in order
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+// Next goes to the next member. It returns io.EOF only if the stream is
+// complete: backup_manifest was its last member, the trailer of the tar was
+// there, and nothing but zeros was behind it.
+func (b *Reader) Next() (Member, error) {
+	if _, err := io.Copy(io.Discard, b); err != nil {
+		return Member{}, err
+	}
+	start := (b.in.n + blockSize - 1) / blockSize * blockSize
+	h, err := b.tar.Next()
+	if err == io.EOF && b.in.err == nil {
+		return Member{}, b.end(b.in.n - start)
+	}
+	if err != nil {
+		return Member{}, b.fault(err)
+	}
+	m, err := newMember(h)
+	if err != nil {
+		return Member{}, err
+	}
+	if b.ended && !late[m.Path] {
+		return Member{}, badStream("%s: comes after %s, which ends a base stream", show(m.Path), manifestFile)
+	}
+	b.last = m.Path
+	b.ended = b.ended || m.Path == manifestFile
+	return m, nil
+}
+
+// Read reads the contents of the member that Next has returned.
+func (b *Reader) Read(p []byte) (int, error) {
+	n, err := b.tar.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.fault(err)
+	}
+	return n, err
+}
+
+// end proves that the stream is complete. The tar reader takes a stream that
+// ends between two members for whole; it is only if the trailer was read.
+func (b *Reader) end(read int64) error {
+	if read != trailerSize {
+		return b.cut()
+	}
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := b.in.Read(buffer)
+		for _, c := range buffer[:n] {
+			if c != 0 {
+				return badStream("something follows the end of the stream").advise("one stream at a time: are there two in it?")
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !b.ended && !b.bare {
+		return badStream("no %s in the stream: it is not complete", manifestFile)
+	}
+	return io.EOF
+}
+
+func (b *Reader) fault(err error) error {
+	switch {
+	case b.in.err != nil:
+		return b.in.err
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return b.cut()
+	case b.last == "":
+		return badStream("not a tar stream").advise("is it compressed? Then compress -d comes before")
+	}
+	return badStream("damaged after %s: %v", show(b.last), err)
+}
+
+func (b *Reader) cut() error {
+	if b.in.n == 0 {
+		return badStream("the stream is empty")
+	}
+	if b.last == "" {
+		return badStream("the stream is cut off at its beginning")
+	}
+	return badStream("the stream is cut off after %s", show(b.last))
+}
+
+var kinds = map[byte]byte{tar.TypeReg: manifest.File, tar.TypeDir: manifest.Directory, tar.TypeSymlink: manifest.Link}
+
+// newMember makes sure that a tar header is one that a base stream can have.
+func newMember(h *tar.Header) (Member, error) {
+	m := Member{User: h.Uname, Group: h.Gname, UID: h.Uid, GID: h.Gid}
+	m.Kind = kinds[h.Typeflag]
+	m.Mode, m.MTime = fs.FileMode(h.Mode&0o7777), h.ModTime
+	m.Owner = nameOr(h.Uname, h.Uid) + ":" + nameOr(h.Gname, h.Gid)
+	var ok bool
+	if m.Path, ok = cleanPath(h.Name); !ok {
+		return m, badStream("%s: the name leads out of the data directory", show(h.Name))
+	}
+	switch _, inner, inTablespace := splitTablespace(m.Path); {
+	case m.Kind == 0 || m.Kind == manifest.Link && !(inTablespace && inner == "."):
+		return m, badStream("%s: neither a file nor a directory", show(m.Path))
+	case m.Kind != manifest.Directory && m.Path == ".":
+		return m, badStream("the data directory is not a directory")
+	case isSparse(h):
+		return m, badStream("%s: a sparse member", show(m.Path))
+	case path.Base(m.Path) == dataMark || path.Base(m.Path) == tablespaceMark:
+		return m, badStream("%s: the mark of a restore under way", show(m.Path))
+	case m.Kind == manifest.File:
+		m.Size = h.Size
+	case m.Kind == manifest.Link:
+		m.Target = h.Linkname
+	}
+	return m, nil
+}
+
+func nameOr(name string, id int) string {
+	if name == "" {
+		return strconv.Itoa(id)
+	}
+	return name
+}
+
+// isSparse finds members that can be larger than the stream.
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// cleanPath is the path of a member as a manifest has it.
+func cleanPath(name string) (string, bool) {
+	if name == "" || name[0] == '/' || strings.IndexByte(name, 0) >= 0 {
+		return "", false
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if element == ".." {
+			return "", false
+		}
+	}
+	return path.Clean(name), true
+}
+
+// splitTablespace divides pg_tblspc/<oid>/inner. For the directory of the
+// tablespace itself inner is ".".
+func splitTablespace(name string) (oid uint32, inner string, ok bool) {
+	rest, ok := strings.CutPrefix(name, tablespaceDir+"/")
+	if !ok {
+		return 0, "", false
+	}
+	number, inner, below := strings.Cut(rest, "/")
+	if !below {
+		inner = "."
+	}
+	n, err := strconv.ParseUint(number, 10, 32)
+	return uint32(n), inner, err == nil && strconv.FormatUint(n, 10) == number && n > 0
+}
+
+func show(name string) string { return manifest.Escape(name) }

@@ -1,0 +1,156 @@
+package base
+
+import (
+	"archive/tar"
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"pgpipes/lib/manifest"
+)
+
+const (
+	outBuffer    = 256 << 10
+	manifestFile = "backup_manifest"
+	endMode      = 0o600 // of the files that are made here
+)
+
+// A sink is the writing end of a base stream: members go into a tar, and their
+// descriptions into our manifest and into the server's, which grow in
+// temporary files.
+type sink struct {
+	buffered *bufio.Writer
+	tar      *tar.Writer
+	entries  *manifest.Writer
+	spool    *os.File // of backup_manifest, without a name
+	server   *manifest.ServerManifestWriter
+	hash     hash.Hash
+	current  manifest.Entry // the file being written
+}
+
+func newSink(out io.Writer) (*sink, error) {
+	spool, err := os.CreateTemp("", "pgpipes-backup_manifest-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(spool.Name()); err != nil {
+		spool.Close()
+		return nil, err
+	}
+	buffered := bufio.NewWriterSize(out, outBuffer)
+	return &sink{
+		buffered: buffered, tar: tar.NewWriter(buffered), entries: manifest.NewWriter(""),
+		spool: spool, server: manifest.NewServerManifestWriter(spool), hash: sha256.New(),
+	}, nil
+}
+
+func (s *sink) close() {
+	if s.entries != nil {
+		s.entries.Close()
+	}
+	s.spool.Close()
+}
+
+// addDirectory writes a directory member.
+func (s *sink) addDirectory(e manifest.Entry) error {
+	e.Kind, e.Size, e.Part = manifest.Directory, 0, part
+	if err := s.header(e); err != nil {
+		return err
+	}
+	return s.entries.Add(e)
+}
+
+// startFile begins a file member of e.Size bytes, which Write then takes.
+func (s *sink) startFile(e manifest.Entry) error {
+	e.Kind, e.Part = manifest.File, part
+	s.current = e
+	s.hash.Reset()
+	return s.header(e)
+}
+
+// Write takes a piece of the current file.
+func (s *sink) Write(p []byte) (int, error) {
+	s.hash.Write(p)
+	return s.tar.Write(p)
+}
+
+// endFile ends the current file, which must have got all its bytes.
+func (s *sink) endFile() error {
+	e := s.current
+	e.SHA256 = hex.EncodeToString(s.hash.Sum(nil))
+	if err := s.entries.Add(e); err != nil {
+		return err
+	}
+	return s.server.Add(e.Path, e.Size, e.MTime, e.SHA256)
+}
+
+// addBytes writes a small file.
+func (s *sink) addBytes(path string, data []byte, owner string, at time.Time) error {
+	e := manifest.Entry{Path: path, Mode: endMode, Owner: owner, Size: int64(len(data)), MTime: at}
+	if err := s.startFile(e); err != nil {
+		return err
+	}
+	if _, err := s.Write(data); err != nil {
+		return err
+	}
+	return s.endFile()
+}
+
+// finish writes backup_manifest, the mark of a complete stream, and the
+// trailer. The file itself is in our manifest, as it is in the stream, but not
+// in itself.
+func (s *sink) finish(needed manifest.WALRange, owner string, at time.Time) error {
+	if err := s.server.Finish([]manifest.WALRange{needed}); err != nil {
+		return err
+	}
+	size, err := s.spool.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	e := manifest.Entry{Path: manifestFile, Mode: endMode, Owner: owner, Size: size, MTime: at}
+	if err := s.startFile(e); err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{s}, io.NewSectionReader(s.spool, 0, size), make([]byte, outBuffer)); err != nil {
+		return err
+	}
+	s.current.SHA256 = hex.EncodeToString(s.hash.Sum(nil))
+	if err := s.entries.Add(s.current); err != nil {
+		return err
+	}
+	return errors.Join(s.tar.Close(), s.buffered.Flush())
+}
+
+// header writes the tar header of an entry. The format is plain POSIX (ustar)
+// unless a path or a size needs an extended header.
+func (s *sink) header(e manifest.Entry) error {
+	h := &tar.Header{
+		Typeflag: tar.TypeReg, Name: e.Path, Mode: int64(e.Mode), Size: e.Size, ModTime: e.MTime.Truncate(time.Second),
+	}
+	if e.Kind == manifest.Directory {
+		h.Typeflag, h.Name = tar.TypeDir, e.Path+"/"
+	}
+	h.Uname, h.Gname = splitOwner(e.Owner)
+	if err := s.tar.WriteHeader(h); err != nil {
+		return fmt.Errorf("%s: %w", e.Path, err)
+	}
+	return nil
+}
+
+// permissions are the bits of a mode that a tar and a manifest hold.
+func permissions(m fs.FileMode) fs.FileMode {
+	bits := m.Perm()
+	for _, b := range []struct{ from, to fs.FileMode }{{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}} {
+		if m&b.from != 0 {
+			bits |= b.to
+		}
+	}
+	return bits
+}

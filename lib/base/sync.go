@@ -1,0 +1,88 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// syncDirectory makes the names in an open directory durable. File systems
+// that cannot sync one (some network ones say EINVAL) are taken at their word.
+func syncDirectory(dir *os.File) error {
+	err := dir.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// syncName makes a file or directory durable.
+func (t *target) syncName(name string) error {
+	f, err := t.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.IsDir() {
+		return errors.Join(err, f.Sync())
+	}
+	return syncDirectory(f)
+}
+
+// sync makes all directories and what is in them durable.
+func (t *targets) sync(entries manifest.EntrySource) error {
+	if syncfsReports() {
+		var failed error
+		for _, one := range t.all {
+			failed = errors.Join(failed, unix.Syncfs(int(one.dir.Fd())))
+		}
+		if failed == nil {
+			return nil
+		}
+	}
+	return t.syncEach(entries)
+}
+
+// syncEach syncs one after the other.
+func (t *targets) syncEach(entries manifest.EntrySource) error {
+	for {
+		e, err := entries.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if one, name := t.find(e.Path); e.Kind != manifest.Link && e.Path != pgdata.ControlFile {
+			if err := one.syncName(name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, one := range t.all {
+		if err := syncDirectory(one.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncfsReports says whether syncfs(2) tells of data that could not be written
+// since the file it is called with was opened: Linux does since 5.8.
+func syncfsReports() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major > 5 || major == 5 && minor >= 8
+}

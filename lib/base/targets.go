@@ -1,0 +1,199 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pgpipes/lib/manifest"
+)
+
+// targets are all directories of one restore.
+type targets struct {
+	data   *target
+	spaces map[uint32]*target
+	all    []*target // the tablespaces first, the data directory last
+}
+
+// newTargets checks the places that were asked for, changing nothing.
+func newTargets(data string, spaces map[uint32]string) (*targets, error) {
+	path, err := filepath.Abs(data)
+	if err != nil || data == "" {
+		return nil, badTarget("no data directory to restore to")
+	}
+	t := &targets{data: &target{path: path, mark: dataMark}, spaces: map[uint32]*target{}}
+	for oid, path := range spaces {
+		if !filepath.IsAbs(path) {
+			return nil, badTarget("%s: the place of tablespace %d must be an absolute path", path, oid)
+		}
+		t.spaces[oid] = &target{path: filepath.Clean(path), oid: oid, mark: tablespaceMark}
+		t.all = append(t.all, t.spaces[oid])
+	}
+	slices.SortFunc(t.all, func(a, b *target) int { return int(a.oid) - int(b.oid) })
+	t.all = append(t.all, t.data)
+	return t, t.open()
+}
+
+func (t *targets) open() error {
+	for _, one := range slices.Backward(t.all) { // the data directory first
+		if err := one.open(); err != nil {
+			return err
+		}
+		if err := one.examine(t.ours(one)); err != nil {
+			return err
+		}
+	}
+	return t.checkNesting()
+}
+
+// ours says of a directory with a mark whether what is in it can be told to be
+// remains.
+func (t *targets) ours(one *target) func() bool {
+	return func() bool { return one == t.data || t.data.remains && t.data.links(one.path) }
+}
+
+// checkNesting refuses a directory that is another one, or inside of it.
+func (t *targets) checkNesting() error {
+	real := make([]string, len(t.all))
+	for i, one := range t.all {
+		path, err := realPath(one)
+		if err != nil {
+			return err
+		}
+		real[i] = path
+	}
+	for i, a := range real {
+		for j, b := range real {
+			if i == j {
+				continue
+			}
+			if a == b {
+				return badTarget("%s: given twice", t.all[i].path)
+			}
+			if strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/") {
+				return badTarget("%s: inside %s", t.all[i].path, t.all[j].path)
+			}
+		}
+	}
+	return nil
+}
+
+func realPath(t *target) (string, error) {
+	if t.root != nil {
+		return filepath.EvalSymlinks(t.path)
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(t.path))
+	return filepath.Join(parent, filepath.Base(t.path)), err
+}
+
+// claim marks all directories and removes remains from them. The data
+// directory comes first in marking and last in removing, so that what is left
+// of a restore can be recognised all the time.
+func (t *targets) claim(notice func(string, ...any)) error {
+	for _, one := range slices.Backward(t.all) {
+		if err := one.claim(t.ours(one)); err != nil {
+			return err
+		}
+	}
+	for _, one := range t.all {
+		if !one.remains {
+			continue
+		}
+		notice("%s: removing what a killed restore has left", one.path)
+		if err := one.empty(); err != nil {
+			return err
+		}
+	}
+	return t.link()
+}
+
+// link makes the links to the tablespaces, absolute ones: with a relative one
+// the server would leave the tablespace out of its own base backups
+// (basebackup.c:sendTablespace).
+func (t *targets) link() error {
+	if len(t.spaces) == 0 {
+		return nil
+	}
+	if err := t.data.root.Mkdir(tablespaceDir, 0o700); err != nil {
+		return err
+	}
+	for oid, space := range t.spaces {
+		if err := t.data.root.Symlink(space.path, linkName(oid)); err != nil {
+			return err
+		}
+	}
+	if err := t.data.syncName(tablespaceDir); err != nil {
+		return err
+	}
+	return syncDirectory(t.data.dir)
+}
+
+// unclaim leaves all directories as they were found.
+func (t *targets) unclaim() error {
+	for _, one := range t.all {
+		if err := one.unclaim(); err != nil {
+			return fmt.Errorf("%s: could not be emptied again: %w", one.path, err)
+		}
+	}
+	return nil
+}
+
+func (t *targets) close() {
+	for _, one := range t.all {
+		one.close()
+	}
+}
+
+// find says where a member goes: into which directory and under which name.
+func (t *targets) find(name string) (*target, string) {
+	oid, inner, ok := splitTablespace(name)
+	if space := t.spaces[oid]; ok && space != nil {
+		return space, inner
+	}
+	return t.data, name
+}
+
+// chooseSpaces says where the tablespaces go: all to the places given, or, if
+// none is and a manifest knows them, back to where they were.
+func chooseSpaces(known []manifest.Tablespace, isKnown bool, given map[uint32]string) (map[uint32]string, error) {
+	if !isKnown {
+		return given, nil
+	}
+	chosen := map[uint32]string{}
+	var missing []uint32
+	for _, s := range known {
+		chosen[s.OID] = s.Path
+		if path, ok := given[s.OID]; ok {
+			chosen[s.OID] = path
+		} else {
+			missing = append(missing, s.OID)
+		}
+	}
+	for oid := range given {
+		if _, ok := chosen[oid]; !ok {
+			return nil, badTarget("the backup has no tablespace %d", oid)
+		}
+	}
+	if len(given) > 0 && len(missing) > 0 {
+		return nil, needPlaces(missing)
+	}
+	return chosen, nil
+}
+
+// needPlaces asks for the places of tablespaces.
+func needPlaces(oids []uint32) error {
+	slices.Sort(oids)
+	list := strings.Trim(fmt.Sprint(oids), "[]")
+	err := badTarget("tablespaces without a place to go: %s", list)
+	return err.advise(fmt.Sprintf("give --tablespace %d=DIR, and so for every tablespace of the backup", oids[0]))
+}
+
+// join is errors.Join that keeps a single error, with its hint, as it is.
+func join(first, second error) error {
+	if second == nil {
+		return first
+	}
+	return errors.Join(first, second)
+}

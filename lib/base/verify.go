@@ -1,0 +1,51 @@
+package base
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"pgpipes/lib/manifest"
+)
+
+// VerifyStream reads a base stream and gives the differences to its manifest.
+// A stream that is cut or damaged as such, and a damaged manifest, are errors;
+// an error is the last thing that comes.
+func VerifyStream(ctx context.Context, in, want io.Reader) iter.Seq2[manifest.Difference, error] {
+	return func(yield func(manifest.Difference, error) bool) {
+		t := newIntake(in, "")
+		defer t.entries.Close()
+		t.reader.bare = true
+		wanted, err := manifest.NewReader(want)
+		if err == nil {
+			err = t.run(ctx)
+		}
+		if err != nil {
+			yield(manifest.Difference{}, err)
+			return
+		}
+		compare(wanted, t.entries.Entries(), nil)(yield)
+	}
+}
+
+// VerifyDir reads all files of a data directory and gives the differences to
+// the manifest of the backup it was made of. Left out are what
+// pg_verifybackup leaves out (WAL, postgresql.auto.conf and the signal files),
+// owners, and that tablespaces may have moved. It makes sense before the first
+// start of a server.
+func VerifyDir(ctx context.Context, dir string, want io.Reader) iter.Seq2[manifest.Difference, error] {
+	return func(yield func(manifest.Difference, error) bool) {
+		wanted, err := manifest.NewReader(want)
+		if err != nil {
+			yield(manifest.Difference{}, err)
+			return
+		}
+		s := &survey{dir: dir, entries: manifest.NewWriter(""), files: make(chan manifest.Entry)}
+		defer s.entries.Close()
+		if err := s.run(ctx, wanted.Header().Tablespaces); err != nil {
+			yield(manifest.Difference{}, err)
+			return
+		}
+		compare(wanted, s.entries.Entries(), s.ignore)(yield)
+	}
+}
