@@ -53,7 +53,7 @@ func run(_ context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return cli.Mistake(err)
 	}
-	_, err = io.CopyBuffer(struct{ io.Writer }{z}, p.In, make([]byte, buffer))
+	_, err = io.CopyBuffer(z, p.In, make([]byte, buffer))
 	if err != nil { // an end mark would make a cut stream look whole
 		return err
 	}

@@ -77,7 +77,7 @@ func encode(w io.Writer, c Content, o codec.Options) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{z}, struct{ io.Reader }{c.Reader()}, make([]byte, copyBuffer))
+	n, err := io.CopyBuffer(z, struct{ io.Reader }{c.Reader()}, make([]byte, copyBuffer))
 	if err == nil && n != c.Size {
 		err = fmt.Errorf("shrank from %d to %d bytes while it was read", c.Size, n)
 	}
@@ -90,7 +90,7 @@ func (r *Repo) confirm(ctx context.Context, key string, n wal.Name, c Content) e
 	if _, err := io.Copy(offered, c.Reader()); err != nil {
 		return err
 	}
-	if err := r.decode(ctx, key, stored, c.Size); err != nil {
+	if err := r.decode(ctx, key, stored, int64(wal.MaxSegmentSize)); err != nil {
 		return fmt.Errorf("%w (it was to be compared with the same file, offered again)", err)
 	}
 	if a, b := hex.EncodeToString(stored.Sum(nil)), hex.EncodeToString(offered.Sum(nil)); a != b {
@@ -102,11 +102,13 @@ func (r *Repo) confirm(ctx context.Context, key string, n wal.Name, c Content) e
 	return nil
 }
 
-// decode writes the contents of an object, uncompressed, to w. It stops soon
-// after limit bytes, as no good file is longer. What cannot be decoded is
-// ErrDamaged.
+// decode writes the contents of an object, uncompressed, to w. What cannot be
+// decoded, or is longer than limit bytes, is ErrDamaged.
 func (r *Repo) decode(ctx context.Context, key string, w io.Writer, limit int64) error {
 	body, err := r.Get(ctx, key, 0, -1)
+	if errors.Is(err, store.ErrNotExist) { // it was there a moment ago: no proof of absence
+		return fmt.Errorf("%s: vanished while it was read", key)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,10 +117,26 @@ func (r *Repo) decode(ctx context.Context, key string, w io.Writer, limit int64)
 	z, err := codec.NewReaderFormat(body, format, 0)
 	if err == nil {
 		defer z.Close()
-		_, err = io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(z, limit+1), make([]byte, copyBuffer))
+		_, err = io.Copy(&bounded{w, limit}, z)
 	}
-	if errors.Is(err, codec.ErrCorrupt) || errors.Is(err, codec.ErrFormat) {
+	if errors.Is(err, codec.ErrCorrupt) || errors.Is(err, codec.ErrFormat) || errors.Is(err, errTooLong) {
 		return fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
 	}
 	return err
+}
+
+var errTooLong = errors.New("longer than any such file")
+
+// bounded lets so many bytes through to w.
+type bounded struct {
+	w    io.Writer
+	left int64
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if int64(len(p)) > b.left {
+		return 0, errTooLong
+	}
+	b.left -= int64(len(p))
+	return b.w.Write(p)
 }
