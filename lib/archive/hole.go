@@ -47,7 +47,26 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 			return fmt.Errorf("%w: %s is missing, timeline %d branches off after it, at %s", ErrHole, n, uint32(tli), at)
 		}
 	}
+	if err := r.proveNoBackup(ctx, n, number); err != nil {
+		return err
+	}
 	return r.proveBranchEnd(ctx, n, number, histories[n.Timeline])
+}
+
+// proveNoBackup looks for a backup that ended later: the segment was there then.
+// This is what is left to tell when wal/ is a disk of its own, and not mounted.
+func (r *Repo) proveNoBackup(ctx context.Context, n wal.Name, number uint64) error {
+	all, err := r.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		h := b.Header
+		if b.Complete && b.Err == nil && h.StopTimeline == n.Timeline && number <= r.SegmentSize.LastNumber(h.StopLSN) {
+			return fmt.Errorf("%w: %s is missing, backup %s ended after it, at %s", ErrHole, n, b.Label, h.StopLSN)
+		}
+	}
+	return nil
 }
 
 // proveBranchEnd minds the first segment of a timeline: told that it is absent,
