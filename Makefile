@@ -1,0 +1,78 @@
+# make            build the programs into ./bin
+# make test       install what is missing, then lint, race tests and all tests
+# make demo       back up and restore a scratch cluster before your eyes
+# make install    PREFIX=/usr/local DESTDIR= PROGPREFIX=
+#
+# PROGPREFIX goes before the names in PREFIX/bin: PROGPREFIX=pg- gives
+# pg-wal-push, pg-repo and so on.
+
+PREFIX     = /usr/local
+DESTDIR    =
+PROGPREFIX =
+
+PROGRAMS = $(notdir $(wildcard cmd/*))
+SCRIPTS  = backup restore check demo
+SHELL_FILES = $(wildcard scripts/*) test/setup .ci/run $(shell grep -lsE '^#!/bin/sh' bench/*)
+
+LIB = $(DESTDIR)$(PREFIX)/lib/pgpipes
+BIN = $(DESTDIR)$(PREFIX)/bin
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SHFMT = shfmt -i 4 -ci
+# SA5008 complains of the tag choice, which go-flags wants repeated.
+CHECKS = -checks inherit,-SA5008
+
+# Go is looked for where its own instructions put it, as sudo forgets PATH. A
+# tree that belongs to somebody else has no version that git would tell.
+export PATH := $(PATH):/usr/local/go/bin
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+export HOME := $(or $(HOME),$(shell getent passwd $$(id -u) | cut -d: -f6))
+
+.NOTPARALLEL:
+.PHONY: all go setup test lint race demo bench install uninstall clean
+
+all: go
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+
+go:
+	@command -v go >/dev/null || { echo 'make: go is not on PATH; see https://go.dev/doc/install' >&2; exit 1; }
+
+setup:
+	test/setup
+
+test: setup lint race
+	go test -count=1 ./...
+
+lint: go
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt: $$files" >&2; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) $(CHECKS) ./...
+	shellcheck -x -P SCRIPTDIR $(SHELL_FILES)
+	$(SHFMT) -d $(SHELL_FILES)
+
+race: go
+	CGO_ENABLED=1 go test -race -count=1 ./lib/...
+
+demo: all
+	scripts/demo
+
+bench: all
+	bench/run
+
+# Programs and scripts lie together in lib/pgpipes; bin has links to them. What
+# was built is taken, so that sudo make install needs no Go.
+install:
+	@for program in $(PROGRAMS); do [ -x bin/$$program ] || exec $(MAKE) all; done
+	install -d "$(LIB)" "$(BIN)"
+	install -m 755 $(PROGRAMS:%=bin/%) $(SCRIPTS:%=scripts/%) "$(LIB)"
+	install -m 644 scripts/lib.sh "$(LIB)"
+	for name in $(PROGRAMS); do ln -sfn ../lib/pgpipes/$$name "$(BIN)/$(PROGPREFIX)$$name"; done
+	for name in $(SCRIPTS); do ln -sfn ../lib/pgpipes/$$name "$(BIN)/$(PROGPREFIX)pgpipes-$$name"; done
+
+uninstall:
+	for name in $(PROGRAMS) $(SCRIPTS:%=pgpipes-%); do rm -f "$(BIN)/$(PROGPREFIX)$$name"; done
+	for name in $(PROGRAMS) $(SCRIPTS) lib.sh; do rm -f "$(LIB)/$$name"; done
+	[ ! -d "$(LIB)" ] || rmdir "$(LIB)"
+
+clean:
+	rm -rf bin

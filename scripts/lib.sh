@@ -1,0 +1,187 @@
+# shellcheck shell=sh
+# What the scripts share: finding the programs, messages and statuses, options
+# and settings, signals, and pipelines of which every stage's status counts.
+#
+# A script sets $here to its own directory before it sources this. It may
+# define undo, which is run when it ends, however it ends.
+# shellcheck disable=SC2154 # here
+
+program=${0##*/}
+verbose=${PGPIPES_VERBOSE:-}
+work=     # a directory for temporary files, see begin
+pipeline= # process id of the running pipeline
+
+# The programs that lie beside the script, or in bin of a source tree, come
+# before others of the same name.
+if [ -x "$here/wal-push" ]; then
+    PATH=$here:$PATH
+else
+    PATH=$here:$(dirname "$here")/bin:$PATH
+fi
+export PATH
+
+### Messages and statuses: 0 done, 1 no, 100 usage, 111 failure
+
+warn() { printf '%s: %s\n' "$program" "$*" >&2; }
+hint() { warn "hint: $*"; }
+verbose() { [ -z "$verbose" ] || warn "$*"; }
+
+# die STATUS MESSAGE…
+die() {
+    status_=$1
+    shift
+    warn "$@"
+    exit "$status_"
+}
+
+usage_error() { die 100 "$@"; }
+
+# help prints the comment at the head of the script.
+help() { sed -n '2,/^[^#]/ { /^#/ s/^#\{1,\} \{0,1\}//p; }' "$here/$1"; }
+
+### Options and settings
+
+# need OPTION [VALUE]… ends the script when an option is the last word.
+need() { [ $# -gt 1 ] || usage_error "$1 needs a value"; }
+
+# load_settings FILE sets PGPIPES_NAME=value lines where the environment has
+# no such setting.
+load_settings() {
+    [ -r "$1" ] || usage_error "$1: no such file, or not readable"
+    while IFS= read -r line_ || [ -n "$line_" ]; do
+        case $line_ in
+            PGPIPES_*=?*) set_default "${line_%%=*}" "${line_#*=}" ;;
+            '' | '#'*) ;;
+            *) usage_error "$1: not a line PGPIPES_NAME=value: $line_" ;;
+        esac
+    done <"$1"
+    export PGPIPES_CONFIG="$1"
+}
+
+set_default() {
+    case $1 in *[!A-Z_]*) usage_error "not a name of a setting: $1" ;; esac
+    eval "[ -n \"\${$1:-}\" ] || export $1=\"\$2\""
+}
+
+# want_repository ends the script unless $repository says where to.
+want_repository() {
+    repository=${repository:-${PGPIPES_REPOSITORY:-}}
+    [ -n "$repository" ] || {
+        warn 'which repository?'
+        hint 'give -r DIR, or set PGPIPES_REPOSITORY'
+        exit 100
+    }
+}
+
+# shell_quote WORD prints it as one word of a shell command.
+shell_quote() { printf "'%s'\n" "$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")"; }
+
+# plain VALUE WHAT refuses what no setting of the server can hold.
+plain() {
+    case $1 in
+        *[[:cntrl:]]*) usage_error "$2 must not contain control characters" ;;
+    esac
+}
+
+# absolute PATH prints it without depending on the current directory.
+absolute() {
+    case $1 in
+        /*) printf '%s\n' "$1" ;;
+        *) printf '%s/%s\n' "$(pwd)" "$1" ;;
+    esac
+}
+
+### The end of the script, by itself or by a signal
+
+# begin makes $work unless it is set already; it goes when the script ends.
+begin() {
+    trap cleanup EXIT
+    for signal_ in HUP INT TERM; do
+        # shellcheck disable=SC2064 # the name is meant to be expanded now
+        trap "die_of $signal_" "$signal_"
+    done
+    [ -n "$work" ] || work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/pgpipes-${program#pgpipes-}.XXXXXX")
+}
+
+undo() { :; }
+
+# cleanup leaves the status of the script in $ended for undo.
+# shellcheck disable=SC2034
+cleanup() {
+    ended=$?
+    set +e
+    trap - EXIT
+    trap '' HUP INT TERM
+    end_pipeline
+    undo
+    [ -z "$work" ] || rm -rf "$work"
+}
+
+# die_of SIGNAL lets the parent see what ended the script.
+die_of() {
+    cleanup
+    trap - "$1"
+    kill -s "$1" "$$"
+}
+
+### Pipelines
+
+# stage NAME COMMAND… runs one stage of a pipeline and keeps its status, which
+# the shell would forget. The shell's own remark about a killed COMMAND goes to
+# /dev/null.
+stage() {
+    stage_=$1 status_=0
+    shift
+    {
+        "$@" <&3 2>&4 3<&- 4>&- &
+        echo "$!" >"$work/$stage_.pid"
+        wait "$!" || status_=$?
+    } 3<&0 4>&2 2>/dev/null
+    echo "$status_" >"$work/$stage_.status"
+}
+
+# run_pipeline FUNCTION NAME… runs FUNCTION, which is a pipeline of stages with
+# these names, and ends the script unless all of them succeeded. It runs in the
+# background, because only a waiting shell acts upon a signal at once.
+run_pipeline() {
+    rm -f "$work"/*.status "$work"/*.pid
+    "$1" &
+    pipeline=$!
+    wait "$pipeline" || :
+    pipeline=
+    shift
+    judge "$@"
+}
+
+# judge NAME… names the stages that failed. Those that were merely ended by the
+# failure of the next one (128 + SIGPIPE) are named only if there are no others.
+# The status of the script is that of the first one named.
+judge() {
+    failed_='' cut_='' cause_=''
+    for stage_ in "$@"; do
+        status_=$(cat "$work/$stage_.status" 2>/dev/null) || status_=137
+        case $status_ in
+            0) ;;
+            141) cut_="$cut_${cut_:+, }$stage_ was cut off" ;;
+            *)
+                failed_="$failed_${failed_:+, }$stage_ ended with status $status_"
+                cause_=${cause_:-$status_}
+                ;;
+        esac
+    done
+    case ${cause_:-$cut_} in
+        '') ;;
+        1 | 100) die "$cause_" "$failed_" ;;
+        *) die 111 "${failed_:-$cut_}" ;;
+    esac
+}
+
+# end_pipeline ends the stages that still run, and waits for them.
+end_pipeline() {
+    [ -n "$pipeline" ] || return 0
+    for file_ in "$work"/*.pid; do
+        [ ! -e "$file_" ] || [ -e "${file_%.pid}.status" ] || kill "$(cat "$file_")" 2>/dev/null
+    done
+    wait "$pipeline"
+    pipeline=
+}
