@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"pgpipes/lib/cli"
@@ -47,19 +48,23 @@ func runShow(ctx context.Context, p *cli.Process, operands []string) error {
 	return showEntries(p, m)
 }
 
-// openManifest opens a file, standard input, or the manifest of a backup.
+// openManifest opens a file, standard input, or the manifest of a backup. What
+// looks like a file or is one is a file, also when the environment names a
+// repository.
 func openManifest(ctx context.Context, p *cli.Process, operands []string) (io.ReadCloser, error) {
-	switch {
-	case len(options.Locations) > 0 && len(operands) == 1:
-		r, err := open(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return r.Manifest(ctx, operands[0])
-	case len(operands) == 0 || operands[0] == "-":
-		return io.NopCloser(p.In), nil
+	if len(operands) == 0 || operands[0] == "-" {
+		return io.NopCloser(p.In), p.RefuseTerminalInput()
 	}
-	return os.Open(operands[0])
+	name := operands[0]
+	_, absent := os.Stat(name)
+	if len(options.Locations) == 0 || strings.Contains(name, "/") || absent == nil {
+		return os.Open(name)
+	}
+	r, err := open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Manifest(ctx, name)
 }
 
 // showEntries reads to the end in any case, where a manifest proves whole.

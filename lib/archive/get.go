@@ -102,13 +102,12 @@ func (r *Repo) fetch(ctx context.Context, key string, n wal.Name, path string) (
 	if err != nil {
 		return nil, err
 	}
-	w := &content{file: f}
 	limit := int64(r.SegmentSize)
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
 		limit = textLimit
 	}
-	if err = r.decode(ctx, key, w, limit); err == nil {
-		err = r.check(key, n, w)
+	if err = r.decode(ctx, key, f, limit); err == nil {
+		err = r.check(key, n, Content{f, f.Size()})
 	}
 	if err != nil {
 		f.Close()
@@ -118,8 +117,8 @@ func (r *Repo) fetch(ctx context.Context, key string, n wal.Name, path string) (
 }
 
 // check finds an object whose contents are not those of its name.
-func (r *Repo) check(key string, n wal.Name, w *content) error {
-	c, err := Inspect(n, Content{w.file, w.size})
+func (r *Repo) check(key string, n wal.Name, content Content) error {
+	c, err := Inspect(n, content)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", key, ErrDamaged, strings.TrimPrefix(err.Error(), "wal: "))
 	}
@@ -127,16 +126,4 @@ func (r *Repo) check(key string, n wal.Name, w *content) error {
 		return fmt.Errorf("%s: %w: it is of the cluster with system identifier %d", key, ErrDamaged, c.SystemID)
 	}
 	return nil
-}
-
-// content counts what is written to a file.
-type content struct {
-	file *durable.File
-	size int64
-}
-
-func (c *content) Write(p []byte) (int, error) {
-	n, err := c.file.Write(p)
-	c.size += int64(n)
-	return n, err
 }

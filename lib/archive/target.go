@@ -19,12 +19,11 @@ type Target struct {
 	Timeline wal.Timeline
 }
 
-// timeLayouts are the forms in which people and PostgreSQL write times. One
-// without a zone is taken as local, as the server would with its own setting.
+// timeLayouts are the forms in which people and PostgreSQL write times, all of
+// them with an offset: which zone the server would take for granted is not known
+// here, and names of zones mean different things to different people.
 var timeLayouts = []string{
-	time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07", "2006-01-02 15:04:05.999999999Z07:00",
-	"2006-01-02 15:04:05.999999999 Z07:00", "2006-01-02 15:04:05.999999999 MST",
-	"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07",
 }
 
 // ParseTarget reads KIND or KIND=VALUE.
@@ -53,12 +52,20 @@ func ParseTarget(text string) (Target, error) {
 }
 
 func parseTime(text string) (time.Time, error) {
+	plain, utc := strings.CutSuffix(text, " UTC")
+	plain = strings.Replace(plain, "T", " ", 1)
+	if date, zone, found := strings.Cut(plain, " "); found {
+		plain = date + " " + strings.ReplaceAll(zone, " ", "")
+	}
+	if utc {
+		plain += "Z"
+	}
 	for _, layout := range timeLayouts {
-		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+		if at, err := time.Parse(layout, plain); err == nil {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("recovery target time %q: not a time such as 2026-11-22 10:15:00+00", text)
+	return time.Time{}, fmt.Errorf("recovery target time %q: not a time with an offset, such as 2026-11-22 10:15:00+00", text)
 }
 
 // Reach says why a backup cannot be recovered to a target, nil if it can as far

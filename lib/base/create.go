@@ -13,16 +13,17 @@ import (
 // CreateOptions may all be left out.
 type CreateOptions struct {
 	Label    string           // the name of the backup; by default that in backup_label
+	Pass     io.Writer        // where the stream goes, unchanged
 	Progress func(done int64) // bytes of file contents
 }
 
-// CreateManifest reads a base stream and writes its manifest to out. If pass is
-// not nil the stream goes there unchanged. It may be a stream without
-// backup_manifest; then where the backup ends is unknown. The manifest is begun
-// only when the whole stream has been read and found complete.
-func CreateManifest(ctx context.Context, in io.Reader, pass, out io.Writer, o CreateOptions) error {
-	if pass != nil {
-		in = io.TeeReader(in, pass)
+// CreateManifest reads a base stream and writes its manifest to out. The stream
+// may be one without backup_manifest; then where the backup ends is unknown.
+// The manifest is begun only when the whole stream has been read and found
+// complete.
+func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOptions) error {
+	if o.Pass != nil {
+		in = io.TeeReader(in, o.Pass)
 	}
 	t := newIntake(in, "")
 	defer t.entries.Close()

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 )
 
@@ -19,7 +22,7 @@ const allocation = 4096
 // needed where, at the end to compare.
 type plan struct {
 	source io.ReadSeeker
-	spool  *os.File // holds the manifest, if it came from a pipe
+	spool  *durable.File // holds the manifest, if it came from a pipe
 	header manifest.Header
 	room   map[uint32]int64 // bytes, by tablespace; 0 is the data directory
 }
@@ -46,15 +49,13 @@ func (p *plan) rewindable(r io.Reader) error {
 			return nil
 		}
 	}
-	f, err := os.CreateTemp("", "manifest-")
+	f, err := durable.Create(filepath.Join(os.TempDir(), "manifest"), 0o600)
 	if err != nil {
 		return err
 	}
-	p.source, p.spool = f, f
-	if err := os.Remove(f.Name()); err != nil {
-		return err
-	}
+	p.spool = f
 	_, err = io.Copy(f, r)
+	p.source = io.NewSectionReader(f, 0, f.Size())
 	return err
 }
 
@@ -121,7 +122,7 @@ func (t *targets) checkRoom(p *plan, tell func(dir string, need, free int64)) er
 		devices[i] = s.Dev
 		need[s.Dev] += p.room[one.oid]
 	}
-	for i, one := range t.all {
+	for i, one := range slices.Backward(t.all) { // the data directory first
 		bytes, open := need[devices[i]]
 		if !open {
 			continue

@@ -12,14 +12,14 @@ import (
 	"pgpipes/lib/manifest"
 )
 
-// streamBuffer is how many bytes are read from a stream or a file, and written
-// to a file, at once.
-const streamBuffer = 1 << 20
-
-// trailerSize is the size of the two empty blocks that end a tar.
 const (
-	blockSize   = 512
-	trailerSize = 2 * blockSize
+	// streamBuffer is how many bytes of contents are read and written at once.
+	streamBuffer = 1 << 20
+	// headerBuffer is for what is read in small pieces, the headers.
+	headerBuffer = 64 << 10
+
+	blockSize   = 512           // of a tar
+	trailerSize = 2 * blockSize // the two empty blocks that end a tar
 )
 
 // late are files that pg_basebackup -R adds behind backup_manifest.
@@ -50,7 +50,7 @@ type Reader struct {
 
 // NewReader returns a Reader of a base stream.
 func NewReader(r io.Reader) *Reader {
-	b := &Reader{in: counter{from: bufio.NewReaderSize(r, streamBuffer)}}
+	b := &Reader{in: counter{from: bufio.NewReaderSize(r, headerBuffer)}}
 	b.tar = tar.NewReader(&b.in)
 	return b
 }
@@ -113,7 +113,7 @@ func (b *Reader) end(read int64) error {
 	if read != trailerSize {
 		return b.cut()
 	}
-	buffer := make([]byte, 64<<10)
+	buffer := make([]byte, headerBuffer)
 	for {
 		n, err := b.in.Read(buffer)
 		for _, c := range buffer[:n] {

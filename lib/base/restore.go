@@ -65,27 +65,26 @@ func Restore(ctx context.Context, in io.Reader, o RestoreOptions) error {
 	if err == nil {
 		err = r.restore(ctx, in)
 	}
-	if err != nil && !r.committed {
-		return join(err, r.targets.unclaim())
+	if err != nil {
+		err = join(err, r.targets.unclaim())
 	}
 	return err
 }
 
 // restorer is one restore under way.
 type restorer struct {
-	o         RestoreOptions
-	plan      *plan // nil without a manifest
-	targets   *targets
-	ids       *identities
-	intake    *intake
-	missing   []uint32 // tablespaces in the stream that have no place
-	control   Member
-	spaceMap  Member
-	server    Member // backup_manifest
-	global    Member // the directory
-	wanted    *manifest.Writer
-	differ    tally
-	committed bool
+	o        RestoreOptions
+	plan     *plan // nil without a manifest
+	targets  *targets
+	ids      *identities
+	intake   *intake
+	missing  []uint32 // tablespaces in the stream that have no place
+	control  Member
+	spaceMap Member
+	server   Member // backup_manifest
+	global   Member // the directory
+	wanted   *manifest.Writer
+	differ   tally
 }
 
 func (r *restorer) close() {
@@ -228,6 +227,9 @@ func (r *restorer) commit() error {
 	if err := data.lock.Sync(); err != nil {
 		return err
 	}
+	if err := r.unmark(); err != nil {
+		return err
+	}
 	if err := data.root.Rename(data.mark, pgdata.ControlFile); err != nil {
 		return err
 	}
@@ -238,8 +240,7 @@ func (r *restorer) commit() error {
 	if err != nil {
 		return join(err, data.root.Rename(pgdata.ControlFile, data.mark))
 	}
-	r.committed = true
-	return r.unmark()
+	return nil
 }
 
 // unmark removes the marks of the tablespaces.

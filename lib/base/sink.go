@@ -11,8 +11,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
+	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 )
 
@@ -29,19 +31,15 @@ type sink struct {
 	buffered *bufio.Writer
 	tar      *tar.Writer
 	entries  *manifest.Writer
-	spool    *os.File // of backup_manifest, without a name
+	spool    *durable.File // of backup_manifest; it never gets a name
 	server   *manifest.ServerManifestWriter
 	hash     hash.Hash
 	current  manifest.Entry // the file being written
 }
 
 func newSink(out io.Writer) (*sink, error) {
-	spool, err := os.CreateTemp("", "pgpipes-backup_manifest-")
+	spool, err := durable.Create(filepath.Join(os.TempDir(), manifestFile), endMode)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(spool.Name()); err != nil {
-		spool.Close()
 		return nil, err
 	}
 	buffered := bufio.NewWriterSize(out, outBuffer)
@@ -110,10 +108,7 @@ func (s *sink) finish(needed manifest.WALRange, owner string, at time.Time) erro
 	if err := s.server.Finish([]manifest.WALRange{needed}); err != nil {
 		return err
 	}
-	size, err := s.spool.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
+	size := s.spool.Size()
 	e := manifest.Entry{Path: manifestFile, Mode: endMode, Owner: owner, Size: size, MTime: at}
 	if err := s.startFile(e); err != nil {
 		return err

@@ -35,7 +35,12 @@ func (t *target) syncName(name string) error {
 	return syncDirectory(f)
 }
 
-// sync makes all directories and what is in them durable.
+// sync makes all directories and what is in them durable. One syncfs(2) for a
+// file system was found faster than fsync(2) file by file, at the end or behind
+// the writing in eight goroutines: 3 s against 4 s for 1.5 GB in 1000 files,
+// 15 s against 34 s and 28 s for 30000 files of 8 kB. It waits for other
+// programs' data on the file system too. Where it cannot be relied on, or
+// fails, each file is synced, which then also says which one failed.
 func (t *targets) sync(entries manifest.EntrySource) error {
 	if syncfsReports() {
 		var failed error

@@ -22,14 +22,15 @@ import (
 // without one says that what is beside it are remains.
 //
 // The mark of the data directory is the first thing in it and at last becomes
-// global/pg_control itself, by being renamed. So there is no moment at which a
-// killed restore leaves both, or neither: remains have a mark and cannot be
-// started; what can be started is complete and has none, and no later restore
-// takes it for remains.
+// global/pg_control itself: it is filled with the contents, and renamed. So
+// there is no moment at which a killed restore leaves both, or neither: remains
+// have a mark and cannot be started; what can be started is complete and has
+// none, and no later restore takes it for remains.
 //
-// The mark of a tablespace has a name of its own and is removed after that.
-// Where it is left behind it does no harm, because it counts only together
-// with a data directory that has its mark still and a link to the tablespace.
+// The mark of a tablespace has a name of its own, lest somebody restore a data
+// directory there, and counts only together with remains of a data directory
+// that link to the tablespace. It is removed between the filling and the
+// renaming of the other mark; during that step the filled mark stands for it.
 const (
 	dataMark       = durable.TemporaryPrefix + "restoring"
 	tablespaceMark = durable.TemporaryPrefix + "restoring-tablespace"
@@ -75,8 +76,8 @@ func (t *target) openRoot() (err error) {
 	return err
 }
 
-// examine refuses a directory that holds anything but remains that are known
-// to be ours.
+// examine refuses a directory that holds anything but remains, as ours knows
+// them.
 func (t *target) examine(ours func() bool) error {
 	if t.root == nil {
 		return nil
@@ -88,7 +89,7 @@ func (t *target) examine(ours func() bool) error {
 		return err
 	case t.has(postmasterFile):
 		return badTarget("%s: a server runs in it, or did when it was lost (%s)", t.path, postmasterFile)
-	case t.has(t.mark) && !t.has(pgdata.ControlFile) && ours():
+	case !t.has(pgdata.ControlFile) && ours():
 		t.remains = true
 		return nil
 	case t.has(pgdata.ControlFile) || t.has("PG_VERSION"):
@@ -114,7 +115,7 @@ func (t *target) content() (string, error) {
 		return "", err
 	}
 	for _, name := range names {
-		if info, err := t.root.Lstat(name); name != t.mark || err != nil || !info.Mode().IsRegular() {
+		if name != t.mark || !t.marked() {
 			return name, nil
 		}
 	}
@@ -126,7 +127,23 @@ func (t *target) has(name string) bool {
 	return err == nil
 }
 
-// claim makes the directory if it is absent, and marks and locks it.
+// marked reports whether there is a mark. A link is none.
+func (t *target) marked() bool {
+	info, err := t.root.Lstat(t.mark)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// isFilled reports whether the mark holds a pg_control already.
+func (t *target) isFilled() bool {
+	text, err := t.root.ReadFile(t.mark)
+	if err == nil {
+		_, err = pgdata.ParseControl(text)
+	}
+	return err == nil
+}
+
+// claim makes the directory if it is absent, and marks and locks it. The mark
+// is still to be explained.
 func (t *target) claim(ours func() bool) error {
 	if t.root == nil {
 		if err := os.Mkdir(t.path, 0o700); err != nil {
@@ -140,9 +157,12 @@ func (t *target) claim(ours func() bool) error {
 			return err
 		}
 	}
-	flags := os.O_RDWR | os.O_CREATE | os.O_EXCL
-	if t.has(t.mark) {
-		flags = os.O_RDWR
+	remains, found, flags := t.remains, t.marked(), os.O_RDWR
+	if !found {
+		flags |= os.O_CREATE | os.O_EXCL
+	}
+	if !found && remains && t.oid == 0 { // another restore has ended meanwhile
+		return t.busy()
 	}
 	mark, err := t.root.OpenFile(t.mark, flags, 0o600)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
@@ -152,9 +172,9 @@ func (t *target) claim(ours func() bool) error {
 		return err
 	}
 	err = t.hold(mark)
-	if err == nil { // another restore may have ended since the directory was looked at
-		err = t.examine(ours)
-		if err != nil && flags&os.O_EXCL != 0 {
+	if err == nil { // something may have come since the directory was looked at
+		err = t.examine(func() bool { return remains && ours() })
+		if err != nil && !found {
 			err = join(err, t.root.Remove(t.mark))
 		}
 	}
@@ -163,7 +183,7 @@ func (t *target) claim(ours func() bool) error {
 		return err
 	}
 	t.lock = mark // from now on what is in the directory is ours
-	return t.explain()
+	return nil
 }
 
 // hold locks the mark, and makes sure that it still is one.
@@ -248,7 +268,7 @@ func (t *target) unclaim() error {
 	if err := t.empty(); err != nil {
 		return err
 	}
-	if err := t.root.Remove(t.mark); err != nil || !t.made {
+	if err := t.root.Remove(t.mark); err != nil && !errors.Is(err, fs.ErrNotExist) || !t.made {
 		return err
 	}
 	return os.Remove(t.path)

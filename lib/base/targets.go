@@ -48,10 +48,14 @@ func (t *targets) open() error {
 	return t.checkNesting()
 }
 
-// ours says of a directory with a mark whether what is in it can be told to be
-// remains.
+// ours says of a directory whether what is in it can be told to be remains.
 func (t *targets) ours(one *target) func() bool {
-	return func() bool { return one == t.data || t.data.remains && t.data.links(one.path) }
+	return func() bool {
+		if one == t.data {
+			return one.marked()
+		}
+		return t.data.remains && t.data.links(one.path) && (one.marked() || t.data.isFilled())
+	}
 }
 
 // checkNesting refuses a directory that is another one, or inside of it.
@@ -89,11 +93,16 @@ func realPath(t *target) (string, error) {
 }
 
 // claim marks all directories and removes remains from them. The data
-// directory comes first in marking and last in removing, so that what is left
+// directory comes first in locking and last in all else, so that what is left
 // of a restore can be recognised all the time.
 func (t *targets) claim(notice func(string, ...any)) error {
 	for _, one := range slices.Backward(t.all) {
 		if err := one.claim(t.ours(one)); err != nil {
+			return err
+		}
+	}
+	for _, one := range t.all {
+		if err := one.explain(); err != nil {
 			return err
 		}
 	}

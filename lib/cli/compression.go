@@ -15,5 +15,8 @@ func (c Compression) Codec(frame int) (codec.Options, error) {
 	if err == nil && c.Jobs < 0 {
 		err = Usagef("how many cores? -j %d", c.Jobs)
 	}
+	if format == codec.None {
+		c.Level = 0 // one in the environment is meant for other formats
+	}
 	return codec.Options{Format: format, Level: c.Level, Jobs: c.Jobs, Frame: frame}, err
 }

@@ -30,6 +30,7 @@ type File struct {
 	file *os.File
 	path string // the name it shall get
 	temp string // the name it has meanwhile, "" when it has none
+	size int64  // bytes written
 	over bool   // published or given up
 }
 
@@ -83,7 +84,14 @@ func temporaryName(path string) string {
 }
 
 // Write appends to the file.
-func (f *File) Write(p []byte) (int, error) { return f.file.Write(p) }
+func (f *File) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
+	f.size += int64(n)
+	return n, err
+}
+
+// Size is the number of bytes written.
+func (f *File) Size() int64 { return f.size }
 
 // ReadAt reads what was written.
 func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.file.ReadAt(p, off) }

@@ -3,9 +3,13 @@ package manifest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
+
+	"pgpipes/lib/durable"
 )
 
 const (
@@ -25,7 +29,7 @@ type sorter struct {
 	limit int    // bytes of a run
 	lines []byte // the run in memory
 	spans []span // its lines
-	file  *os.File
+	file  *durable.File
 	runs  []section // what is in file
 }
 
@@ -86,18 +90,18 @@ func (s *sorter) spill() error {
 	return nil
 }
 
-// open makes the temporary file and takes its name away at once, so that it
-// ends with the process whatever happens.
+// open makes the temporary file. It never gets a name, so it ends with the
+// process whatever happens.
 func (s *sorter) open() error {
 	if s.file != nil {
 		return nil
 	}
-	f, err := os.CreateTemp(s.dir, "manifest-")
-	if err != nil {
-		return err
+	dir := cmp.Or(s.dir, os.TempDir())
+	f, err := durable.Create(filepath.Join(dir, "manifest"), 0o600)
+	if err == nil {
+		s.file = f
 	}
-	s.file = f
-	return os.Remove(f.Name())
+	return err
 }
 
 func (s *sorter) close() error {

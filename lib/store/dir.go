@@ -168,7 +168,27 @@ func (d *Dir) absent(key string, err error) error {
 	if _, rerr := root.Readdirnames(1); rerr != nil && rerr != io.EOF {
 		return rerr
 	}
+	if derr := d.dangling(key); derr != nil {
+		return derr
+	}
 	return fmt.Errorf("%s: %w", key, ErrNotExist)
+}
+
+// dangling is an error if a key's path is not there because a link on the way
+// leads nowhere: to a disk that is not mounted, for example.
+func (d *Dir) dangling(key string) error {
+	for i, c := range key + "/" {
+		if c != '/' {
+			continue
+		}
+		if _, err := os.Lstat(d.path(key[:i])); err != nil {
+			return nil
+		}
+		if _, err := os.Stat(d.path(key[:i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Remove implements Store. A directory goes with its last object.

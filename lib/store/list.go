@@ -35,9 +35,15 @@ type walk struct {
 // directory walks the directory of a key prefix that ends in a slash or is
 // empty, and reports whether to go on.
 func (w *walk) directory(at string) bool {
-	entries, err := os.ReadDir(w.dir.path(at))
+	list, err := os.ReadDir(w.dir.path(at))
 	if errors.Is(err, fs.ErrNotExist) {
-		return true // removed meanwhile, or never there
+		if err = w.dir.dangling(at); err == nil {
+			return true // removed meanwhile, or never there
+		}
+	}
+	var entries []entry
+	if err == nil {
+		entries, err = sorted(w.dir.path(at), list)
 	}
 	if err == nil {
 		err = w.ctx.Err()
@@ -46,7 +52,7 @@ func (w *walk) directory(at string) bool {
 		w.yield(Info{}, err)
 		return false
 	}
-	for _, e := range sorted(w.dir.path(at), entries) {
+	for _, e := range entries {
 		if !w.entry(at+e.key, e) {
 			return false
 		}
@@ -63,18 +69,23 @@ type entry struct {
 }
 
 // sorted leaves out what is hidden and neither a directory nor a plain file.
-// Links are followed: an administrator may keep the WAL on another disk.
-func sorted(dir string, list []fs.DirEntry) []entry {
+// Links are followed: an administrator may keep the WAL on another disk. One
+// that leads nowhere is an error, as that disk may not be mounted.
+func sorted(dir string, list []fs.DirEntry) ([]entry, error) {
 	entries := make([]entry, 0, len(list))
 	for _, e := range list {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
 		mode := e.Type()
 		if mode&fs.ModeSymlink != 0 {
-			if info, err := os.Stat(path.Join(dir, e.Name())); err == nil {
-				mode, e = info.Mode(), fs.FileInfoToDirEntry(info)
+			info, err := os.Stat(path.Join(dir, e.Name()))
+			if err != nil {
+				return nil, err
 			}
+			mode, e = info.Mode(), fs.FileInfoToDirEntry(info)
 		}
 		switch {
-		case strings.HasPrefix(e.Name(), "."):
 		case mode.IsDir():
 			entries = append(entries, entry{e, e.Name() + "/", true})
 		case mode.IsRegular():
@@ -82,7 +93,7 @@ func sorted(dir string, list []fs.DirEntry) []entry {
 		}
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
-	return entries
+	return entries, nil
 }
 
 func (w *walk) entry(key string, e entry) bool {

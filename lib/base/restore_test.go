@@ -1,0 +1,288 @@
+package base
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// listing is everything below a directory with modes, links not followed.
+func listing(t testing.TB, dir string) []string {
+	t.Helper()
+	var list []string
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, name)
+		list = append(list, fmt.Sprintf("%s %s", info.Mode(), rel))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// mustBeEmpty fails unless there is nothing in the directory, not even a mark.
+func mustBeEmpty(t testing.TB, dir string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil || len(list) > 0 {
+		t.Fatalf("%s holds %v (%v), want nothing", dir, list, err)
+	}
+}
+
+func restore(t testing.TB, in []byte, o RestoreOptions) error {
+	t.Helper()
+	return Restore(t.Context(), bytes.NewReader(in), o)
+}
+
+func mustRestore(t testing.TB, in []byte, o RestoreOptions) {
+	t.Helper()
+	if err := restore(t, in, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRestore(t *testing.T) {
+	tar := backup(t)
+	want := []string{
+		"drwxr-x--- .", "-rwx------ PG_VERSION", "-rwx------ backup_label", "-rwx------ backup_manifest", "drwxr-x--- base",
+		"drwx------ base/1", "-rwx------ base/1/1259", "-rwx------ base/1/empty", "drwxr-x--- global", "-rw-r----- global/1262",
+		"-rwx------ global/pg_control", "drwx------ pg_tblspc", "drwx------ pg_wal", "drwx------ pg_wal/archive_status",
+	}
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	for name, m := range map[string]io.Reader{"with a manifest": bytes.NewReader(manifestOf(t, tar)), "without": nil, "from a pipe": bytes.NewBuffer(manifestOf(t, tar))} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "pg")
+			var total, done int64
+			mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: m, Progress: func(d, of int64) { done, total = d, of }})
+			if got := listing(t, dir); !slices.Equal(got, want) {
+				t.Errorf("restored\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			info, err := os.Stat(filepath.Join(dir, "base/1/1259"))
+			if err != nil || !info.ModTime().Equal(testTime) || info.Size() != 3000 {
+				t.Errorf("base/1/1259: %v %v", info, err)
+			}
+			if _, raw, err := pgdata.ReadControl(dir); err != nil || !bytes.Equal(raw, testControl()) {
+				t.Errorf("pg_control: %v", err)
+			}
+			if done == 0 || (m != nil) != (total > done) {
+				t.Errorf("progress ended with %d of %d", done, total)
+			}
+		})
+	}
+}
+
+// cuts are the places near the beginnings of blocks and some others.
+func cuts(size int) []int {
+	var list []int
+	for n := range size {
+		if r := n % blockSize; r <= 1 || r == blockSize-1 || n%211 == 0 {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func TestRestoreOfCutStreamLeavesNothing(t *testing.T) {
+	tar := backup(t)
+	dir := t.TempDir()
+	absent := filepath.Join(t.TempDir(), "absent")
+	for i, n := range cuts(len(tar)) {
+		o := RestoreOptions{Dir: dir}
+		if i%10 == 0 {
+			o.Dir = absent
+		}
+		if err := restore(t, tar[:n], o); !errors.Is(err, ErrStream) && !errors.Is(err, manifest.ErrDamaged) {
+			t.Fatalf("cut at %d: error %v", n, err)
+		}
+		mustBeEmpty(t, dir)
+		if _, err := os.Lstat(absent); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("cut at %d: %s: %v", n, absent, err)
+		}
+	}
+}
+
+// At every moment before the end of the stream there is a mark and no
+// pg_control, so that a killed restore is known and cannot be started.
+func TestRestoreUnderWayCannotBeStarted(t *testing.T) {
+	tar := backup(t)
+	dir := t.TempDir()
+	looked := 0
+	err := Restore(t.Context(), readerFunc(func(p []byte) (int, error) {
+		looked++
+		if _, err := os.Lstat(filepath.Join(dir, pgdata.ControlFile)); err == nil {
+			t.Error("pg_control is there too early")
+		}
+		if _, err := os.Lstat(filepath.Join(dir, dataMark)); err != nil {
+			t.Errorf("no mark: %v", err)
+		}
+		n := copy(p, tar[:min(len(tar), 500)])
+		if tar = tar[n:]; n == 0 {
+			return 0, io.EOF
+		}
+		return n, nil
+	}), RestoreOptions{Dir: dir})
+	if err != nil || looked < 10 {
+		t.Errorf("looked %d times, error %v", looked, err)
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestRestoreRefusesStreams(t *testing.T) {
+	incremental := strings.Replace(testLabel, "START TIMELINE: 1\n", "START TIMELINE: 1\nINCREMENTAL FROM LSN: 0/1000028\n", 1)
+	badControl := testControl()
+	badControl[40] ^= 1
+	for _, c := range []struct {
+		name string
+		list []member
+		kind error
+		want string
+	}{
+		{"a file twice", end(append(files(), member{name: "PG_VERSION", data: "15\n"}), ""), ErrStream, "twice"},
+		{"a directory twice", end(append(files(), member{name: "base/"}), ""), ErrStream, "twice"},
+		{"below a file", end(append(files(), member{name: "PG_VERSION/x", data: "x"}), ""), ErrStream, "below"},
+		{"before its directory", end([]member{{name: "base/1", data: "x"}}, ""), ErrStream, "before its directory"},
+		{"no label", []member{{name: "global/"}, {name: pgdata.ControlFile, data: string(testControl())},
+			{name: manifestFile, data: serverManifest([]member{{name: pgdata.ControlFile, data: string(testControl())}})}}, ErrStream, "not a backup"},
+		{"no pg_control", append(files(), member{name: manifestFile, data: serverManifest(files())}), ErrStream, "no global/pg_control"},
+		{"empty label", append(files(), member{name: pgdata.LabelFile}, member{name: pgdata.ControlFile, data: string(testControl())},
+			member{name: manifestFile, data: serverManifest(files())}), pgdata.ErrLabel, "empty"},
+		{"incremental", append(files(), member{name: pgdata.LabelFile, data: incremental}, member{name: pgdata.ControlFile, data: string(testControl())},
+			member{name: manifestFile, data: serverManifest(files())}), ErrStream, "incremental"},
+		{"bad pg_control", append(files(), member{name: pgdata.LabelFile, data: testLabel}, member{name: pgdata.ControlFile, data: string(badControl)},
+			member{name: manifestFile, data: serverManifest(files())}), pgdata.ErrControl, "checksum"},
+		{"long pg_control", append(files(), member{name: pgdata.ControlFile, data: strings.Repeat("x", 9000)}), ErrStream, "too many"},
+		{"damaged backup_manifest", append(files(), member{name: manifestFile, data: strings.Replace(serverManifest(files()), "base", "bose", 1)}), manifest.ErrDamaged, "Checksum"},
+		{"missing file", func() []member {
+			list := end(files(), "")
+			return slices.DeleteFunc(list, func(m member) bool { return m.name == "global/1262" })
+		}(), ErrDiffers, "global/1262: missing"},
+		{"file too many", func() []member {
+			list := end(files(), "")
+			return slices.Insert(list, 5, member{name: "base/1/more", data: "x"})
+		}(), ErrDiffers, "base/1/more: not in the manifest"},
+		{"changed file", func() []member {
+			list := end(files(), "")
+			list[5].data = strings.Repeat("y", 3000)
+			return list
+		}(), ErrDiffers, "base/1/1259: sha256"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			err := restore(t, stream(t, c.list), RestoreOptions{Dir: dir})
+			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %v about %q", err, c.kind, c.want)
+			}
+			mustBeEmpty(t, dir)
+		})
+	}
+}
+
+// WAL and files that change after a backup are not in backup_manifest.
+func TestRestoreOfUnlistedFiles(t *testing.T) {
+	list := end(files(), "")
+	list = slices.Insert(list, 11, member{name: "pg_wal/000000010000000000000002", data: "wal"}, member{name: "postgresql.auto.conf", data: "#"})
+	list = append(list, member{name: "standby.signal"})
+	dir := t.TempDir()
+	mustRestore(t, stream(t, list), RestoreOptions{Dir: dir})
+	for _, name := range []string{"pg_wal/000000010000000000000002", "standby.signal"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRestoreChecksOtherHashes(t *testing.T) {
+	crc := func(right bool) []byte {
+		list := end(files(), "")
+		list[5].data = "other" + strings.Repeat("x", 2995)
+		sum := "00000000"
+		if right {
+			h, _ := manifest.NewServerHash("CRC32C")
+			io.WriteString(h, list[5].data)
+			sum = fmt.Sprintf("%x", h.Sum(nil))
+		}
+		last := &list[len(list)-1].data
+		*last = replaceChecksum(*last, "base/1/1259", "CRC32C", sum)
+		return stream(t, list)
+	}
+	mustRestore(t, crc(true), RestoreOptions{Dir: t.TempDir()})
+	dir := t.TempDir()
+	if err := restore(t, crc(false), RestoreOptions{Dir: dir}); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: CRC32C") {
+		t.Errorf("error %v", err)
+	}
+	mustBeEmpty(t, dir)
+}
+
+func TestRestoreWithWrongManifest(t *testing.T) {
+	other := files()
+	other[5].data = strings.Repeat("z", 3000)
+	wrong := manifestOf(t, stream(t, end(other, "")))
+	dir := t.TempDir()
+	if err := restore(t, backup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, ErrDiffers) {
+		t.Errorf("error %v", err)
+	}
+	mustBeEmpty(t, dir)
+	damaged := bytes.Replace(wrong, []byte("1259"), []byte("1258"), 1)
+	if err := restore(t, backup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(damaged)}); !errors.Is(err, manifest.ErrDamaged) {
+		t.Errorf("error %v", err)
+	}
+	mustBeEmpty(t, dir)
+}
+
+func TestRestoreCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	err := Restore(ctx, bytes.NewReader(backup(t)), RestoreOptions{Dir: dir, Progress: func(int64, int64) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	mustBeEmpty(t, dir)
+}
+
+func TestRestoreTellsOfRoom(t *testing.T) {
+	tar := backup(t)
+	dir := t.TempDir()
+	var need, free int64
+	o := RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar)), Room: func(_ string, n, f int64) { need, free = n, f }}
+	mustRestore(t, tar, o)
+	if need < 12*allocation || need > 16*allocation || free <= 0 {
+		t.Errorf("needs %d, free %d", need, free)
+	}
+}
+
+func TestRestoreWithoutRoom(t *testing.T) {
+	targets, err := newTargets(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer targets.close()
+	err = targets.checkRoom(&plan{room: map[uint32]int64{0: 1 << 62}}, func(string, int64, int64) {})
+	if err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,337 @@
+package base
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/lock"
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// write makes files, with the directories for them.
+func write(t testing.TB, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRestoreRefusesTargets(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		setup func(t *testing.T, dir string)
+		want  string
+	}{
+		{"a file in it", func(t *testing.T, dir string) { write(t, dir, "x") }, "not empty: it holds x"},
+		{"a data directory", func(t *testing.T, dir string) { write(t, dir, "PG_VERSION", "global/pg_control") }, "a data directory"},
+		{"a server in it", func(t *testing.T, dir string) { write(t, dir, "PG_VERSION", "postmaster.pid") }, "a server runs"},
+		{"lost+found", func(t *testing.T, dir string) { os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700) }, "lost+found"},
+		{"a data directory with a mark", func(t *testing.T, dir string) { write(t, dir, dataMark, "PG_VERSION", "global/pg_control") }, "a data directory"},
+		{"a server in remains", func(t *testing.T, dir string) { write(t, dir, dataMark, "postmaster.pid") }, "a server runs"},
+		{"a link as mark", func(t *testing.T, dir string) {
+			write(t, dir, "x")
+			os.Symlink("x", filepath.Join(dir, dataMark))
+		}, "not empty"},
+		{"a tablespace", func(t *testing.T, dir string) { write(t, dir, tablespaceMark, "PG_15_202209061/5/1") }, "a tablespace in use"},
+		{"a file", func(t *testing.T, dir string) { os.WriteFile(dir, nil, 0o600) }, "not a directory"},
+		{"a link to nowhere", func(t *testing.T, dir string) { os.Symlink("nowhere", dir) }, "not a directory"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			parent := t.TempDir()
+			dir := filepath.Join(parent, "pg")
+			c.setup(t, dir)
+			before := listing(t, parent)
+			err := restore(t, backup(t), RestoreOptions{Dir: dir})
+			if !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one about %q", err, c.want)
+			}
+			if after := listing(t, parent); fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("left\n%q\nof\n%q", after, before)
+			}
+		})
+	}
+	if err := restore(t, backup(t), RestoreOptions{Dir: filepath.Join(t.TempDir(), "a", "b")}); !errors.Is(err, ErrTarget) {
+		t.Errorf("no parent: error %v", err)
+	}
+	if err := restore(t, backup(t), RestoreOptions{}); !errors.Is(err, ErrTarget) {
+		t.Errorf("no directory: error %v", err)
+	}
+}
+
+func TestRestoreThroughLinkToDirectory(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	mustRestore(t, backup(t), RestoreOptions{Dir: link})
+	if _, err := os.Stat(filepath.Join(dir, pgdata.ControlFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a killed restore has left is removed, but nothing that links in it lead
+// to.
+func TestRestoreOverRemains(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	write(t, outside, "x")
+	write(t, dir, dataMark, "base/1/1259", "PG_VERSION")
+	for link, to := range map[string]string{"link": outside, "base/link": filepath.Join(outside, "x")} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRestore(t, backup(t), RestoreOptions{Dir: dir})
+	if _, err := os.Stat(filepath.Join(outside, "x")); err != nil {
+		t.Error(err)
+	}
+	clean := filepath.Join(t.TempDir(), "pg")
+	mustRestore(t, backup(t), RestoreOptions{Dir: clean})
+	if got, want := listing(t, dir), listing(t, clean); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("left\n%q\nwant\n%q", got, want)
+	}
+}
+
+func TestRestoreWhileAnotherIsUnderWay(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, dataMark, "PG_VERSION")
+	mark, err := os.Open(filepath.Join(dir, dataMark))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mark.Close()
+	if err := unix.Flock(int(mark.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	if err := restore(t, backup(t), RestoreOptions{Dir: dir}); !errors.Is(err, lock.ErrBusy) {
+		t.Errorf("error %v", err)
+	}
+	if after := listing(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("left %q of %q", after, before)
+	}
+}
+
+// The other restore ends, or begins, after the directory was looked at.
+func TestClaimAfterAnotherRestore(t *testing.T) {
+	for name, during := range map[string]func(dir string) error{
+		"ended": func(dir string) error {
+			if err := os.MkdirAll(filepath.Join(dir, "global"), 0o700); err != nil {
+				return err
+			}
+			return os.Rename(filepath.Join(dir, dataMark), filepath.Join(dir, pgdata.ControlFile))
+		},
+		"failed and another has ended": func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, dataMark)), os.WriteFile(filepath.Join(dir, "PG_VERSION"), nil, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, dataMark)
+			targets, err := newTargets(dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer targets.close()
+			if err := during(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := listing(t, dir)
+			if err := targets.claim(func(string, ...any) {}); err == nil {
+				t.Error("claimed a directory that is in use")
+			}
+			if err := targets.unclaim(); err != nil {
+				t.Error(err)
+			}
+			if after := listing(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("left %q of %q", after, before)
+			}
+		})
+	}
+}
+
+func TestRestoreTablespaces(t *testing.T) {
+	tar := spaceBackup(t, "/old/one", "/old/two")
+	for name, m := range map[string][]byte{"with a manifest": manifestOf(t, spaceBackup(t, "/old/one", "/old/two")), "without": nil} {
+		t.Run(name, func(t *testing.T) {
+			first, second, dir := filepath.Join(t.TempDir(), "a b\\c"), t.TempDir(), t.TempDir()
+			o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: first, 16385: second}}
+			if m != nil {
+				o.Manifest = bytes.NewReader(m)
+			}
+			mustRestore(t, tar, o)
+			for oid, want := range o.Tablespaces {
+				if got, err := os.Readlink(filepath.Join(dir, linkName(oid))); err != nil || got != want {
+					t.Errorf("link of %d: %q %v, want %q", oid, got, err, want)
+				}
+				if got := listing(t, want); len(got) != 4 {
+					t.Errorf("%s holds %q", want, got)
+				}
+			}
+			checkSpaceMap(t, dir, o.Tablespaces)
+		})
+	}
+}
+
+// checkSpaceMap checks tablespace_map and that backup_manifest agrees with it.
+func checkSpaceMap(t *testing.T, dir string, want map[uint32]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, pgdata.TablespaceMapFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := pgdata.ParseTablespaceMap(text)
+	if err != nil || len(list) != len(want) {
+		t.Fatalf("map %q: %v", text, err)
+	}
+	for _, s := range list {
+		if want[s.OID] != s.Path {
+			t.Errorf("map has %q for %d, want %q", s.Path, s.OID, want[s.OID])
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, manifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size := int64(-1)
+	got, err := manifest.ReadServerManifest(f, func(f manifest.ServerFile) error {
+		if f.Path == pgdata.TablespaceMapFile {
+			size = f.Size
+		}
+		return nil
+	})
+	if err != nil || size != int64(len(text)) || len(got.WALRanges) != 1 {
+		t.Errorf("backup_manifest: %d bytes of map, want %d; %v %v", size, len(text), got, err)
+	}
+}
+
+// With a manifest and no places given, tablespaces go back to where they were.
+func TestRestoreTablespacesBack(t *testing.T) {
+	first, second, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	tar := spaceBackup(t, first, second)
+	mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar))})
+	if got := listing(t, second); len(got) != 4 {
+		t.Errorf("%s holds %q", second, got)
+	}
+	checkSpaceMap(t, dir, map[uint32]string{16384: first, 16385: second})
+}
+
+func TestRestorePlaces(t *testing.T) {
+	full := t.TempDir()
+	write(t, full, "x")
+	one, two := t.TempDir(), t.TempDir()
+	tar := spaceBackup(t, one, two)
+	for _, c := range []struct {
+		name   string
+		given  map[uint32]string
+		noPlan bool
+		want   string
+	}{
+		{"one of two", map[uint32]string{16384: one}, false, "without a place to go: 16385"},
+		{"an unknown one", map[uint32]string{16384: one, 16385: two, 9: "/x"}, false, "no tablespace 9"},
+		{"relative", map[uint32]string{16384: "x", 16385: two}, false, "absolute"},
+		{"the same twice", map[uint32]string{16384: one, 16385: one + "/."}, false, "twice"},
+		{"one inside the other", map[uint32]string{16384: one, 16385: one + "/x"}, false, "inside"},
+		{"not empty", map[uint32]string{16384: one, 16385: full}, false, "not empty"},
+		{"without a manifest", nil, true, "without a place to go: 16384 16385"},
+		{"without a manifest, one of two", map[uint32]string{16385: one}, true, "without a place to go: 16384"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := RestoreOptions{Dir: dir, Tablespaces: c.given}
+			if !c.noPlan {
+				o.Manifest = bytes.NewReader(manifestOf(t, tar))
+			}
+			err := restore(t, tar, o)
+			if !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one about %q", err, c.want)
+			}
+			for _, d := range []string{dir, one, two} {
+				mustBeEmpty(t, d)
+			}
+		})
+	}
+}
+
+func TestRestorePlaceInsideDataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, inside := range []string{dir, dir + "/ts", link, link + "/ts"} {
+		err := restore(t, backup(t), RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: inside}})
+		if !errors.Is(err, ErrTarget) {
+			t.Errorf("%s: error %v", inside, err)
+		}
+	}
+	mustBeEmpty(t, dir)
+}
+
+// Remains in a tablespace are removed only together with those of the data
+// directory that they belong to.
+func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
+	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	tar := spaceBackup(t, "/old/1", "/old/2")
+	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
+	write(t, dir, dataMark, "PG_VERSION", "pg_tblspc/x")
+	write(t, one, tablespaceMark, "PG_15_202209061/5/16400")
+	if err := restore(t, tar, o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), one) {
+		t.Fatalf("without a link: error %v", err)
+	}
+	if err := os.Symlink(one, filepath.Join(dir, linkName(16384))); err != nil {
+		t.Fatal(err)
+	}
+	mustRestore(t, tar, o)
+	if got := listing(t, one); len(got) != 4 {
+		t.Errorf("%s holds %q", one, got)
+	}
+}
+
+// Killed at the very end, after the marks of the tablespaces are gone.
+func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
+	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	tar := spaceBackup(t, "/old/1", "/old/2")
+	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
+	mustRestore(t, tar, o)
+	whole := listing(t, dir)
+	if err := os.Rename(filepath.Join(dir, pgdata.ControlFile), filepath.Join(dir, dataMark)); err != nil {
+		t.Fatal(err)
+	}
+	mustRestore(t, tar, o)
+	if got := listing(t, dir); fmt.Sprint(got) != fmt.Sprint(whole) {
+		t.Errorf("restored %q, want %q", got, whole)
+	}
+	if err := restore(t, tar, o); !errors.Is(err, ErrTarget) {
+		t.Errorf("over a whole restore: error %v", err)
+	}
+}
+
+func TestRestoreFailsWithTablespaces(t *testing.T) {
+	one, two, dir := filepath.Join(t.TempDir(), "new"), t.TempDir(), t.TempDir()
+	tar := spaceBackup(t, "/old/1", "/old/2")
+	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
+	if err := restore(t, tar[:len(tar)-1], o); !errors.Is(err, ErrStream) {
+		t.Errorf("error %v", err)
+	}
+	mustBeEmpty(t, dir)
+	mustBeEmpty(t, two)
+	if _, err := os.Lstat(one); err == nil {
+		t.Errorf("%s is left", one)
+	}
+}

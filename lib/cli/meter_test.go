@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"testing"
+	"time"
+)
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 999: "999 B", 1000: "1.0 kB", 1500: "1.5 kB", 16 << 20: "16.8 MB", 2_500_000_000: "2.5 GB", 1 << 62: "4.6 EB",
+	} {
+		if got := Bytes(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestMeterLine(t *testing.T) {
+	for _, test := range []struct {
+		done, total int64
+		elapsed     time.Duration
+		want        string
+	}{
+		{0, 0, time.Second, "0 B, 0 B/s"},
+		{5_000_000, 0, 2 * time.Second, "5.0 MB, 2.5 MB/s"},
+		{0, 1000, time.Second, "0 B, 0 B/s"},
+		{250, 1000, 10 * time.Second, "250 B, 25 B/s, 25 %, 30s left"},
+		{1000, 1000, 10 * time.Second, "1.0 kB, 100 B/s, 100 %, 0s left"},
+		{1500, 1000, 10 * time.Second, "1.5 kB, 150 B/s, 100 %, 0s left"}, // more than was thought
+		{1_000_000_000, 3_601_000_000_000, time.Second, "1.0 GB, 1.0 GB/s, 0 %, 1h0m0s left"},
+	} {
+		m := &Meter{}
+		m.Set(test.done, test.total)
+		if got := m.line(test.elapsed); got != test.want {
+			t.Errorf("%d of %d in %s: %q, want %q", test.done, test.total, test.elapsed, got, test.want)
+		}
+	}
+}
+
+// Standard error is no terminal here, so there is nothing to see.
+func TestMeterIsSilentElsewhere(t *testing.T) {
+	p := &Process{name: "x"}
+	said := stderr(t, func() {
+		m := p.Meter()
+		if m.Progress() != nil {
+			t.Error("somebody is told how far it is")
+		}
+		m.Set(1, 2)
+		m.Stop()
+	})
+	if said != "" {
+		t.Errorf("said %q", said)
+	}
+}
