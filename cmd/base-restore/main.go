@@ -46,6 +46,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err := p.RefuseTerminalInput(); err != nil {
 		return err
 	}
+	p.WidenPipes()
 	spaces, err := tablespaces(options.Tablespaces)
 	if err != nil {
 		return err

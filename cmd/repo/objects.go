@@ -71,11 +71,13 @@ func parseRange(text string) (offset, length int64, err error) {
 	first, last, found := strings.Cut(text, "-")
 	offset, err = strconv.ParseInt(first, 10, 64)
 	length = -1
+	empty := false
 	if err == nil && found && last != "" {
 		length, err = strconv.ParseInt(last, 10, 64)
 		length += 1 - offset
+		empty = length < 1
 	}
-	if err != nil || !found || length == 0 || length < -1 {
+	if err != nil || !found || empty {
 		return 0, 0, cli.Usagef("not a range FIRST-LAST: %s", text)
 	}
 	return offset, length, nil

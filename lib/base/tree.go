@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"pgpipes/lib/manifest"
@@ -119,7 +121,7 @@ func (t *tree) copyTo(ctx context.Context, s *sink, start wal.LSN, progress func
 			return err
 		}
 	}
-	for oid := range t.spaces {
+	for _, oid := range slices.Sorted(maps.Keys(t.spaces)) {
 		if err := t.directory(s, path.Join(tablespaceDir, strconv.Itoa(int(oid)))); err != nil {
 			return err
 		}

@@ -1,0 +1,142 @@
+package base
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// settle writes what depends on the places of the tablespaces, and gives the
+// directories, now that nothing is written into them any more, their modes and
+// times.
+func (r *restorer) settle() error {
+	if err := r.writeSpaceMap(); err != nil {
+		return err
+	}
+	entries := r.intake.entries.Entries()
+	for {
+		e, err := entries.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if t, name := r.targets.find(e.Path); e.Kind == manifest.Directory && name != "." {
+			if err := t.dress(name, e.Mode, e.MTime); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range r.targets.all {
+		if err := r.dressTop(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dressTop does the same for the top of a target. A server starts only if its
+// data directory has one of two modes (miscinit.c:checkDataDir). Streams of
+// PostgreSQL's own do not have that directory; then global tells of it.
+func (r *restorer) dressTop(t *target) error {
+	m := t.top
+	if m == nil {
+		m = &r.global
+	}
+	if err := r.ids.chown(t, ".", m); err != nil {
+		return err
+	}
+	return t.dress(".", m.Mode&0o750|0o700, m.MTime)
+}
+
+// commit gives pg_control its name: the one step that makes a cluster of what
+// was written.
+func (r *restorer) commit() error {
+	data := r.targets.data
+	if err := data.fillMark(r.intake.kept[pgdata.ControlFile]); err != nil {
+		return err
+	}
+	if err := r.dressFile(data.lock, &r.control); err != nil {
+		return err
+	}
+	if err := data.lock.Sync(); err != nil {
+		return err
+	}
+	if err := r.unmark(); err != nil {
+		return err
+	}
+	if err := data.root.Rename(data.mark, pgdata.ControlFile); err != nil {
+		return err
+	}
+	err := data.syncName("global")
+	if err == nil {
+		err = syncDirectory(data.dir)
+	}
+	if err != nil {
+		return join(err, data.root.Rename(pgdata.ControlFile, data.mark))
+	}
+	return nil
+}
+
+// unmark removes the marks of the tablespaces.
+func (r *restorer) unmark() error {
+	for _, t := range r.targets.spaces {
+		if err := t.root.Remove(t.mark); err != nil {
+			return err
+		}
+		if err := syncDirectory(t.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSpaceMap writes tablespace_map with the places where the tablespaces
+// are now: at its first start the server makes the links anew from it
+// (xlogrecovery.c:read_tablespace_map), and the old places may belong to
+// another server.
+func (r *restorer) writeSpaceMap() error {
+	old, found := r.intake.kept[pgdata.TablespaceMapFile]
+	if !found {
+		return nil
+	}
+	list, err := pgdata.ParseTablespaceMap(old)
+	if err != nil {
+		return err
+	}
+	moved := false
+	for i, s := range list {
+		t := r.targets.spaces[s.OID]
+		if t == nil {
+			return badStream("%s names tablespace %d, which has no place to go", pgdata.TablespaceMapFile, s.OID)
+		}
+		moved = moved || s.Path != t.path
+		list[i].Path = t.path
+	}
+	now := old
+	if moved {
+		now = pgdata.FormatTablespaceMap(list)
+	}
+	if err := r.writeFile(r.spaceMap, func(w io.Writer) error {
+		_, err := w.Write(now)
+		return err
+	}); err != nil || bytes.Equal(now, old) {
+		return err
+	}
+	return r.rewriteServerManifest(now)
+}
+
+// fileMode converts Unix permission bits.
+func fileMode(bits fs.FileMode) fs.FileMode {
+	m := bits & fs.ModePerm
+	for _, b := range []struct{ from, to fs.FileMode }{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}} {
+		if bits&b.from != 0 {
+			m |= b.to
+		}
+	}
+	return m
+}
