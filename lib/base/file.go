@@ -39,19 +39,19 @@ func (t *tree) file(ctx context.Context, s *sink, name string) error {
 	if err != nil {
 		return err
 	}
-	e := t.entry(name, info)
+	m := t.member(name, info)
 	first, isRelation := t.relation(name)
-	if e.Size <= wholeSize {
-		return t.smallFile(s, f, e, first, isRelation)
+	if m.Size <= wholeSize {
+		return t.smallFile(s, f, m, first, isRelation)
 	}
-	if err := s.startFile(e); err != nil {
+	if err := s.startFile(m); err != nil {
 		return err
 	}
-	for at := int64(0); at < e.Size; {
+	for at := int64(0); at < m.Size; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		piece := t.buffer[:min(e.Size-at, readSize)]
+		piece := t.buffer[:min(m.Size-at, readSize)]
 		if err := t.read(f, piece, at, name, first, isRelation); err != nil {
 			return err
 		}
@@ -64,17 +64,17 @@ func (t *tree) file(ctx context.Context, s *sink, name string) error {
 }
 
 // smallFile copies what fits into the buffer with the size that was read.
-func (t *tree) smallFile(s *sink, f *os.File, e manifest.Entry, first uint32, isRelation bool) error {
+func (t *tree) smallFile(s *sink, f *os.File, m Member, first uint32, isRelation bool) error {
 	n, err := io.ReadFull(f, t.buffer)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return err
 	}
 	if isRelation { // a page that was only begun is no page yet
-		n = min(n, int(e.Size))
-		t.checkPages(f, t.buffer[:n], 0, e.Path, first)
+		n = min(n, int(m.Size))
+		t.checkPages(f, t.buffer[:n], 0, m.Path, first)
 	}
-	e.Size = int64(n)
-	if err := s.startFile(e); err != nil {
+	m.Size = int64(n)
+	if err := s.startFile(m); err != nil {
 		return err
 	}
 	if _, err := s.Write(t.buffer[:n]); err != nil {

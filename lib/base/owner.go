@@ -4,7 +4,6 @@ import (
 	"io/fs"
 	"os/user"
 	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -36,9 +35,4 @@ func (all owners) name(o owner) string {
 	}
 	all[o] = name + ":" + gid
 	return all[o]
-}
-
-func splitOwner(s string) (name, group string) {
-	name, group, _ = strings.Cut(s, ":")
-	return name, group
 }

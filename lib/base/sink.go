@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"pgpipes/lib/durable"
@@ -35,6 +36,7 @@ type sink struct {
 	server   *manifest.ServerManifestWriter
 	hash     hash.Hash
 	current  manifest.Entry // the file being written
+	owners   owners
 }
 
 func newSink(out io.Writer) (*sink, error) {
@@ -45,7 +47,7 @@ func newSink(out io.Writer) (*sink, error) {
 	buffered := bufio.NewWriterSize(out, outBuffer)
 	return &sink{
 		buffered: buffered, tar: tar.NewWriter(buffered), entries: manifest.NewWriter(""),
-		spool: spool, server: manifest.NewServerManifestWriter(spool), hash: sha256.New(),
+		spool: spool, server: manifest.NewServerManifestWriter(spool), hash: sha256.New(), owners: owners{},
 	}, nil
 }
 
@@ -57,20 +59,20 @@ func (s *sink) close() {
 }
 
 // addDirectory writes a directory member.
-func (s *sink) addDirectory(e manifest.Entry) error {
-	e.Kind, e.Size, e.Part = manifest.Directory, 0, part
-	if err := s.header(e); err != nil {
+func (s *sink) addDirectory(m Member) error {
+	m.Kind, m.Size, m.Part = manifest.Directory, 0, part
+	if err := s.header(m); err != nil {
 		return err
 	}
-	return s.entries.Add(e)
+	return s.entries.Add(m.Entry)
 }
 
-// startFile begins a file member of e.Size bytes, which Write then takes.
-func (s *sink) startFile(e manifest.Entry) error {
-	e.Kind, e.Part = manifest.File, part
-	s.current = e
+// startFile begins a file member of m.Size bytes, which Write then takes.
+func (s *sink) startFile(m Member) error {
+	m.Kind, m.Part = manifest.File, part
+	s.current = m.Entry
 	s.hash.Reset()
-	return s.header(e)
+	return s.header(m)
 }
 
 // Write takes a piece of the current file.
@@ -90,9 +92,8 @@ func (s *sink) endFile() error {
 }
 
 // addBytes writes a small file.
-func (s *sink) addBytes(path string, data []byte, owner string, at time.Time) error {
-	e := manifest.Entry{Path: path, Mode: endMode, Owner: owner, Size: int64(len(data)), MTime: at}
-	if err := s.startFile(e); err != nil {
+func (s *sink) addBytes(path string, data []byte, owner owner, at time.Time) error {
+	if err := s.startFile(s.member(path, int64(len(data)), owner, at)); err != nil {
 		return err
 	}
 	if _, err := s.Write(data); err != nil {
@@ -104,13 +105,12 @@ func (s *sink) addBytes(path string, data []byte, owner string, at time.Time) er
 // finish writes backup_manifest, the mark of a complete stream, and the
 // trailer. The file itself is in our manifest, as it is in the stream, but not
 // in itself.
-func (s *sink) finish(needed manifest.WALRange, owner string, at time.Time) error {
+func (s *sink) finish(needed manifest.WALRange, owner owner, at time.Time) error {
 	if err := s.server.Finish([]manifest.WALRange{needed}); err != nil {
 		return err
 	}
 	size := s.spool.Size()
-	e := manifest.Entry{Path: manifestFile, Mode: endMode, Owner: owner, Size: size, MTime: at}
-	if err := s.startFile(e); err != nil {
+	if err := s.startFile(s.member(manifestFile, size, owner, at)); err != nil {
 		return err
 	}
 	if _, err := io.CopyBuffer(struct{ io.Writer }{s}, io.NewSectionReader(s.spool, 0, size), make([]byte, outBuffer)); err != nil {
@@ -123,18 +123,25 @@ func (s *sink) finish(needed manifest.WALRange, owner string, at time.Time) erro
 	return errors.Join(s.tar.Close(), s.buffered.Flush())
 }
 
-// header writes the tar header of an entry. The format is plain POSIX (ustar)
+// member describes a file that is made here.
+func (s *sink) member(path string, size int64, owner owner, at time.Time) Member {
+	e := manifest.Entry{Path: path, Mode: endMode, Owner: s.owners.name(owner), Size: size, MTime: at}
+	return Member{Entry: e, UID: int(owner.uid), GID: int(owner.gid)}
+}
+
+// header writes the tar header of a member. The format is plain POSIX (ustar)
 // unless a path or a size needs an extended header.
-func (s *sink) header(e manifest.Entry) error {
+func (s *sink) header(m Member) error {
 	h := &tar.Header{
-		Typeflag: tar.TypeReg, Name: e.Path, Mode: int64(e.Mode), Size: e.Size, ModTime: e.MTime.Truncate(time.Second),
+		Typeflag: tar.TypeReg, Name: m.Path, Mode: int64(m.Mode), Size: m.Size, ModTime: m.MTime.Truncate(time.Second),
+		Uid: m.UID, Gid: m.GID,
 	}
-	if e.Kind == manifest.Directory {
-		h.Typeflag, h.Name = tar.TypeDir, e.Path+"/"
+	if m.Kind == manifest.Directory {
+		h.Typeflag, h.Name = tar.TypeDir, m.Path+"/"
 	}
-	h.Uname, h.Gname = splitOwner(e.Owner)
+	h.Uname, h.Gname, _ = strings.Cut(m.Owner, ":")
 	if err := s.tar.WriteHeader(h); err != nil {
-		return fmt.Errorf("%s: %w", e.Path, err)
+		return fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return nil
 }

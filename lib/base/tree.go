@@ -29,8 +29,8 @@ type tree struct {
 	root    string // absolute, without links
 	control pgdata.Control
 	warn    func(format string, args ...any)
+	owner   owner // of the data directory
 	owners  owners
-	owner   string            // of the data directory
 	spaces  map[uint32]string // the tablespaces outside, by OID, where they really are
 	inside  map[string]bool   // tablespaces that lie inside the data directory, not to be copied twice
 	start   wal.LSN
@@ -63,7 +63,7 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 	if err != nil {
 		return nil, err
 	}
-	t.owner = t.owners.name(ownerOf(info))
+	t.owner = ownerOf(info)
 	return t, t.findTablespaces()
 }
 
@@ -155,13 +155,15 @@ func (t *tree) directory(s *sink, name string) error {
 	if err != nil {
 		return t.vanished(name, err)
 	}
-	return s.addDirectory(t.entry(name, info))
+	return s.addDirectory(t.member(name, info))
 }
 
-func (t *tree) entry(name string, info fs.FileInfo) manifest.Entry {
-	return manifest.Entry{
-		Path: name, Mode: permissions(info.Mode()), Owner: t.owners.name(ownerOf(info)), Size: info.Size(), MTime: info.ModTime(),
+func (t *tree) member(name string, info fs.FileInfo) Member {
+	o := ownerOf(info)
+	e := manifest.Entry{
+		Path: name, Mode: permissions(info.Mode()), Owner: t.owners.name(o), Size: info.Size(), MTime: info.ModTime(),
 	}
+	return Member{Entry: e, UID: int(o.uid), GID: int(o.gid)}
 }
 
 // vanished excuses what a running server may remove.
