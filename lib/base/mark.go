@@ -125,7 +125,7 @@ func (t *target) explain() error {
 	if err := t.fillMark([]byte(text)); err != nil {
 		return err
 	}
-	return syncDirectory(t.dir)
+	return durable.SyncOpenDir(t.dir)
 }
 
 func (t *target) fillMark(b []byte) error {

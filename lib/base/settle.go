@@ -3,8 +3,8 @@ package base
 import (
 	"bytes"
 	"io"
-	"io/fs"
 
+	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -74,7 +74,7 @@ func (r *restorer) commit() error {
 	}
 	err := data.syncName("global")
 	if err == nil {
-		err = syncDirectory(data.dir)
+		err = durable.SyncOpenDir(data.dir)
 	}
 	if err != nil {
 		return join(err, data.root.Rename(pgdata.ControlFile, data.mark))
@@ -88,7 +88,7 @@ func (r *restorer) unmark() error {
 		if err := t.root.Remove(t.mark); err != nil {
 			return err
 		}
-		if err := syncDirectory(t.dir); err != nil {
+		if err := durable.SyncOpenDir(t.dir); err != nil {
 			return err
 		}
 	}
@@ -128,15 +128,4 @@ func (r *restorer) writeSpaceMap() error {
 		return err
 	}
 	return r.rewriteServerManifest(now)
-}
-
-// fileMode converts Unix permission bits.
-func fileMode(bits fs.FileMode) fs.FileMode {
-	m := bits & fs.ModePerm
-	for _, b := range []struct{ from, to fs.FileMode }{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}} {
-		if bits&b.from != 0 {
-			m |= b.to
-		}
-	}
-	return m
 }

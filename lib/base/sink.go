@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,15 +143,4 @@ func (s *sink) header(m Member) error {
 		return fmt.Errorf("%s: %w", m.Path, err)
 	}
 	return nil
-}
-
-// permissions are the bits of a mode that a tar and a manifest hold.
-func permissions(m fs.FileMode) fs.FileMode {
-	bits := m.Perm()
-	for _, b := range []struct{ from, to fs.FileMode }{{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}} {
-		if m&b.from != 0 {
-			bits |= b.to
-		}
-	}
-	return bits
 }

@@ -4,23 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
-
-// syncDirectory makes the names in an open directory durable. File systems
-// that cannot sync one (some network ones say EINVAL) are taken at their word.
-func syncDirectory(dir *os.File) error {
-	err := dir.Sync()
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	return err
-}
 
 // syncName makes a file or directory durable.
 func (t *target) syncName(name string) error {
@@ -32,7 +22,7 @@ func (t *target) syncName(name string) error {
 	if info, err := f.Stat(); err != nil || !info.IsDir() {
 		return errors.Join(err, f.Sync())
 	}
-	return syncDirectory(f)
+	return durable.SyncOpenDir(f)
 }
 
 // sync makes all directories and what is in them durable. One syncfs(2) for a
@@ -73,7 +63,7 @@ func (t *targets) syncEach(entries manifest.EntrySource) error {
 		}
 	}
 	for _, one := range t.all {
-		if err := syncDirectory(one.dir); err != nil {
+		if err := durable.SyncOpenDir(one.dir); err != nil {
 			return err
 		}
 	}

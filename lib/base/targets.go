@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 )
 
@@ -136,7 +137,7 @@ func (t *targets) link() error {
 	if err := t.data.syncName(tablespaceDir); err != nil {
 		return err
 	}
-	return syncDirectory(t.data.dir)
+	return durable.SyncOpenDir(t.data.dir)
 }
 
 // unclaim leaves all directories as they were found.

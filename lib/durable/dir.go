@@ -9,18 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SyncDir makes the names in a directory durable. File systems that cannot
-// sync a directory (some network ones say EINVAL) are taken at their word.
+// SyncDir makes the names in a directory durable.
 func SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	return SyncOpenDir(dir)
+}
+
+// SyncOpenDir is SyncDir for an open directory. File systems that cannot sync
+// one (some network ones say EINVAL) are taken at their word.
+func SyncOpenDir(dir *os.File) error {
+	err := dir.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // SyncFile makes an existing file durable, and its name.
