@@ -51,7 +51,7 @@ func run(_ context.Context, p *cli.Process, _ []string) error {
 	}
 	z, err := codec.NewWriter(p.Out, o)
 	if err != nil {
-		return cli.Mistake(err)
+		return err
 	}
 	_, err = io.CopyBuffer(z, p.In, make([]byte, buffer))
 	if err != nil { // an end mark would make a cut stream look whole

@@ -13,6 +13,7 @@ import (
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/durable"
+	"pgpipes/lib/pgdata"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
@@ -132,7 +133,7 @@ func verdict(err error) error {
 // outage reports whether it was the way to the repository that failed, not
 // what is in it.
 func outage(err error) bool {
-	for _, other := range []error{archive.ErrHole, archive.ErrDamaged, archive.ErrForeign, archive.ErrFormat, store.ErrLocation} {
+	for _, other := range []error{archive.ErrHole, archive.ErrDamaged, archive.ErrForeign, archive.ErrFormat, store.ErrLocation, pgdata.ErrControl} {
 		if errors.Is(err, other) {
 			return false
 		}

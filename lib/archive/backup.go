@@ -78,6 +78,9 @@ func (r *Repo) readStart(ctx context.Context, label string) (Start, error) {
 			return Start{}, fmt.Errorf("%s: %w: %v", baseKey(label, startName), ErrDamaged, err)
 		}
 	}
+	if s.Timeline == 0 || s.LSN == 0 || s.Time.IsZero() { // without them nobody knows what WAL to protect
+		return Start{}, fmt.Errorf("%s: %w: it does not say from where and when", baseKey(label, startName), ErrDamaged)
+	}
 	return s, nil
 }
 

@@ -50,7 +50,7 @@ func openMaybeFor(ctx context.Context, location string, cluster *Cluster) (*Repo
 
 func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options) error {
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
-		o.Format = codec.None // small, and read by people
+		o = codec.Options{Format: codec.None} // small, and read by people
 	}
 	key := walKey(n)
 	there, err := r.forms(ctx, n)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"pgpipes/lib/durable"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wal"
@@ -22,7 +24,8 @@ type Source struct {
 // OpenSource opens a WAL file on disk. The server does not touch it while it
 // wants it archived, so it may be read more than once.
 func OpenSource(path string) (*Source, error) {
-	file, err := os.Open(path)
+	// Without O_NONBLOCK a named pipe would be waited for, not refused.
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

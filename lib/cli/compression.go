@@ -12,11 +12,12 @@ type Compression struct {
 // Codec checks the options. Frame is the bytes of input to compress at once.
 func (c Compression) Codec(frame int) (codec.Options, error) {
 	format, err := codec.ByName(c.Format)
-	if err == nil && c.Jobs < 0 {
-		err = Usagef("how many cores? -j %d", c.Jobs)
+	if err != nil {
+		return codec.Options{}, err
 	}
 	if format == codec.None {
 		c.Level = 0 // one in the environment is meant for other formats
 	}
-	return codec.Options{Format: format, Level: c.Level, Jobs: c.Jobs, Frame: frame}, err
+	o := codec.Options{Format: format, Level: c.Level, Jobs: c.Jobs, Frame: frame}
+	return o, Mistake(o.Check())
 }

@@ -92,11 +92,11 @@ func TestRepositories(t *testing.T) {
 
 func TestCompression(t *testing.T) {
 	for format, level := range map[string]int{"zstd": 3, "gzip": 3, "xz": 3, "lz4": 3, "none": 0} {
-		if o, err := (Compression{Format: format, Level: 3, Jobs: 2}).Codec(7); err != nil || o.Format.Name != format || o.Level != level || o.Jobs != 2 || o.Frame != 7 {
+		if o, err := (Compression{Format: format, Level: 3, Jobs: 2}).Codec(1 << 20); err != nil || o.Format.Name != format || o.Level != level || o.Jobs != 2 || o.Frame != 1<<20 {
 			t.Errorf("%s: %+v, %v", format, o, err)
 		}
 	}
-	for _, c := range []Compression{{Format: "rar"}, {Format: "zstd", Jobs: -1}} {
+	for _, c := range []Compression{{Format: "rar"}, {Format: "zstd", Jobs: -1}, {Format: "zstd", Level: 23}, {Format: "gzip", Level: 10}} {
 		if _, err := c.Codec(0); status(err) != statusUsage {
 			t.Errorf("%+v: %v", c, err)
 		}

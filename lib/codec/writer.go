@@ -44,6 +44,12 @@ var levels = map[Format]struct{ low, high, usual int }{
 	None: {0, 0, 0},
 }
 
+// Check says what is wrong with the options.
+func (o Options) Check() error {
+	_, err := o.complete()
+	return err
+}
+
 // complete checks the options and replaces zeros by the values they stand for.
 func (o Options) complete() (Options, error) {
 	l, known := levels[o.Format]

@@ -117,7 +117,8 @@ func (d *Dir) Get(_ context.Context, key string, offset, length int64) (io.ReadC
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
-	file, err := os.Open(d.path(key))
+	// Without O_NONBLOCK a named pipe would be waited for, not refused.
+	file, err := os.OpenFile(d.path(key), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, d.absent(key, err)
 	}

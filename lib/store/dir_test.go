@@ -131,6 +131,10 @@ func TestDirHidesTemporaries(t *testing.T) {
 	if got := d.list(t); !slices.Equal(got, []string{"a/k"}) {
 		t.Errorf("listed %q", got)
 	}
+	if body, err := d.Get(context.Background(), "a/fifo", 0, -1); err == nil {
+		body.Close()
+		t.Error("a named pipe was opened")
+	}
 }
 
 // An administrator may keep a part of a repository on another disk.
