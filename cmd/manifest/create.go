@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,12 +35,19 @@ func runCreate(ctx context.Context, p *cli.Process, _ []string) error {
 		o.Pass = p.Out
 	}
 	p.WidenPipes()
+	write := func(w io.Writer) error { return base.CreateManifest(ctx, p.In, w, o) }
 	if createOptions.Output == "" {
-		return base.CreateManifest(ctx, p.In, p.Text, o)
+		return verdict(write(p.Text))
 	}
-	return durable.WriteFile(createOptions.Output, 0o640, func(w io.Writer) error {
-		return base.CreateManifest(ctx, p.In, w, o)
-	})
+	return verdict(durable.WriteFile(createOptions.Output, 0o640, write))
+}
+
+// verdict marks what is a "no".
+func verdict(err error) error {
+	if errors.Is(err, base.ErrDiffers) {
+		return cli.No(err)
+	}
+	return err
 }
 
 func runSeal(_ context.Context, p *cli.Process, operands []string) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,13 +30,16 @@ func open(ctx context.Context) (*archive.Repo, error) {
 	return cli.OpenRepository(ctx, location)
 }
 
-func runList(ctx context.Context, p *cli.Process, _ []string) error {
+func runList(ctx context.Context, p *cli.Process, operands []string) error {
 	r, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	all, err := r.Backups(ctx)
 	if err != nil {
+		return err
+	}
+	if all, err = pick(all, operands); err != nil {
 		return err
 	}
 	coverage, err := r.Coverage(ctx)
@@ -48,6 +52,22 @@ func runList(ctx context.Context, p *cli.Process, _ []string) error {
 		}
 	}
 	return printRows(p, rows(coverage, all))
+}
+
+// pick keeps the backups of these labels; no labels mean all.
+func pick(all []archive.Backup, labels []string) ([]archive.Backup, error) {
+	if len(labels) == 0 {
+		return all, nil
+	}
+	var picked []archive.Backup
+	for _, label := range labels {
+		i := slices.IndexFunc(all, func(b archive.Backup) bool { return b.Label == label })
+		if i < 0 {
+			return nil, fmt.Errorf("backup %s: %w", label, store.ErrNotExist)
+		}
+		picked = append(picked, all[i])
+	}
+	return picked, nil
 }
 
 // choose keeps the backups that reach the target, and says of the others why not

@@ -29,13 +29,13 @@ line for each difference; status 1 if there is one.`,
 				Options: &verifyOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runVerify}},
 			{Name: "show", Summary: "Print a manifest, with -r that of the backup LABEL; status 0 says that it is whole.",
 				Options: &showOptions, Action: cli.Action{Operands: "[FILE|LABEL]", Max: 1, Run: runShow}},
-			{Name: "list", Summary: "List the backups of a repository.",
+			{Name: "list", Summary: "List the backups of a repository, or those named.",
 				Description: `Columns: label, type, start, stop, timeline, start and stop LSN, bytes, stored
 bytes, state of the WAL between start and stop (ok, or the first file that is
 missing). A backup without a manifest has the type incomplete. With --to only
 those that can be recovered to the target, the best one first; status 1 if
 there is none.`,
-				Options: &listOptions, Action: cli.Action{Run: runList}},
+				Options: &listOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runList}},
 		},
 	})
 }

@@ -60,7 +60,7 @@ func (c *copier) waitFor(ctx context.Context, tli wal.Timeline, first, last uint
 			deadline, before = time.Now().Add(c.o.Patience), missing
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: %s has not arrived within %s%s", ErrArchiving, missing, c.o.Patience, c.lastFailure(ctx))
+			return fmt.Errorf("%w: %s has not arrived within %s%s", ErrArchiving, missing, c.o.Patience, c.likelyCause(ctx))
 		}
 		if !wait.Sleep(ctx, pollArchive) {
 			return ctx.Err()
@@ -89,8 +89,11 @@ func (c *copier) firstMissing(ctx context.Context, tli wal.Timeline, first, last
 	return "", nil
 }
 
-// lastFailure is what the server knows about its archive_command, for a message.
-func (c *copier) lastFailure(ctx context.Context) string {
+// likelyCause is what the server knows about its archive_command, for a message.
+func (c *copier) likelyCause(ctx context.Context) string {
+	if c.info.InRecovery {
+		return " (on an idle primary a segment ends only when pg_switch_wal() is called there)"
+	}
 	stats, err := c.o.Session.ArchiverStats(ctx)
 	if err != nil || stats.LastFailed == "" || stats.LastFailedTime.Before(stats.LastArchivedTime) {
 		return ""

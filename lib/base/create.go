@@ -20,7 +20,7 @@ type CreateOptions struct {
 // CreateManifest reads a base stream and writes its manifest to out. The stream
 // may be one without backup_manifest; then where the backup ends is unknown.
 // The manifest is begun only when the whole stream has been read and found
-// complete.
+// complete, and to be what its backup_manifest says (else [ErrDiffers]).
 func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOptions) error {
 	if o.Pass != nil {
 		in = io.TeeReader(in, o.Pass)
@@ -32,7 +32,13 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 		t.progress = o.Progress
 	}
 	t.part = part
+	var listed inner
+	listed.attach(t)
+	defer listed.close()
 	if err := t.run(ctx); err != nil {
+		return err
+	}
+	if err := listed.check(t); err != nil {
 		return err
 	}
 	h, err := t.header(o)

@@ -1,0 +1,39 @@
+package base
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io"
+	"path"
+	"strings"
+	"testing"
+
+	"pgpipes/lib/manifest"
+)
+
+// What a stream holds must be what its own backup_manifest says, whatever kind
+// of checksums that has.
+func TestCreateManifestCompares(t *testing.T) {
+	for _, algorithm := range []string{"SHA256", "CRC32C"} {
+		list := end(files(), "")
+		last := &list[len(list)-1]
+		for _, m := range list[:len(list)-1] {
+			if algorithm == "CRC32C" && !strings.HasSuffix(m.name, "/") {
+				h, err := manifest.NewServerHash(algorithm)
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.WriteString(h, m.data)
+				last.data = replaceChecksum(last.data, path.Clean(m.name), algorithm, hex.EncodeToString(h.Sum(nil)))
+			}
+		}
+		whole := stream(t, list)
+		manifestOf(t, whole)
+		damaged := bytes.Replace(whole, []byte("xxxx"), []byte("xxyx"), 1)
+		err := CreateManifest(t.Context(), bytes.NewReader(damaged), io.Discard, CreateOptions{})
+		if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: "+algorithm) {
+			t.Errorf("%s: %v", algorithm, err)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgpipes/test/pgtest"
+)
+
+// patience bounds every wait; a healthy system needs a second.
+const patience = 30 * time.Second
+
+// A shape is what distinguishes the clusters of the tests.
+type shape struct {
+	checksums bool
+	segmentMB int
+	serial    int // clusters of another number have another system identifier
+}
+
+// small is the shape of most: its WAL segments are cheap to fill.
+var small = shape{checksums: true, segmentMB: 1}
+
+var templates struct {
+	sync.Mutex
+	made map[shape]string
+}
+
+// template is a data directory as initdb makes it. It lies beside the programs
+// and goes with them.
+func template(t *testing.T, s shape) string {
+	t.Helper()
+	templates.Lock()
+	defer templates.Unlock()
+	if dir, ok := templates.made[s]; ok {
+		return dir
+	}
+	c := pgtest.New(t, pgtest.Options{Checksums: s.checksums, SegmentMB: s.segmentMB, Stopped: true, Conf: []string{
+		"shared_buffers = 16MB", "max_connections = 20", "wal_retrieve_retry_interval = 100ms",
+		"log_checkpoints = off", "log_line_prefix = '%m [%p] '",
+	}})
+	dir := filepath.Join(programs(t), fmt.Sprintf("template-%t-%d-%d", s.checksums, s.segmentMB, s.serial))
+	shell(t, "cp", "-a", c.Data, dir)
+	if templates.made == nil {
+		templates.made = map[shape]string{}
+	}
+	templates.made[s] = dir
+	return dir
+}
+
+// newCluster makes a cluster and does not start it.
+func newCluster(t *testing.T, s shape, conf ...string) *pgtest.Cluster {
+	t.Helper()
+	data := filepath.Join(pgtest.TempDir(t), "data")
+	shell(t, "cp", "-a", template(t, s), data)
+	c := pgtest.Attach(t, data)
+	c.Configure(conf...)
+	return c
+}
+
+// lean drops the databases that nobody needs, where a test reads or writes a
+// backup many times.
+func (s *site) lean() {
+	s.t.Helper()
+	for _, database := range []string{"template0", "template1"} {
+		s.SQL("ALTER DATABASE " + database + " IS_TEMPLATE false")
+		s.SQL("DROP DATABASE " + database)
+	}
+}
+
+// A site is a cluster that archives to a repository.
+type site struct {
+	*pgtest.Cluster
+	t    *testing.T
+	dir  string // for files; the cluster's user may write there
+	repo string
+}
+
+// newSite makes a site and starts it.
+func newSite(t *testing.T, sh shape, conf ...string) *site {
+	t.Helper()
+	dir := pgtest.TempDir(t)
+	s := &site{t: t, dir: dir, repo: filepath.Join(dir, "repo")}
+	s.Cluster = newCluster(t, sh, append([]string{"archive_mode = on", archiveTo(t, s.repo)}, conf...)...)
+	s.Start()
+	return s
+}
+
+// archiveTo is a line of postgresql.conf.
+func archiveTo(t *testing.T, repo string) string {
+	return fmt.Sprintf("archive_command = '%s/wal-push -r %s %%p'", programs(t), repo)
+}
+
+// restoreFrom is a line of postgresql.conf: one attempt for each file.
+func restoreFrom(t *testing.T, repo string) string {
+	return fmt.Sprintf("restore_command = '%s/wal-get -r %s --retry 0s %%f %%p'", programs(t), repo)
+}
+
+// in is the site in a subtest.
+func (s *site) in(t *testing.T) *site {
+	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo}
+}
+
+// path is a file of the site's.
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+// endSegment ends the current WAL segment and waits until it is archived.
+func (s *site) endSegment() string {
+	s.t.Helper()
+	name := s.SQL("SELECT pg_walfile_name(pg_switch_wal())")
+	s.awaitSegment(name)
+	return name
+}
+
+func (s *site) awaitSegment(name string) {
+	s.t.Helper()
+	eventually(s.t, name+" in the repository", func() bool { return exists(s.segmentFile(name)) })
+}
+
+// segmentFile is where the repository holds a segment.
+func (s *site) segmentFile(name string) string { return segmentFile(s.repo, name) }
+
+func segmentFile(repo, name string) string {
+	return filepath.Join(repo, "wal", name[:16], name+".zst")
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatalf("still not after %v: %s", patience, what)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// recovers starts a server that is to recover, and waits until it has either
+// promoted itself or ended.
+func recovers(t *testing.T, c *pgtest.Cluster) (promoted bool) {
+	t.Helper()
+	if err := c.TryStart(); err != nil {
+		return false
+	}
+	eventually(t, "promoted or ended", func() bool {
+		if syscall.Kill(c.Pid(), 0) != nil {
+			c.Wait()
+			return true
+		}
+		out, err := c.TrySQL("SELECT pg_is_in_recovery()")
+		promoted = err == nil && out == "f"
+		return promoted
+	})
+	return promoted
+}

@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// No copy without archiving: it is refused before a byte is copied, and leaves
+// nothing behind.
+func TestCopyWithoutArchiving(t *testing.T) {
+	tests := map[string]struct{ conf, says string }{
+		"archive_mode off":        {"archive_mode = off", "archive_mode is off"},
+		"archive_command empty":   {"archive_command = ''", "archive_command is empty"},
+		"archive_command failing": {"archive_command = 'false'", "has not arrived"},
+		"archived elsewhere":      {"archive_command = 'true'", "has not arrived"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, small, test.conf)
+			s.must("repo", "init", "-r", s.repo, "-D", s.Data)
+			r := s.run("base-copy", "-D", s.Data, "-r", s.repo, "-m", s.path("m"), "--fast", "--archive-timeout", "1s")
+			if r.status == 0 || !strings.Contains(r.err, test.says) || r.out != "" {
+				t.Errorf("%d bytes of output, status %d: %s", len(r.out), r.status, r.err)
+			}
+			s.nothingLeft()
+			s.noBackupRuns()
+		})
+	}
+}
+
+// nothingLeft makes sure that a failed copy left neither manifest nor mark.
+func (s *site) nothingLeft() {
+	s.t.Helper()
+	if exists(s.path("m")) {
+		s.t.Error("there is a manifest")
+	}
+	expect(s.t, "in the repository", s.must("repo", "ls", "-r", s.repo, "base/"), "")
+}
+
+// noBackupRuns waits until the server has forgotten a backup: only its session
+// knows of it.
+func (s *site) noBackupRuns() {
+	s.t.Helper()
+	s.Until("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()", "0")
+}
+
+// At the end a copy waits for its WAL, and its stream is not complete before.
+func TestCopyWaitsForItsWAL(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.Configure(strings.Replace(archiveTo(t, s.repo), "'", "'test ! -e "+s.path("hold")+" && ", 1))
+	s.SQL("SELECT pg_reload_conf()")
+	s.must("repo", "init", "-r", s.repo, "-D", s.Data)
+	t.Run("in vain", func(t *testing.T) {
+		h := s.hold("vain", 64<<10, "--archive-timeout", "1s")
+		s.must("touch", s.path("hold"))
+		if r := h.end(); r.status != 111 || !strings.Contains(r.err, "has not arrived within 1s (archive_command failed for") {
+			t.Errorf("base-copy: %s", r)
+		}
+		h.incomplete()
+		expect(t, "in the repository", s.must("repo", "ls", "-r", s.repo, "base/"), "")
+		s.must("rm", s.path("hold"))
+		s.catchUp()
+	})
+	t.Run("until it comes", func(t *testing.T) {
+		h := s.hold("late", 64<<10)
+		s.must("touch", s.path("hold"))
+		ended := make(chan result)
+		go func() { ended <- h.end() }()
+		before := s.SQL("SELECT failed_count FROM pg_stat_archiver")
+		s.Until("SELECT failed_count > "+before+" FROM pg_stat_archiver", "t")
+		h.incomplete()
+		s.must("rm", s.path("hold"))
+		s.catchUp()
+		if r := <-ended; r.status != 0 {
+			t.Fatal(r)
+		}
+		h.store("late")
+		s.must("manifest", "verify", "-r", s.repo, "late")
+	})
+}
+
+// incomplete makes sure that what has been read of a stream cannot be taken
+// for a backup, and that there is no manifest.
+func (h *heldCopy) incomplete() {
+	h.site.t.Helper()
+	all := members(h.site.t, h.file)
+	for _, name := range []string{"global/pg_control", "backup_manifest", "backup_label"} {
+		if _, found := all[name]; found {
+			h.site.t.Errorf("%s is in the stream", name)
+		}
+	}
+	if exists(h.manifest) {
+		h.site.t.Error("there is a manifest")
+	}
+}
+
+// A data directory that is not the server's is refused.
+func TestCopyOfWrongDirectory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	other := newCluster(t, shape{checksums: true, segmentMB: 1, serial: 1})
+	clone := newCluster(t, small)
+	for _, dir := range []string{other.Data, clone.Data} {
+		s.refuses(100, "not the data directory of this server", "base-copy", "-D", dir)
+	}
+	s.refuses(111, "no such file", "base-copy", "-D", s.path("nowhere"))
+	s.must("repo", "init", "-r", s.path("other"), "-D", other.Data)
+	s.refuses(100, "another cluster", "base-copy", "-D", s.Data, "-r", s.path("other"))
+}
+
+// A role that is no superuser but may call the two functions can take backups,
+// whatever settings were put upon it; one that may not is told so.
+func TestCopyAsPlainRole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL(`CREATE ROLE operator LOGIN;
+		CREATE SCHEMA trap;
+		CREATE FUNCTION trap.pg_backup_start(text, boolean) RETURNS pg_lsn LANGUAGE sql AS $$ SELECT '0/0'::pg_lsn $$;
+		CREATE FUNCTION trap.current_setting(text) RETURNS text LANGUAGE sql AS $$ SELECT 'trapped'::text $$;
+		GRANT USAGE ON SCHEMA trap TO operator`)
+	for _, setting := range []string{
+		"search_path = trap, pg_catalog", "statement_timeout = '1s'", "idle_session_timeout = '500ms'", "lock_timeout = '1ms'",
+		"datestyle = 'German'", "timezone = 'Asia/Kathmandu'", "client_encoding = 'LATIN1'", "standard_conforming_strings = off", "bytea_output = 'escape'",
+		"default_transaction_read_only = on", "default_transaction_isolation = 'serializable'", "extra_float_digits = -15", "intervalstyle = 'iso_8601'",
+	} {
+		s.SQL("ALTER ROLE operator SET " + setting)
+	}
+	as := "user=operator dbname=postgres"
+	s.refuses(111, "permission denied for function pg_backup_start", "base-copy", "-D", s.Data, "-d", as)
+	s.SQL("GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean) TO operator")
+	h := s.hold("plain", 64<<10, "-d", as)
+	time.Sleep(1200 * time.Millisecond) // longer than every time-out of the role
+	h.done()
+	h.store("plain")
+	s.must("manifest", "verify", "-r", s.repo, "plain")
+}
+
+// Two copies at once do not disturb one another.
+func TestTwoCopiesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shape{checksums: false, segmentMB: 1})
+	s.SQL("CREATE TABLE rows (n int)")
+	first := s.hold("first", 64<<10)
+	s.row(1)
+	second := s.hold("second", 64<<10)
+	s.row(2)
+	first.done()
+	s.row(3)
+	second.done()
+	first.store("first")
+	second.store("second")
+	for _, label := range []string{"first", "second"} {
+		c := s.recovered(t, "--backup", label, "--archive-mode", "off")
+		expect(t, "rows of "+label, c.SQL(allRows), "1,2,3")
+	}
+}

@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What restore cannot do it refuses before it writes anything.
+func TestRestoreRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("b")
+	end := s.SQL("SELECT pg_current_wal_lsn()")
+	segment := s.row(1)
+	s.nothingWaits()
+	data := s.path("data")
+	tests := []struct {
+		name, says string
+		status     int
+		options    []string
+	}{
+		{"time before the backup", "no backup can be recovered", 1, []string{"--to", "time=2001-01-01T00:00:00Z"}},
+		{"LSN before the backup", "no backup can be recovered", 1, []string{"--to", "lsn=0/1"}},
+		{"LSN not yet archived", "no backup can be recovered", 1, []string{"--to", "lsn=FF/0"}},
+		{"no such timeline", "no backup can be recovered", 1, []string{"--timeline", "9"}},
+		{"no such backup", "no such backup", 1, []string{"--backup", "nonesuch"}},
+		{"no such target", "not a target", 100, []string{"--to", "yesterday"}},
+		{"time without a zone", "in which time zone", 100, []string{"--to", "time=2026-01-01 10:00"}},
+		{"no repository", "no repository", 111, []string{"-r", s.path("nowhere")}},
+		{"option for nothing", "--action", 100, []string{"--action", "pause"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := s.in(t)
+			s.refuses(test.status, test.says, "restore", append([]string{"-r", s.repo, "-D", data}, test.options...)...)
+			if exists(data) {
+				t.Error("something was written")
+			}
+		})
+	}
+	t.Run("a reachable LSN", func(t *testing.T) {
+		expect(t, "rows", s.recovered(t, "--to", "lsn="+end, "--archive-mode", "off").SQL("SELECT count(*) FROM rows"), "0")
+	})
+	t.Run("over a cluster", func(t *testing.T) {
+		s.refuses(100, "a server runs in it", "restore", "-r", s.repo, "-D", s.Data)
+		s.SQL("SELECT 1")
+	})
+	t.Run("WAL missing", func(t *testing.T) {
+		s := s.in(t)
+		shell(t, "mv", s.segmentFile(segment), s.path("hidden"))
+		s.row(2)
+		s.refuses(1, segment+" is missing", "restore", "-r", s.repo, "-D", data)
+		s.refuses(0, "", "restore", "-r", s.repo, "-D", data, "--to", "immediate")
+	})
+}
+
+// A damaged part is found before the restore calls it done.
+func TestRestoreOfDamagedBackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.backup("b")
+	needed := s.segmentFile(s.startSegment("b"))
+	shell(t, "cp", "-p", needed, s.path("saved"))
+	rot(t, needed)
+	if r := s.run("manifest", "verify", "-r", s.repo); r.status != 1 || !strings.Contains(r.out, filepath.Base(needed)) {
+		t.Errorf("manifest verify: %s", r)
+	}
+	shell(t, "mv", "-f", s.path("saved"), needed)
+	s.must("manifest", "verify", "-r", s.repo)
+	rot(t, filepath.Join(s.repo, "base/b/000.tar.zst"))
+	r := s.run("restore", "-r", s.repo, "-D", s.path("data"))
+	if r.status != 1 && r.status != 111 {
+		t.Errorf("restore: %s", r)
+	}
+	if exists(s.path("data")) {
+		t.Error("something was left")
+	}
+	if r := s.run("manifest", "verify", "-r", s.repo); r.status != 1 && r.status != 111 {
+		t.Errorf("manifest verify: %s", r)
+	}
+}
+
+// startSegment is the first segment that a backup needs.
+func (s *site) startSegment(label string) string {
+	s.t.Helper()
+	for line := range strings.Lines(s.must("manifest", "show", "-r", s.repo, "--header", label)) {
+		if lsn, found := strings.CutPrefix(line, "start-lsn\t"); found {
+			return s.SQL("SELECT pg_walfile_name('" + strings.TrimSpace(lsn) + "'::pg_lsn + 1)")
+		}
+	}
+	s.t.Fatal("no start-lsn in the manifest")
+	return ""
+}

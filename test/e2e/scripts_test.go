@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgpipes/test/pgtest"
+)
+
+// Two backups, and only the last is to be kept: the first goes with its WAL, the
+// history stays, and the second restores.
+func TestBackupKeepsLast(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("first")
+	old := s.row(1)
+	s.row(2)
+	s.Stop("fast")
+	s.must("touch", filepath.Join(s.Data, "recovery.signal"))
+	s.Configure(restoreFrom(t, s.repo))
+	if !recovers(t, s.Cluster) {
+		t.Fatal(s.Log())
+	}
+	s.row(3)
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "second", "--keep-last", "1")
+	s.row(4)
+
+	expect(t, "backups", s.listed(), "second")
+	if exists(s.segmentFile(old)) {
+		t.Errorf("%s is still there", old)
+	}
+	if !exists(filepath.Join(s.repo, "wal/history/00000002.history")) {
+		t.Error("the history is gone")
+	}
+	s.must("manifest", "verify", "-r", s.repo)
+	expect(t, "rows", s.recovered(t).SQL(allRows), "1,2,3,4")
+}
+
+// listed is the labels of the backups, one a line.
+func (s *site) listed() string {
+	s.t.Helper()
+	var labels []string
+	for line := range strings.Lines(s.must("manifest", "list", "-r", s.repo)) {
+		label, _, _ := strings.Cut(line, "\t")
+		labels = append(labels, label)
+	}
+	return strings.Join(labels, " ")
+}
+
+// The dry run of expire says what the real one does, and removes nothing.
+func TestExpireDryRun(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.backup("a")
+	s.endAnySegment()
+	s.backup("b")
+	s.backup("c")
+	s.nothingWaits()
+	before := s.must("repo", "ls", "-r", s.repo)
+	dry := s.must("expire", "-r", s.repo, "--keep-last", "1", "--dry-run")
+	expect(t, "after the dry run", s.must("repo", "ls", "-r", s.repo), before)
+	expect(t, "the real run", s.must("expire", "-r", s.repo, "--keep-last", "1"), dry)
+	expect(t, "backups", s.listed(), "c")
+	if !strings.Contains(dry, "drop\tbackup\ta\t") || !strings.Contains(dry, "keep\tbackup\tc\t") {
+		t.Error(dry)
+	}
+}
+
+// A second backup at the same time is told that one runs.
+func TestBackupIsBusy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.must("repo", "init", "-r", s.repo, "-D", s.Data)
+	r := s.run("repo", "lock", "-r", s.repo, "backup", "backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b")
+	if r.status != 1 || !strings.Contains(r.err, "backup") {
+		t.Errorf("backup: %s", r)
+	}
+	expect(t, "backups", s.listed(), "")
+	s.backup("b")
+	s.refuses(1, "there is a backup of that name", "backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b")
+	expect(t, "backups", s.listed(), "b")
+	s.must("manifest", "verify", "-r", s.repo)
+}
+
+// A backup that fails on its way leaves nothing, whichever stage it was.
+func TestBackupThatFails(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.backup("good")
+	failures := map[string]string{
+		"base-copy": "exit 111",
+		"compress":  "head -c 100000; exit 111",
+		"repo":      `case " $* " in *" put "*000.tar*) head -c 100000 >/dev/null; exit 111;; esac; exec REAL "$@"`,
+		"manifest":  `case $1 in seal) exit 111;; esac; exec REAL "$@"`,
+	}
+	for program, fake := range failures {
+		t.Run(program, func(t *testing.T) {
+			s := s.in(t)
+			backup := filepath.Join(withFake(t, program, fake), "backup")
+			if r := s.run(backup, "-r", s.repo, "-D", s.Data, "--fast", "--label", "bad"); r.status != 111 {
+				t.Errorf("backup: %s", r)
+			}
+			expect(t, "backups", s.listed(), "good")
+			expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/bad/"), "")
+		})
+	}
+	s.backup("bad")
+	s.must("manifest", "verify", "-r", s.repo)
+}
+
+// withFake makes a directory of all programs but one, which is replaced by a
+// script. In that REAL stands for the program.
+func withFake(t *testing.T, program, script string) string {
+	t.Helper()
+	dir := pgtest.TempDir(t)
+	list, err := filepath.Glob(filepath.Join(programs(t), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range list {
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && filepath.Base(file) != program {
+			shell(t, "cp", "-p", file, dir)
+		}
+	}
+	script = "#!/bin/sh\n" + strings.ReplaceAll(script, "REAL", filepath.Join(programs(t), program)) + "\n"
+	if err := os.WriteFile(filepath.Join(dir, program), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Check says that archiving works when it does, and what is wrong when not.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.must("check", "-r", s.repo)
+	s.must("check", "-r", s.repo, "-D", s.Data)
+	other := newCluster(t, shape{checksums: true, segmentMB: 1, serial: 1})
+	s.must("repo", "init", "-r", s.path("other"), "-D", other.Data)
+	s.refuses(1, "another cluster", "check", "-r", s.path("other"))
+	s.must("chmod", "0", s.repo)
+	s.refuses(1, "not in the repository", "check", "-r", s.repo, "--timeout", "1")
+	s.must("chmod", "700", s.repo)
+	s.catchUp()
+	s.must("check", "-r", s.repo)
+	s.Stop("fast")
+	s.Configure("archive_mode = off")
+	s.Start()
+	s.refuses(1, "archive_mode is off", "check", "-r", s.repo)
+	s.Stop("fast")
+	s.refuses(111, "", "check", "-r", s.repo)
+}
+
+// A backup killed by a signal cleans up after itself.
+func TestBackupKilled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small, "archive_command = 'false'")
+	s.must("repo", "init", "-r", s.repo, "-D", s.Data)
+	cmd := s.Command("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "begun", func() bool { return exists(filepath.Join(s.repo, "base/b/start")) })
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	expect(t, "status", itoa(statusOf(cmd.ProcessState)), "130")
+	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/"), "")
+	s.noBackupRuns()
+}
+
+// The demonstration ends well, and takes everything with it.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	s := &site{Cluster: newCluster(t, small), t: t, dir: pgtest.TempDir(t)}
+	if out := s.must("demo"); !strings.Contains(out, "restore") {
+		t.Error(out)
+	}
+	left, err := filepath.Glob(s.path("*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
