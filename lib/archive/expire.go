@@ -120,12 +120,13 @@ func removeBackup(b Backup, remove func(key string) bool) bool {
 	if b.Complete && !remove(mark) {
 		return false
 	}
+	gone := true
 	for _, key := range b.Keys {
 		if key != mark && key != start {
-			remove(key)
+			gone = remove(key) && gone
 		}
 	}
-	if slices.Contains(b.Keys, start) {
+	if gone && slices.Contains(b.Keys, start) { // it tells the next run how old the rest is
 		remove(start)
 	}
 	return true
