@@ -58,8 +58,8 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 			return err
 		}
 	}
-	if options.DryRun {
-		return nil
+	if err := p.Text.Flush(); err != nil || options.DryRun {
+		return err // what is said before it is done is known also if this is killed
 	}
 	return e.Apply(ctx, func(err error) { p.Warnf("%v", err) })
 }

@@ -65,6 +65,9 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	if err == nil {
 		err = l.Inherit()
 	}
+	if err == nil {
+		err = ctx.Err() // a signal came meanwhile
+	}
 	if err != nil {
 		return err
 	}

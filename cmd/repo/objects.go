@@ -25,7 +25,19 @@ func open(ctx context.Context) (*archive.Repo, error) {
 	return cli.OpenRepository(ctx, location)
 }
 
+// refuseOwn keeps what holds a repository together from being put or removed
+// like an object.
+func refuseOwn(key string) error {
+	if key == "pgpipes" || strings.HasPrefix(key, "lock/") {
+		return cli.Usagef("%s: the repository's own", key)
+	}
+	return nil
+}
+
 func runPut(ctx context.Context, p *cli.Process, operands []string) error {
+	if err := refuseOwn(operands[0]); err != nil {
+		return err
+	}
 	r, err := open(ctx)
 	if err != nil {
 		return err
@@ -141,7 +153,12 @@ func runRm(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return err
 	}
-	return each(p, operands, func(key string) error { return r.Remove(ctx, key) })
+	return each(p, operands, func(key string) error {
+		if err := refuseOwn(key); err != nil {
+			return err
+		}
+		return r.Remove(ctx, key)
+	})
 }
 
 // each does all keys even when one fails, and returns the last error.

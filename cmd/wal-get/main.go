@@ -49,6 +49,7 @@ status 1, because a standby asks again by itself.`,
 		Options: &options,
 		Action:  cli.Action{Operands: "NAME [PATH|-]", Min: 1, Max: 2, Run: run},
 		Failure: stop,
+		Server:  true,
 	})
 }
 
@@ -65,7 +66,11 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	if len(operands) == 2 {
 		path = operands[1]
 	}
-	f, err := get(ctx, p, locations, name, path)
+	at, err := place(p, name, path)
+	if err != nil {
+		return cli.Failure(err)
+	}
+	f, err := get(ctx, p, locations, name, at)
 	if err != nil {
 		return verdict(cli.RepositoryHint(err))
 	}
@@ -77,15 +82,20 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	return cli.Failure(deliver(f, path))
 }
 
-func get(ctx context.Context, p *cli.Process, locations []string, name wal.Name, path string) (f *durable.File, err error) {
+// place is where the file is written before it is delivered. What is wrong with
+// it is no outage, and cannot pass.
+func place(p *cli.Process, name wal.Name, path string) (string, error) {
 	if path == "-" {
-		if err := p.RefuseTerminal(); err != nil {
-			return nil, err
-		}
-		path = filepath.Join(os.TempDir(), name.String())
-	} else if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, cli.Usagef("%s: not a plain file", path)
+		return filepath.Join(os.TempDir(), name.String()), p.RefuseTerminal()
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: not a plain file", path)
+	}
+	_, err := os.Stat(filepath.Dir(path))
+	return path, err
+}
+
+func get(ctx context.Context, p *cli.Process, locations []string, name wal.Name, path string) (f *durable.File, err error) {
 	here, err := archive.ClusterAt(".")
 	if err != nil {
 		return nil, err
@@ -99,7 +109,7 @@ func get(ctx context.Context, p *cli.Process, locations []string, name wal.Name,
 
 // temporary reports whether a failure may pass.
 func temporary(err error) bool {
-	for _, final := range []error{store.ErrNotExist, store.ErrLocation, archive.ErrForeign, archive.ErrFormat} {
+	for _, final := range []error{store.ErrNotExist, store.ErrLocation, archive.ErrForeign, archive.ErrFormat, wal.ErrName} {
 		if errors.Is(err, final) {
 			return false
 		}
@@ -133,7 +143,7 @@ func verdict(err error) error {
 // outage reports whether it was the way to the repository that failed, not
 // what is in it.
 func outage(err error) bool {
-	for _, other := range []error{archive.ErrHole, archive.ErrDamaged, archive.ErrForeign, archive.ErrFormat, store.ErrLocation, pgdata.ErrControl} {
+	for _, other := range []error{archive.ErrHole, archive.ErrDamaged, archive.ErrForeign, archive.ErrFormat, store.ErrLocation, pgdata.ErrControl, wal.ErrName} {
 		if errors.Is(err, other) {
 			return false
 		}

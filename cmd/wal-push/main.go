@@ -43,6 +43,7 @@ repository. Status 0 means that it is on stable storage. The same file again
 is success; other contents under the same name are an error. With --name NAME
 and - for FILE the contents come from standard input.`,
 		Options: &options,
+		Server:  true,
 		Action:  cli.Action{Operands: "FILE", Min: 1, Max: 1, Run: run},
 	})
 }
@@ -89,7 +90,7 @@ func push(ctx context.Context, locations []string, name wal.Name, c archive.Cont
 	if cluster == (archive.Cluster{}) {
 		from = local
 	} else if local != nil && cluster != *local {
-		return fmt.Errorf("the segment %w: its system identifier is %d, that of the data directory %d", archive.ErrForeign, cluster.SystemID, local.SystemID)
+		return fmt.Errorf("the segment %w than the data directory's: %s, not %s", archive.ErrForeign, cluster, local)
 	}
 	return archive.Push(ctx, locations, from, name, c, o)
 }

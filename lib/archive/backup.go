@@ -130,13 +130,13 @@ func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
 
 // describe reads what an object says about its backup.
 func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) {
-	switch formName(key) {
-	case manifestName:
+	switch key {
+	case baseKey(b.Label, manifestName):
 		b.Complete = true
 		b.Header, err = r.Header(ctx, b.Label)
-	case startName:
+	case baseKey(b.Label, startName):
 		b.Start, err = r.readStart(ctx, b.Label)
-	case pinName:
+	case baseKey(b.Label, pinName):
 		var text []byte
 		text, err = r.small(ctx, key)
 		b.Pin = cmp.Or(string(bytes.TrimSpace(text)), "without a reason")

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"math"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
@@ -94,10 +95,11 @@ func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
 // MissingFor says what of the WAL is missing without which a backup cannot
 // become consistent: the name of a file, "" if all is there.
 func (c Coverage) MissingFor(h manifest.Header) string {
-	if h.StopTimeline != h.StartTimeline {
-		if missing := c.missingHistory(h.StopTimeline); missing != "" {
-			return missing
-		}
+	if h.StopLSN == 0 || h.StopTimeline == 0 {
+		return "the place where it ends"
+	}
+	if missing := c.missingHistory(h.StopTimeline); missing != "" { // recovery asks for it at once
+		return missing
 	}
 	return c.firstMissing(c.needed(h))
 }
@@ -125,12 +127,13 @@ func (c Coverage) firstMissing(way []retain.WALRange) string {
 // parent's copy of it may never have been archived.
 func (c Coverage) line(from wal.Timeline, first uint64, to wal.Timeline, last uint64) []retain.WALRange {
 	var way []retain.WALRange
-	steps := append(append(wal.History{}, c.Histories[to]...), wal.Switch{Parent: to})
+	steps := append(append(wal.History{}, c.Histories[to]...), wal.Switch{Parent: to, At: math.MaxUint64})
 	next := first
 	for i, s := range steps {
 		end := last + 1
 		if i < len(steps)-1 {
-			end = min(end, c.Size.Number(s.At))
+			at, _ := steps.SwitchFrom(s.Parent)
+			end = min(end, c.Size.Number(at))
 		}
 		if s.Parent >= from && end > next {
 			way = append(way, retain.WALRange{Timeline: s.Parent, First: next, Last: end - 1})

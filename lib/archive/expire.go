@@ -21,8 +21,9 @@ type Expiry struct {
 	backups   []Backup
 }
 
-// Decide applies a policy. It changes nothing. A backup whose manifest cannot be
-// read is an error: without it nobody knows what WAL is needed.
+// Decide applies a policy. It changes nothing. A backup that cannot be read or
+// restored is an error: without it nobody knows what WAL is needed, or how many
+// backups there really are.
 func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Expiry, error) {
 	backups, err := r.Backups(ctx)
 	if err != nil {
@@ -36,12 +37,27 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 		WAL: coverage.Ranges, Histories: coverage.Histories, SegmentSize: r.SegmentSize, Now: now,
 	}
 	for _, b := range backups {
-		if b.Err != nil {
-			return nil, fmt.Errorf("nothing is removed while a backup cannot be read: %w", b.Err)
+		if err := r.checkWhole(ctx, b, coverage); err != nil {
+			return nil, fmt.Errorf("nothing is removed while a backup is not whole: %s: %w", b.Label, err)
 		}
 		state.Backups = append(state.Backups, b.state())
 	}
 	return &Expiry{retain.Decide(state, p), r, backups}, nil
+}
+
+// checkWhole finds a backup that is listed but cannot be restored: counted as
+// one to keep it would let good ones go.
+func (r *Repo) checkWhole(ctx context.Context, b Backup, c Coverage) error {
+	if b.Err != nil || !b.Complete {
+		return b.Err
+	}
+	if err := r.VerifyParts(ctx, b.Header); err != nil {
+		return fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	if missing := c.MissingFor(b.Header); missing != "" {
+		return fmt.Errorf("%w: %s is missing", ErrHole, missing)
+	}
+	return nil
 }
 
 func (b Backup) state() retain.Backup {
@@ -99,8 +115,9 @@ func (e *Expiry) refuseNewer(ctx context.Context) error {
 		return err
 	}
 	for _, b := range now {
-		if !slices.ContainsFunc(e.backups, func(old Backup) bool { return old.Label == b.Label }) {
-			return fmt.Errorf("backup %s has begun meanwhile: WAL is left for the next run", b.Label)
+		same := func(old Backup) bool { return old.Label == b.Label && old.Complete == b.Complete && old.Pin == b.Pin }
+		if !slices.ContainsFunc(e.backups, same) && !e.drops(b.Label) {
+			return fmt.Errorf("backup %s has changed meanwhile: WAL is left for the next run", b.Label)
 		}
 	}
 	return nil
@@ -117,7 +134,7 @@ func (e *Expiry) drops(label string) bool {
 // is gone.
 func removeBackup(b Backup, remove func(key string) bool) bool {
 	mark, start := baseKey(b.Label, manifestName), baseKey(b.Label, startName)
-	if b.Complete && !remove(mark) {
+	if !remove(mark) { // also of one that was incomplete when this was decided
 		return false
 	}
 	gone := true

@@ -72,6 +72,9 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 		if err := r.proveEnd(ctx, n); err != nil {
 			return nil, err
 		}
+		if err := r.stillThere(ctx); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s: %w", n, store.ErrNotExist)
 	}
 	slices.SortFunc(there, func(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) })
@@ -87,6 +90,16 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 		failed = append(failed, err)
 	}
 	return nil, errors.Join(failed...)
+}
+
+// stillThere makes sure that the lists that were read were those of this
+// repository: a file system that went away meanwhile leaves an empty directory.
+func (r *Repo) stillThere(ctx context.Context) error {
+	now, err := readIdentity(ctx, r.Store)
+	if err == nil && now != r.Identity {
+		err = fmt.Errorf("the repository was exchanged while it was read")
+	}
+	return err
 }
 
 // formRank orders the forms of one file: checksummed codecs before none, in an

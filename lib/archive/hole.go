@@ -54,42 +54,66 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 }
 
 // proveNoBackup looks for a backup that ended later: the segment was there then.
-// This is what is left to tell when wal/ is a disk of its own, and not mounted.
 func (r *Repo) proveNoBackup(ctx context.Context, n wal.Name, number uint64) error {
+	return r.eachBackup(ctx, func(b Backup) error {
+		if h := b.Header; h.StopTimeline == n.Timeline && number <= r.SegmentSize.LastNumber(h.StopLSN) {
+			return fmt.Errorf("%w: %s is missing, backup %s ended after it, at %s", ErrHole, n, b.Label, h.StopLSN)
+		}
+		return nil
+	})
+}
+
+// eachBackup calls do for the complete backups, of which there can be none
+// without WAL: when wal/ is a disk of its own that is not mounted, this is what
+// is left to tell.
+func (r *Repo) eachBackup(ctx context.Context, do func(b Backup) error) error {
 	all, err := r.Backups(ctx)
 	if err != nil {
 		return err
 	}
 	for _, b := range all {
-		h := b.Header
-		if b.Complete && b.Err == nil && h.StopTimeline == n.Timeline && number <= r.SegmentSize.LastNumber(h.StopLSN) {
-			return fmt.Errorf("%w: %s is missing, backup %s ended after it, at %s", ErrHole, n, b.Label, h.StopLSN)
+		if !b.Complete {
+			continue
+		}
+		if first, err := r.firstFile(ctx, walPrefix, ""); err != nil || first == "" {
+			return errors.Join(err, fmt.Errorf("%w: there is no WAL at all, but backup %s is there: is %s mounted?", ErrHole, b.Label, walPrefix))
+		}
+		if b.Err != nil && !errors.Is(b.Err, ErrDamaged) && !errors.Is(b.Err, store.ErrNotExist) {
+			return b.Err // not reached: no proof of anything
+		}
+		if b.Err != nil {
+			continue
+		}
+		if err := do(b); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // proveBranchEnd minds the first segment of a timeline: told that it is absent,
-// a server goes on with the parent's segment of that number, past the switch
-// point, where the parent's log is not its own (xlogrecovery.c:
-// XLogFileReadAnyTLI).
+// a server goes on with an ancestor's segment of that number, past the switch
+// point, where the ancestor's log is not its own (xlogrecovery.c:
+// XLogFileReadAnyTLI). After a recovery to before the beginning of the timeline
+// it followed that may be any ancestor, not only the parent.
 func (r *Repo) proveBranchEnd(ctx context.Context, n wal.Name, number uint64, h wal.History) error {
-	if len(h) == 0 {
+	if len(h) == 0 || r.SegmentSize.Number(h[len(h)-1].At) != number {
 		return nil
 	}
-	last := h[len(h)-1]
-	if r.SegmentSize.Number(last.At) != number {
-		return nil
+	for _, s := range h {
+		ancestor, err := wal.ParseName(r.SegmentSize.Name(s.Parent, number))
+		if err != nil {
+			return err
+		}
+		forms, err := r.forms(ctx, ancestor)
+		if err != nil {
+			return err
+		}
+		if len(forms) > 0 {
+			return fmt.Errorf("%w: %s is missing, and recovery would take its ancestor's %s past the switch point", ErrHole, n, ancestor)
+		}
 	}
-	parent, err := wal.ParseName(r.SegmentSize.Name(last.Parent, number))
-	if err != nil {
-		return err
-	}
-	forms, err := r.forms(ctx, parent)
-	if err == nil && len(forms) > 0 {
-		err = fmt.Errorf("%w: %s is missing, and recovery would take its parent's %s past the switch point %s", ErrHole, n, parent, last.At)
-	}
-	return err
+	return nil
 }
 
 func (r *Repo) proveHistoryEnd(ctx context.Context, tli wal.Timeline) error {
@@ -106,10 +130,18 @@ func (r *Repo) proveHistoryEnd(ctx context.Context, tli wal.Timeline) error {
 		}
 	}
 	file, err := r.firstFile(ctx, timelinePrefix(tli), "")
-	if err == nil && file != "" {
-		err = fmt.Errorf("%w: %s.history is missing, a file of its timeline is there: %s", ErrHole, tli, file)
+	if err != nil {
+		return err
 	}
-	return err
+	if file != "" {
+		return fmt.Errorf("%w: %s.history is missing, a file of its timeline is there: %s", ErrHole, tli, file)
+	}
+	return r.eachBackup(ctx, func(b Backup) error {
+		if b.Header.StopTimeline >= tli {
+			return fmt.Errorf("%w: %s.history is missing, backup %s is of timeline %d", ErrHole, tli, b.Label, uint32(b.Header.StopTimeline))
+		}
+		return nil
+	})
 }
 
 // firstFile names the first WAL file after a key, "" if there is none.

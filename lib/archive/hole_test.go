@@ -47,8 +47,9 @@ func TestAbsentOrHole(t *testing.T) {
 		{"fork of the child's end", nil, map[wal.Timeline]string{2: fork2, 3: back3 + "\n"}, "000000010000000000000001", "branches off"},
 		{"not of an ancestor", nil, map[wal.Timeline]string{3: fork3}, "000000040000000000000001", ""},
 
-		{"first of a child, parent's there", []string{"000000010000000000000003"}, map[wal.Timeline]string{2: fork2}, "000000020000000000000003", "parent's"},
+		{"first of a child, parent's there", []string{"000000010000000000000003"}, map[wal.Timeline]string{2: fork2}, "000000020000000000000003", "ancestor's"},
 		{"first of a child, parent's missing", []string{"000000010000000000000002"}, map[wal.Timeline]string{2: fork2}, "000000020000000000000003", ""},
+		{"first of a grandchild, grandparent's there", []string{"000000010000000000000002"}, map[wal.Timeline]string{2: fork2, 3: back3 + "\n"}, "000000030000000000000002", "ancestor's"},
 		{"second of a child", []string{"000000010000000000000004"}, map[wal.Timeline]string{2: fork2}, "000000020000000000000004", ""},
 
 		{"history of the first timeline", []string{"000000010000000000000003"}, map[wal.Timeline]string{2: fork2}, "00000001.history", ""},

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"sync"
 
 	"pgpipes/lib/codec"
@@ -48,6 +50,40 @@ func openMaybeFor(ctx context.Context, location string, cluster *Cluster) (*Repo
 	return OpenFor(ctx, location, *cluster)
 }
 
+// StoreHistories stores the histories of a timeline and its ancestors that are
+// not there yet, from pg_wal of a data directory. A cluster that had them before
+// it had this repository does not offer them again, and recovery cannot do
+// without them.
+func (r *Repo) StoreHistories(ctx context.Context, data string, tli wal.Timeline) error {
+	for tli > 1 {
+		h, err := r.history(ctx, tli)
+		if errors.Is(err, store.ErrNotExist) {
+			h, err = r.storeHistory(ctx, data, tli)
+		}
+		if err != nil {
+			return fmt.Errorf("%s.history, without which recovery cannot reach timeline %d: %w", tli, uint32(tli), err)
+		}
+		tli = h[len(h)-1].Parent
+	}
+	return nil
+}
+
+func (r *Repo) storeHistory(ctx context.Context, data string, tli wal.Timeline) (wal.History, error) {
+	n := wal.Name{Kind: wal.TimelineHistory, Timeline: tli}
+	s, err := OpenSource(filepath.Join(data, "pg_wal", n.String()))
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if _, err := Inspect(n, s.Content); err != nil {
+		return nil, err
+	}
+	if err := r.push(ctx, n, s.Content, codec.Options{Format: codec.None}); err != nil {
+		return nil, err
+	}
+	return r.history(ctx, tli)
+}
+
 func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options) error {
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
 		o = codec.Options{Format: codec.None} // small, and read by people
@@ -55,9 +91,13 @@ func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options)
 	key := walKey(n)
 	there, err := r.forms(ctx, n)
 	if err == nil && len(there) == 0 {
-		_, err = r.Put(ctx, key+o.Format.Suffix, func(w io.Writer) error { return encode(w, c, o) })
-		if errors.Is(err, store.ErrDiffers) { // stored meanwhile, perhaps the same in other words
+		own := key + o.Format.Suffix
+		_, err = r.Put(ctx, own, func(w io.Writer) error { return encode(w, c, o) })
+		if differs := errors.Is(err, store.ErrDiffers); err == nil || differs {
+			// Somebody else may have stored the name meanwhile: in other words,
+			// or under another codec's key.
 			there, err = r.forms(ctx, n)
+			there = slices.DeleteFunc(there, func(i store.Info) bool { return i.Key == own && !differs })
 		}
 	}
 	if err != nil {
@@ -81,7 +121,10 @@ func encode(w io.Writer, c Content, o codec.Options) error {
 	if err == nil && n != c.Size {
 		err = fmt.Errorf("shrank from %d to %d bytes while it was read", c.Size, n)
 	}
-	return errors.Join(err, z.Close())
+	if cerr := z.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // confirm succeeds when a stored object holds these contents and is durable.

@@ -66,6 +66,11 @@ type Cluster struct {
 	SegmentSize wal.SegmentSize
 }
 
+// String names the three for messages.
+func (c Cluster) String() string {
+	return fmt.Sprintf("system identifier %d, PostgreSQL %d, segments of %d bytes", c.SystemID, c.Major, c.SegmentSize)
+}
+
 // Identity is the contents of the object pgpipes: lines of a key, a tab and a
 // value.
 type Identity struct {
@@ -111,13 +116,8 @@ func OpenFor(ctx context.Context, location string, c Cluster) (*Repo, error) {
 
 // Accepts is an error wrapping ErrForeign unless the repository belongs to c.
 func (r *Repo) Accepts(c Cluster) error {
-	switch {
-	case c.SystemID != r.SystemID:
-		return fmt.Errorf("%s: system identifier %d %w (the repository's is %d)", r.Location, c.SystemID, ErrForeign, r.SystemID)
-	case c.Major != r.Major:
-		return fmt.Errorf("%s: PostgreSQL %d %w (the repository's is %d)", r.Location, c.Major, ErrForeign, r.Major)
-	case c.SegmentSize != r.SegmentSize:
-		return fmt.Errorf("%s: a WAL segment size of %d %w (the repository's is %d)", r.Location, c.SegmentSize, ErrForeign, r.SegmentSize)
+	if c != r.Cluster {
+		return fmt.Errorf("%s: it %w: %s, not %s", r.Location, ErrForeign, r.Cluster, c)
 	}
 	return nil
 }

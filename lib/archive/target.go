@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,10 @@ type Target struct {
 	LSN      wal.LSN
 	Timeline wal.Timeline
 }
+
+// maxRestorePoint is the size of a restore point's name with its end mark
+// (xlog_internal.h: MAXFNAMELEN).
+const maxRestorePoint = 64
 
 // timeLayouts are the forms in which people and PostgreSQL write times, all of
 // them with an offset: which zone the server would take for granted is not known
@@ -41,7 +46,12 @@ func ParseTarget(text string) (Target, error) {
 		t.Time, err = parseTime(value)
 	case "lsn":
 		t.LSN, err = wal.ParseLSN(value)
-	case "xid", "name":
+	case "xid":
+		_, err = strconv.ParseUint(value, 10, 64)
+	case "name":
+		if len(value) >= maxRestorePoint {
+			err = fmt.Errorf("recovery target name: longer than a restore point's name can be")
+		}
 	default:
 		return t, fmt.Errorf("recovery target %q: not latest, immediate, time=, lsn=, xid= or name=", text)
 	}
@@ -85,8 +95,12 @@ func (c Coverage) Reach(b Backup, t Target) error {
 	if t.Kind == "immediate" {
 		return nil
 	}
-	if t.Kind == "time" && !t.Time.After(h.StopTime) {
-		return fmt.Errorf("%s: it ended at %s, after the target", b.Label, h.StopTime.UTC().Format(time.RFC3339))
+	ended := h.StopTime
+	if ended.IsZero() { // pg_basebackup does not tell
+		ended = h.StartTime
+	}
+	if t.Kind == "time" && (ended.IsZero() || !t.Time.After(ended)) {
+		return fmt.Errorf("%s: it ended at %s, after the target", b.Label, ended.UTC().Format(time.RFC3339))
 	}
 	if t.Kind == "lsn" && t.LSN < h.StopLSN {
 		return fmt.Errorf("%s: it ended at %s, after the target", b.Label, h.StopLSN)
@@ -120,8 +134,13 @@ func (c Coverage) reachTimeline(b Backup, t Target) error {
 		last = c.Size.LastNumber(t.LSN)
 	case t.Kind == "time": // which segment holds it only recovery can tell
 		return nil
-	case !found:
-		return nil // nothing archived since the switch: recovery ends there
+	case !found && to == h.StopTimeline:
+		return nil
+	case !found: // nothing archived since the switch: recovery ends there
+		line := c.Histories[to]
+		parent := line[len(line)-1].Parent
+		at, _ := line.SwitchFrom(parent)
+		to, last = parent, c.Size.LastNumber(at)
 	}
 	if missing := c.missingPath(h.StartTimeline, c.Size.Number(h.StartLSN), to, last); missing != "" {
 		return fmt.Errorf("%s: %s is missing on the way", b.Label, missing)

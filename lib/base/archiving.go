@@ -18,7 +18,13 @@ func (c *copier) watchesArchive() bool { return !c.o.Unchecked }
 
 // checkArchiving finds settings with which no WAL can ever be archived.
 func (c *copier) checkArchiving() error {
-	if !c.watchesArchive() || c.info.InRecovery {
+	if !c.watchesArchive() {
+		return nil
+	}
+	if c.info.InRecovery {
+		if c.o.Archive == nil {
+			return fmt.Errorf("%w here: a standby cannot say what its primary has archived, name the repository", ErrArchiving)
+		}
 		return nil
 	}
 	if c.info.ArchiveMode == "off" {
@@ -33,15 +39,13 @@ func (c *copier) checkArchiving() error {
 // waitForMark waits for the segment that held a record and was ended by the
 // start of the backup: proof that archiving works, before the long copy.
 func (c *copier) waitForMark(ctx context.Context, mark wal.LSN) error {
-	n := c.control.SegmentSize.Number(mark)
+	n := c.control.SegmentSize.LastNumber(mark) // mark is the end of the record
 	return c.waitFor(ctx, c.header.StartTimeline, n, n)
 }
 
-// waitForRange waits for the WAL without which the backup is worthless. Of a
-// standby's backup only what the archive itself shows is known: the server
-// there archives nothing.
+// waitForRange waits for the WAL without which the backup is worthless.
 func (c *copier) waitForRange(ctx context.Context) error {
-	if !c.watchesArchive() || c.info.InRecovery && c.o.Archive == nil {
+	if !c.watchesArchive() {
 		return nil
 	}
 	size, h := c.control.SegmentSize, c.header

@@ -43,6 +43,9 @@ type Archive interface {
 	Begin(ctx context.Context, label string, tli wal.Timeline, start wal.LSN) error
 	// Abort takes that back.
 	Abort(ctx context.Context, label string) error
+	// StoreHistories makes sure that the histories of a timeline and its
+	// ancestors are there, taking them from a data directory if need be.
+	StoreHistories(ctx context.Context, data string, tli wal.Timeline) error
 	// FirstMissing names the first segment from first to last that is not
 	// there, "" if all are.
 	FirstMissing(ctx context.Context, tli wal.Timeline, first, last uint64) (string, error)
@@ -165,6 +168,21 @@ func (c *copier) checkServer() error {
 	return nil
 }
 
+// checkCheckpoint looks for the checkpoint that the server has just made in the
+// directory's pg_control. A standby of this server, which has everything else in
+// common with it, cannot have it yet when it is asked for; the role may not be
+// allowed to see where the server's directory is.
+func (c *copier) checkCheckpoint() error {
+	if c.info.InRecovery {
+		return nil
+	}
+	control, _, err := pgdata.ReadControl(c.o.Data)
+	if err == nil && (control.State != pgdata.InProduction || control.Redo < c.header.StartLSN) {
+		err = fmt.Errorf("%s: %w: its last checkpoint is at %s, the server's at %s", c.o.Data, ErrWrongServer, control.Redo, c.header.StartLSN)
+	}
+	return err
+}
+
 // begin starts the backup in the server and records it in the archive.
 func (c *copier) begin(ctx context.Context) error {
 	var mark wal.LSN
@@ -185,10 +203,16 @@ func (c *copier) begin(ctx context.Context) error {
 	if c.header.StartLSN, err = c.o.Session.StartBackup(ctx, c.o.Label, c.o.Fast); err != nil {
 		return err
 	}
+	if err := c.checkCheckpoint(); err != nil {
+		return err
+	}
 	if c.header.StartTimeline, err = c.o.Session.CurrentTimeline(ctx); err != nil {
 		return err
 	}
 	if c.o.Archive != nil {
+		if err := c.o.Archive.StoreHistories(ctx, c.o.Data, c.header.StartTimeline); err != nil {
+			return err
+		}
 		if err := c.o.Archive.Begin(ctx, c.o.Label, c.header.StartTimeline, c.header.StartLSN); err != nil {
 			return err
 		}
@@ -280,8 +304,8 @@ func (c *copier) finishHeader(control pgdata.Control, stopped server.StopResult)
 	h := &c.header
 	h.StopLSN, h.StopTime = stopped.LSN, time.Now()
 	h.StartTimeline, h.StopTimeline = label.Timeline, label.Timeline
-	if c.info.InRecovery {
-		h.StopTimeline = control.MinRecoveryTimeline
+	if c.info.InRecovery && control.MinRecoveryTimeline != label.Timeline {
+		return fmt.Errorf("the standby went from timeline %d to %d during the backup: take it again", uint32(label.Timeline), uint32(control.MinRecoveryTimeline))
 	}
 	h.BadPages = c.tree.bad
 	spaces, err := pgdata.ParseTablespaceMap(stopped.TablespaceMap)

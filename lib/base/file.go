@@ -131,8 +131,11 @@ func (t *tree) reread(f *os.File, page []byte, at int64, block uint32) bool {
 	again := make([]byte, len(page))
 	for range rereads {
 		time.Sleep(rereadPause)
-		if n, err := f.ReadAt(again, at); err != nil && n < len(again) {
+		switch n, err := f.ReadAt(again, at); {
+		case err == io.EOF && n < len(again):
 			return true // truncated meanwhile
+		case err != nil && err != io.EOF:
+			return false
 		}
 		if pgdata.CheckPage(again, block, t.start) != pgdata.PageBad {
 			copy(page, again)

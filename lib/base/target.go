@@ -139,7 +139,11 @@ func (t *target) unclaim() error {
 	if err := t.empty(); err != nil {
 		return err
 	}
-	if err := t.root.Remove(t.mark); err != nil && !errors.Is(err, fs.ErrNotExist) || !t.made {
+	err := t.root.Remove(t.mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil || !t.made {
 		return err
 	}
 	return os.Remove(t.path)

@@ -142,12 +142,13 @@ func (t *targets) link() error {
 
 // unclaim leaves all directories as they were found.
 func (t *targets) unclaim() error {
+	var failed error
 	for _, one := range t.all {
 		if err := one.unclaim(); err != nil {
-			return fmt.Errorf("%s: could not be emptied again: %w", one.path, err)
+			failed = join(fmt.Errorf("%s: could not be emptied again: %w", one.path, err), failed)
 		}
 	}
-	return nil
+	return failed
 }
 
 func (t *targets) close() {

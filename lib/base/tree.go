@@ -255,8 +255,18 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	case info.Mode().IsRegular():
 		return visit(name, info)
 	}
-	t.warn("%s: left out: it is %s", t.path(name), kindOf(info.Mode()))
+	if at, err := os.Stat(t.path(name)); err == nil && at.IsDir() && path.Dir(name) == "." && info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("%s: a directory of the cluster behind a link, which is not supported", t.path(name))
+	}
+	if !tablespaceLink(name) { // one made since the beginning comes with the WAL
+		t.warn("%s: left out: it is %s", t.path(name), kindOf(info.Mode()))
+	}
 	return nil
+}
+
+func tablespaceLink(name string) bool {
+	_, inner, ok := splitTablespace(name)
+	return ok && inner == "."
 }
 
 // look describes a directory entry. Links are followed where the server makes or

@@ -2,7 +2,7 @@ package cli
 
 // Repositories is the option that names repositories.
 type Repositories struct {
-	Locations []string `short:"r" long:"repository" env:"PGPIPES_REPOSITORY" env-delim:"," value-name:"DIR" description:"the repository; may be repeated where a program says so"`
+	Locations []string `short:"r" long:"repository" env:"PGPIPES_REPOSITORY" env-delim:"," value-name:"DIR" description:"the repository; may be repeated where a program says so, in the environment with commas"`
 }
 
 // Some are the repositories, at least one.

@@ -15,11 +15,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 
 	"github.com/jessevdk/go-flags"
+	"golang.org/x/sys/unix"
 )
 
 // Many operands: no upper limit.
@@ -35,6 +37,9 @@ type Program struct {
 	Commands []Command
 	// Failure, unless 0, is the status in place of all but 0 and 1.
 	Failure int
+	// Server says that PostgreSQL runs the program. A log that nobody reads must
+	// not kill it: by a signal it would count as more than a failure.
+	Server bool
 }
 
 // A Command is one verb of a program.
@@ -71,6 +76,9 @@ func Main(program Program) {
 	// go-flags would print completions and exit 0 with nothing done.
 	os.Unsetenv("GO_FLAGS_COMPLETION")
 
+	if program.Server {
+		signal.Ignore(unix.SIGPIPE)
+	}
 	p := newProcess(filepath.Base(os.Args[0]))
 	ctx, signals := watchSignals()
 	err := program.run(ctx, p, os.Args[1:])
@@ -87,17 +95,24 @@ func (g *Program) run(ctx context.Context, p *Process, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := useConfig(configFile(args)); err != nil {
+	config := configFile(g.own(args))
+	if err := useConfig(config); err != nil {
 		return err
 	}
 	operands, err := parser.ParseArgs(args)
 	switch {
+	case (c.Help || c.Version) && g.Server && (err != nil || len(operands) > 0):
+		// -h is a host elsewhere: a server must not take help for success.
+		return Usagef("--help and --version stand alone")
 	case c.Help: // also where something else is wrong
 		return g.help(p, parser)
 	case c.Version:
 		return p.printVersion()
 	case err != nil:
 		return usageError(err)
+	}
+	if c.Config != config && c.Config != "" {
+		return Usagef("--config comes before %s", parser.Active.Name)
 	}
 	p.verbose = c.Verbose
 	action := g.Action
@@ -138,6 +153,17 @@ func (g *Program) parser(c *common) (*flags.Parser, error) {
 		added.PassAfterNonOption = command.Wraps
 	}
 	return parser, nil
+}
+
+// own are the arguments before those of a wrapped command.
+func (g *Program) own(args []string) []string {
+	wraps := func(arg string) bool {
+		return slices.ContainsFunc(g.Commands, func(c Command) bool { return c.Wraps && c.Name == arg })
+	}
+	if i := slices.IndexFunc(args, wraps); i >= 0 {
+		return args[:i]
+	}
+	return args
 }
 
 func (g *Program) command(name string) Command {

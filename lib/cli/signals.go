@@ -18,8 +18,9 @@ const unwind = 500 * time.Millisecond
 
 // signals makes HUP, INT, TERM and QUIT end the process in order: the context
 // ends, temporary files are removed, and the process dies of the same signal,
-// so that its parent sees the truth. Signals that were ignored at the start
-// (nohup, the server's archiver) stay ignored. SIGPIPE is left alone.
+// so that its parent sees the truth. HUP and INT stay ignored if they were at
+// the start (nohup, the server's archiver); of others the runtime keeps no
+// record. SIGPIPE is left alone.
 type signals struct{ caught atomic.Int32 }
 
 func watchSignals() (context.Context, *signals) {

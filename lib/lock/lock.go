@@ -42,11 +42,22 @@ func Acquire(ctx context.Context, path, command string, wait time.Duration) (*Lo
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
+	if !isStill(file, path) { // somebody removed it, and made another one to lock
+		file.Close()
+		return Acquire(ctx, path, command, wait)
+	}
 	if err := describe(file, command); err != nil {
 		file.Close()
 		return nil, err
 	}
 	return &Lock{file}, nil
+}
+
+// isStill reports whether path names the open file.
+func isStill(file *os.File, path string) bool {
+	held, err1 := file.Stat()
+	named, err2 := os.Stat(path)
+	return err1 == nil && err2 == nil && os.SameFile(held, named)
 }
 
 func flock(ctx context.Context, file *os.File, wait time.Duration) error {

@@ -67,6 +67,9 @@ func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 // it needs what lies before the way leaves it, with the segment in which that
 // happens.
 func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
+	if b.Timeline == 0 {
+		return need{0, endless, "needed by " + b.Label + ", of which nothing is known"}, true
+	}
 	n := need{s.SegmentSize.Number(b.Start), endless, "needed by " + b.Label}
 	if !b.Complete {
 		n.reason += ", which is in progress"

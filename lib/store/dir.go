@@ -21,6 +21,10 @@ const (
 	fileMode = 0o640
 )
 
+// rmdirRaces is how often a directory may go with its last object just when
+// something is to be put into it.
+const rmdirRaces = 10
+
 // Dir is a store in a directory: a key is the path of a plain file.
 type Dir struct{ root string }
 
@@ -47,6 +51,12 @@ func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) 
 		return Receipt{}, err
 	}
 	f, err := d.create(key)
+	for range rmdirRaces {
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		f, err = d.create(key)
+	}
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -60,8 +70,10 @@ func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) 
 	}
 	receipt := sum.receipt(key)
 	err = f.Publish()
-	if errors.Is(err, fs.ErrNotExist) {
-		// The directory was empty for a moment and went with its last object.
+	for range rmdirRaces {
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 		if err = d.makeParents(key); err == nil {
 			err = f.Publish()
 		}
@@ -204,7 +216,12 @@ func (d *Dir) Remove(_ context.Context, key string) error {
 	for dir != d.root && len(dir) > len(d.root) && unix.Rmdir(dir) == nil {
 		dir = filepath.Dir(dir)
 	}
-	return durable.SyncDir(dir)
+	err := durable.SyncDir(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != d.root { // somebody else removed it
+		dir = filepath.Dir(dir)
+		err = durable.SyncDir(dir)
+	}
+	return err
 }
 
 // LockFile returns the path of the file that stands for the lock of that name.

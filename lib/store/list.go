@@ -21,6 +21,12 @@ func (d *Dir) List(ctx context.Context, prefix, after string) iter.Seq2[Info, er
 			return
 		}
 		top, _ := path.Split(prefix) // whole components of the prefix
+		if top != "" {
+			if err := CheckKey(strings.TrimSuffix(top, "/")); err != nil {
+				yield(Info{}, err)
+				return
+			}
+		}
 		w.directory(top)
 	}
 }

@@ -112,7 +112,7 @@ func TestCheckRefuses(t *testing.T) {
 	}{
 		{h, "000000010000000000000004", "begins at 0/4000000, the header says 0/3000000 (segment 000000010000000000000003)"},
 		{h, "000000010000000100000003", "begins at 1/3000000"},
-		{h, "000000010000000000000103", "not the name of a segment of 16777216 bytes"},
+		{h, "000000010000000000000103", "not the name of a WAL file with segments of 16777216 bytes"},
 		{later, "000000020000000000000003", "later timeline 3"},
 		{h, "000000010000000000000003.00000028.backup", "is not a segment"},
 		{h, "00000002.history", "is not a segment"},

@@ -58,7 +58,7 @@ func (s SegmentSize) Split(name Name) (uint64, error) {
 	}
 	per := s.perLog()
 	if uint64(name.Low) >= per {
-		return 0, fmt.Errorf("%s: not the name of a segment of %d bytes: the last eight digits end at %08X", name, s, per-1)
+		return 0, fmt.Errorf("%s: %w with segments of %d bytes: the last eight digits end at %08X", name, ErrName, s, per-1)
 	}
 	return uint64(name.Log)*per + uint64(name.Low), nil
 }

@@ -60,7 +60,7 @@ func TestPromotion(t *testing.T) {
 	}
 	t.Run("new backup not to timeline 1", func(t *testing.T) {
 		data := filepath.Join(pgtest.TempDir(t), "data")
-		primary.refuses(1, "cannot reach", "restore", "-r", primary.repo, "-D", data, "--backup", "new", "--timeline", "1")
+		primary.refuses(1, "does not descend", "restore", "-r", primary.repo, "-D", data, "--backup", "new", "--timeline", "1")
 		if exists(data) {
 			t.Error("something was written")
 		}
