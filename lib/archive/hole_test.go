@@ -9,6 +9,7 @@ import (
 
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
+	"pgpipes/test/fixture"
 )
 
 const (
@@ -110,6 +111,31 @@ func TestDamageIsNotAbsent(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where there is a backup there was WAL: an empty wal/, a disk of its own that
+// is not mounted for one, is no end of the log.
+func TestBackupWithoutWAL(t *testing.T) {
+	r := repository(t)
+	r.mark(t, "000000010000000000000001", "000000010000000000000002")
+	files, err := fixture.Backup{Label: "b", First: 1, Last: 2, Stop: clock("10:00")}.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, contents := range files {
+		r.place(t, baseKey("b", file), contents)
+	}
+	for wanted, there := range map[string]error{"000000010000000000000003": store.ErrNotExist, "00000002.history": store.ErrNotExist} {
+		if _, _, err := get(t, nil, wanted, r.Location); !errors.Is(err, there) {
+			t.Errorf("%s: %v", wanted, err)
+		}
+	}
+	remove(t, r, "wal/0000000100000000")
+	for _, wanted := range []string{"000000010000000000000002", "000000010000000000000003", "000000020000000000000003", "00000002.history"} {
+		if _, _, err := get(t, nil, wanted, r.Location); !errors.Is(err, ErrHole) || errors.Is(err, store.ErrNotExist) {
+			t.Errorf("%s with no WAL: %v", wanted, err)
+		}
 	}
 }
 

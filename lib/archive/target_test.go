@@ -2,6 +2,8 @@ package archive
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +136,62 @@ func TestReach(t *testing.T) {
 		if (err == nil) != (test.why == "") || err != nil && !strings.Contains(err.Error(), test.why) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.why)
 		}
+	}
+}
+
+// A recovery to before the beginning of the timeline that it followed leaves all
+// of its ancestors there.
+func TestLineStepsBack(t *testing.T) {
+	c := Coverage{mib, []retain.WALRange{run(1, 1, 1), run(3, 2, 8)}, map[wal.Timeline]wal.History{
+		2: history(t, 2, "1\t0/500100\tx\n"),
+		3: history(t, 3, "1\t0/500100\tx\n2\t0/200100\tx\n"),
+	}}
+	if missing := c.missingPath(1, 1, 3, 8); missing != "" {
+		t.Errorf("all is there, but %s is missed", missing)
+	}
+	c.Ranges = []retain.WALRange{run(1, 1, 5), run(3, 2, 2), run(3, 5, 8)}
+	if missing := c.missingPath(1, 1, 3, 8); missing != "000000030000000000000003" {
+		t.Errorf("missing: %q", missing)
+	}
+}
+
+// A manifest that does not say where its backup ends proves nothing.
+func TestReachUnknownEnd(t *testing.T) {
+	c := branched(t, run(1, 1, 9))
+	b := backup("b", 1, 3, 5, "10:00")
+	b.Header.StopLSN = 0
+	for _, to := range []string{"latest", "immediate", "lsn=0/400000"} {
+		target, err := ParseTarget(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Reach(b, target) == nil {
+			t.Errorf("%s can be reached", to)
+		}
+	}
+}
+
+// A cluster may be on a later timeline already when it gets its repository.
+func TestStoreHistories(t *testing.T) {
+	r, data := repository(t), t.TempDir()
+	if err := os.Mkdir(filepath.Join(data, "pg_wal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for tli, text := range map[wal.Timeline]string{2: fork2, 3: fork3} {
+		if err := os.WriteFile(filepath.Join(data, "pg_wal", tli.String()+".history"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.StoreHistories(t.Context(), data, 4); err == nil {
+		t.Error("a history that is nowhere is not missed")
+	}
+	for range 2 {
+		if err := r.StoreHistories(t.Context(), data, 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := r.Histories(t.Context()); err != nil || len(all) != 2 {
+		t.Errorf("%v, %v", all, err)
 	}
 }
 

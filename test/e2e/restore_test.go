@@ -25,7 +25,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{"LSN before the backup", "no backup can be recovered", 1, []string{"--to", "lsn=0/1"}},
 		{"LSN not yet archived", "no backup can be recovered", 1, []string{"--to", "lsn=FF/0"}},
 		{"no such timeline", "no backup can be recovered", 1, []string{"--timeline", "9"}},
-		{"not in the repository", "no such backup", 1, []string{"--backup", "nonesuch"}},
+		{"no such backup", "not in the repository", 1, []string{"--backup", "nonesuch"}},
 		{"no such target", "not a target", 100, []string{"--to", "yesterday"}},
 		{"time without a zone", "in which time zone", 100, []string{"--to", "time=2026-01-01 10:00"}},
 		{"no repository", "no repository", 111, []string{"-r", s.path("nowhere")}},
