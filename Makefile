@@ -66,12 +66,12 @@ install:
 	install -d "$(LIB)" "$(BIN)"
 	install -m 755 $(PROGRAMS:%=bin/%) $(SCRIPTS:%=scripts/%) "$(LIB)"
 	install -m 644 scripts/lib.sh "$(LIB)"
-	for name in $(PROGRAMS); do ln -sfn ../lib/pgpipes/$$name "$(BIN)/$(PROGPREFIX)$$name"; done
-	for name in $(SCRIPTS); do ln -sfn ../lib/pgpipes/$$name "$(BIN)/$(PROGPREFIX)pgpipes-$$name"; done
+	for name in $(PROGRAMS); do ln -sfn ../lib/pgpipes/$$name "$(BIN)/$(PROGPREFIX)$$name" || exit; done
+	for name in $(SCRIPTS); do ln -sfn ../lib/pgpipes/$$name "$(BIN)/$(PROGPREFIX)pgpipes-$$name" || exit; done
 
 uninstall:
-	for name in $(PROGRAMS) $(SCRIPTS:%=pgpipes-%); do rm -f "$(BIN)/$(PROGPREFIX)$$name"; done
-	for name in $(PROGRAMS) $(SCRIPTS) lib.sh; do rm -f "$(LIB)/$$name"; done
+	for name in $(PROGRAMS) $(SCRIPTS:%=pgpipes-%); do rm -f "$(BIN)/$(PROGPREFIX)$$name" || exit; done
+	for name in $(PROGRAMS) $(SCRIPTS) lib.sh; do rm -f "$(LIB)/$$name" || exit; done
 	[ ! -d "$(LIB)" ] || rmdir "$(LIB)"
 
 clean:

@@ -55,7 +55,8 @@ load_settings() {
             *) usage_error "$1: not a line PGPIPES_NAME=value: $line_" ;;
         esac
     done <"$1"
-    export PGPIPES_CONFIG="$1"
+    PGPIPES_CONFIG=$(absolute "$1")
+    export PGPIPES_CONFIG
 }
 
 set_default() {

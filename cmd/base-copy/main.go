@@ -30,7 +30,7 @@ func main() {
 	cli.Main(cli.Program{
 		Name:    "base-copy",
 		Summary: "Write a base backup of a running cluster to standard output, as a tar.",
-		Description: `  base-copy -D "$PGDATA" -r /backup/main -m m | compress > base.tar.zst
+		Description: `  base-copy -D "$PGDATA" -r /backup/pg/main -m m | compress > base.tar.zst
 
 The tar holds the data directory and its tablespaces, which lie inline below
 pg_tblspc/OID. Its last member is backup_manifest, PostgreSQL's own: a stream

@@ -13,8 +13,8 @@ func main() {
 file, and as last line the SHA-256 of all before it. Its presence in the
 repository, as base/LABEL/manifest, is what makes a backup exist.
 
-  manifest list -r /backup/main
-  manifest verify -r /backup/main
+  manifest list -r /backup/pg/main
+  manifest verify -r /backup/pg/main
   pg_basebackup -Ft -X none -D - | manifest create -o m --pass | compress > base.tar.zst`,
 		Options: &options,
 		Commands: []cli.Command{

@@ -37,14 +37,19 @@ func main() {
 		Summary: "Fetch the WAL file NAME to PATH, or to standard output.",
 		Description: `In postgresql.conf:
 
-  restore_command = 'wal-get -r /backup/main %f %p'
+  restore_command = 'wal-get -r /backup/pg/main %f %p'
 
 Status 1 says that NAME is proved absent: every repository was reached, is the
 right one, and holds nothing that shows NAME must have existed. The server
 then ends recovery. Anything else that goes wrong (no repository, damage,
 another cluster's file, a hole with later files behind it) is tried again for
 a while and ends in 254, which makes the server stop; when the cause is gone,
-start it and it goes on. In a data directory with standby.signal an outage is
+start it and it goes on. So that even a lack of memory or processes, which ends
+in 2 before this program begins, stops the server, write
+
+  restore_command = 'trap ''[ $? -ne 2 ] || exit 254'' 0; wal-get … %f %p'
+
+In a data directory with standby.signal an outage is
 status 1, because a standby asks again by itself.`,
 		Options: &options,
 		Action:  cli.Action{Operands: "NAME [PATH|-]", Min: 1, Max: 2, Run: run},

@@ -35,7 +35,7 @@ func main() {
 		Summary: "Store a WAL file in every repository given.",
 		Description: `In postgresql.conf:
 
-  archive_command = 'wal-push -r /backup/main %p'
+  archive_command = 'wal-push -r /backup/pg/main %p'
 
 FILE is checked first: its name, and for a segment its size and header, must
 agree with each other, with the data directory it lies in and with the
