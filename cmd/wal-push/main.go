@@ -17,11 +17,11 @@ import (
 
 // frame is the size in bytes of the pieces of a segment that are compressed at
 // once: two cores are busy for most of a 16 MiB segment.
-const frame = 2 << 20
+const frame = 1 << 20
 
 // level is the effort for zstd unless one is asked for: a server waits for each
-// segment, and three quarters of the time are worth some per cent of size.
-const level = 2
+// segment, and a third of the time is worth some per cent of size.
+const level = 1
 
 var options struct {
 	cli.Repositories

@@ -5,7 +5,6 @@ import "sync"
 // A task is one piece of a stream on its way from one form to the other. The
 // buffers stay with it from one use to the next.
 type task struct {
-	number  int // of the piece, from 0
 	in, out []byte
 	err     error
 	done    chan struct{}
@@ -19,7 +18,6 @@ type crew struct {
 	hire  func() func(*task)
 	desks chan func(*task) // one entry a worker; nil until its first task
 	queue []*task          // given and not yet taken, oldest first
-	given int              // tasks so far
 	spare []*task
 
 	mu      sync.Mutex // guards stopped, and working against being added to after it
@@ -51,8 +49,6 @@ func (c *crew) blank() *task {
 
 // give puts a task in the queue.
 func (c *crew) give(t *task) {
-	t.number = c.given
-	c.given++
 	c.queue = append(c.queue, t)
 	c.mu.Lock()
 	defer c.mu.Unlock()

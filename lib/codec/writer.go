@@ -12,8 +12,7 @@ type Options struct {
 
 	// Level is the effort, 0 the format's default:
 	//
-	//	zstd  1 to 22, default 3; there are four efforts: 1, 3, 4-9, 10-22,
-	//	      and 2 is half 1 and half 3
+	//	zstd  1 to 22, default 3; there are four efforts: 1, 2-3, 4-9, 10-22
 	//	gzip  1 to 9, default 6
 	//	xz    1 to 9, default 6; sets the dictionary (1 to 64 MiB)
 	//	lz4   1 to 9, default 1; 1-2 are the fast method

@@ -20,15 +20,16 @@ func (z *zstdFrames) head() []byte {
 }
 
 func (z *zstdFrames) worker() func(*task) {
-	encoders := map[zstd.EncoderLevel]*zstd.Encoder{}
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderLevel(z.effort()),
+		zstd.WithEncoderCRC(true),
+		zstd.WithSingleSegment(true), // or the size of a short frame would be left out
+		zstd.WithWindowSize(z.window()))
 	return func(t *task) {
-		effort := z.effort(t.number)
-		enc := encoders[effort]
-		if enc == nil {
-			if enc, t.err = z.encoder(effort); t.err != nil {
-				return
-			}
-			encoders[effort] = enc
+		if err != nil {
+			t.err = err
+			return
 		}
 		// With room for the worst case the buffer never moves. What is not
 		// used of it takes no memory.
@@ -37,24 +38,14 @@ func (z *zstdFrames) worker() func(*task) {
 	}
 }
 
-func (z *zstdFrames) encoder(effort zstd.EncoderLevel) (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil,
-		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderLevel(effort),
-		zstd.WithEncoderCRC(true),
-		zstd.WithSingleSegment(true), // or the size of a short frame would be left out
-		zstd.WithWindowSize(z.window()))
-}
-
 func (z *zstdFrames) add(t *task) { z.table.add(len(t.out), len(t.in)) }
 
 func (z *zstdFrames) tail() []byte { return z.table.encode() }
 
-// effort maps the levels of the zstd program to those of the library, which has
-// nothing between 1 and 3: at level 2 the frames take turns.
-func (z *zstdFrames) effort(frame int) zstd.EncoderLevel {
+// effort maps the levels of the zstd program to those of the library.
+func (z *zstdFrames) effort() zstd.EncoderLevel {
 	switch {
-	case z.level <= 1 || z.level == 2 && frame%2 == 0:
+	case z.level <= 1:
 		return zstd.SpeedFastest
 	case z.level <= 3:
 		return zstd.SpeedDefault
