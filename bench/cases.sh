@@ -18,8 +18,8 @@ cases() {
     done <<LIST
 backup pgbackrest_2 pgbackrest_1 tar_zstd basebackup_zstd pgpipes_2 pgpipes_1
 restore pgbackrest_2 pgbackrest_1 tar_zstd pgpipes_2 pgpipes_1
-push pgbackrest zstd pgpipes pgpipes_fast
-get pgbackrest zstd pgpipes pgpipes_fast
+push pgbackrest zstd pgpipes pgpipes_zstd3
+get pgbackrest zstd pgpipes pgpipes_zstd3
 missing true pgbackrest pgpipes
 LIST
 }
@@ -109,16 +109,16 @@ fetch_missing() {
 
 missing_true() { fetch_missing 0 true; }
 
-### pgpipes: default level with 2 cores and with 1; fast is level 1
+### pgpipes: default level with 2 cores and with 1; zstd3 is level 3
 
 backup_pgpipes_1() { jobs=1 && backup_pgpipes; }
 backup_pgpipes_2() { jobs=2 && backup_pgpipes; }
 restore_pgpipes_1() { jobs=1 && restore_pgpipes; }
 restore_pgpipes_2() { jobs=2 && restore_pgpipes; }
 push_pgpipes() { push_each 'wal-push -r "$repository" "$p"'; }
-push_pgpipes_fast() { push_each 'wal-push -l 1 -r "$repository" "$p"'; }
+push_pgpipes_zstd3() { push_each 'wal-push -l 3 -r "$repository" "$p"'; }
 get_pgpipes() { fetch_each 'wal-get -r "$repository" "$f" "$p"'; }
-get_pgpipes_fast() { get_pgpipes; }
+get_pgpipes_zstd3() { get_pgpipes; }
 missing_pgpipes() { fetch_missing 1 'wal-get -r "$repository" "$f" "$p"'; }
 
 backup_pgpipes() {

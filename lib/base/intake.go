@@ -114,29 +114,34 @@ func (t *intake) contents(ctx context.Context, w io.Writer, m Member) (sum strin
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// copy has a piece hashed while it is written and the next one is read.
+// copy has a piece hashed and written while the next one is read.
 func (t *intake) copy(ctx context.Context, w io.Writer, h hash.Hash) error {
-	var hashing sync.WaitGroup
-	defer hashing.Wait()
+	var working sync.WaitGroup
+	defer working.Wait()
+	var failed error // of writing
 	for i := 0; ctx.Err() == nil; i++ {
 		piece := t.buffers[i%len(t.buffers)]
 		n, err := io.ReadFull(t.reader, piece)
 		piece = piece[:n]
-		hashing.Wait()
+		if working.Wait(); failed != nil {
+			return failed
+		}
 		if n < hashAlone {
 			h.Write(piece)
+			_, failed = w.Write(piece)
 		} else {
-			hashing.Go(func() { h.Write(piece) })
-		}
-		if _, err := w.Write(piece); err != nil {
-			return err
+			working.Go(func() { h.Write(piece) })
+			working.Go(func() { _, failed = w.Write(piece) })
 		}
 		t.done += int64(n)
 		t.progress(t.done)
-		if err == io.EOF || err == io.ErrUnexpectedEOF { // of the member: the reader has other words for a cut
-			return nil
-		}
 		if err != nil {
+			working.Wait()
+		}
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF: // of the member: the reader has other words for a cut
+			return failed
+		case err != nil:
 			return err
 		}
 	}

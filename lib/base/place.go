@@ -96,6 +96,23 @@ type placed struct {
 	*os.File
 	restorer *restorer
 	member   *Member
+	written  int64
+	started  int64 // bytes whose way to the disk has been begun
+}
+
+// writeback is how many bytes are gathered before their way to the disk begins.
+const writeback = 8 << 20
+
+// Write has the disk begin at once: otherwise all would be left to the sync at
+// the end. Whether it arrives is for that sync to say.
+func (p *placed) Write(b []byte) (int, error) {
+	n, err := p.File.Write(b)
+	p.written += int64(n)
+	if gathered := p.written - p.started; gathered >= writeback {
+		_ = unix.SyncFileRange(int(p.Fd()), p.started, gathered, unix.SYNC_FILE_RANGE_WRITE)
+		p.started = p.written
+	}
+	return n, err
 }
 
 func (r *restorer) makeFile(t *target, name string, m Member, flag int) (io.WriteCloser, error) {
@@ -103,7 +120,7 @@ func (r *restorer) makeFile(t *target, name string, m Member, flag int) (io.Writ
 	if err != nil {
 		return nil, explain(m, err)
 	}
-	return &placed{f, r, &m}, nil
+	return &placed{File: f, restorer: r, member: &m}, nil
 }
 
 func (p *placed) Close() error {
