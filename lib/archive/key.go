@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"path"
-	"strings"
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/store"
@@ -57,6 +56,3 @@ func (r *Repo) forms(ctx context.Context, n wal.Name) ([]store.Info, error) {
 	}
 	return found, nil
 }
-
-// formName is the last component of a key, for messages.
-func formName(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
