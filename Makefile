@@ -12,7 +12,7 @@ PROGPREFIX =
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
 SCRIPTS  = backup restore check demo
-SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup .ci/run $(shell grep -lsE '^#!/bin/sh' bench/*)
+SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup .ci/run
 
 LIB = $(DESTDIR)$(PREFIX)/lib/pgpipes
 BIN = $(DESTDIR)$(PREFIX)/bin

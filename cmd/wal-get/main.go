@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/durable"
-	"pgpipes/lib/pgdata"
-	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
@@ -112,16 +109,6 @@ func get(ctx context.Context, p *cli.Process, locations []string, name wal.Name,
 	return f, err
 }
 
-// temporary reports whether a failure may pass.
-func temporary(err error) bool {
-	for _, final := range []error{store.ErrNotExist, store.ErrLocation, archive.ErrForeign, archive.ErrFormat, wal.ErrName} {
-		if errors.Is(err, final) {
-			return false
-		}
-	}
-	return true
-}
-
 // deliver gives the file its name. The server syncs what it asked for under
 // these two names itself (xlogarchive.c:KeepFileRestoredFromArchive).
 func deliver(f *durable.File, path string) error {
@@ -130,33 +117,4 @@ func deliver(f *durable.File, path string) error {
 		return f.ReplaceUnsynced()
 	}
 	return f.Replace()
-}
-
-// verdict decides between "absent" and "stop".
-func verdict(err error) error {
-	switch {
-	case errors.Is(err, store.ErrNotExist):
-		return cli.No(err)
-	case options.OnError == "absent":
-		return cli.No(err)
-	case options.OnError == "auto" && outage(err) && isStandby():
-		return cli.No(fmt.Errorf("%w (a standby asks again)", err))
-	}
-	return cli.Failure(err)
-}
-
-// outage reports whether it was the way to the repository that failed, not
-// what is in it.
-func outage(err error) bool {
-	for _, other := range []error{archive.ErrHole, archive.ErrDamaged, archive.ErrForeign, archive.ErrFormat, store.ErrLocation, pgdata.ErrControl, wal.ErrName} {
-		if errors.Is(err, other) {
-			return false
-		}
-	}
-	return true
-}
-
-func isStandby() bool {
-	_, err := os.Stat("standby.signal")
-	return err == nil
 }
