@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
@@ -47,6 +48,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		return err
 	}
 	p.WidenPipes()
+	syscall.Umask(0o077) // modes are set one by one; meanwhile nobody else may look
 	spaces, err := tablespaces(options.Tablespaces)
 	if err != nil {
 		return err
