@@ -236,6 +236,7 @@ func (c *copier) abort() error {
 
 // copy writes the stream and fills the rest of the header.
 func (c *copier) copy(ctx context.Context, out io.Writer) error {
+	unwatched := ctx
 	ctx, stop := c.watchServer(ctx)
 	defer stop()
 	sink, err := newSink(out)
@@ -257,8 +258,9 @@ func (c *copier) copy(ctx context.Context, out io.Writer) error {
 	if err := c.finishHeader(control, stopped); err != nil {
 		return err
 	}
-	if err := c.waitForRange(ctx); err != nil {
-		return cause(ctx, err)
+	stop() // the backup is over: a server that restarts now can no longer spoil it
+	if err := c.waitForRange(unwatched); err != nil {
+		return err
 	}
 	return c.writeEnd(stopped, raw)
 }

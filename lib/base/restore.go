@@ -45,7 +45,8 @@ func (o *RestoreOptions) fill() {
 // Restore makes a data directory of a base stream. When it returns nil the
 // data directory is complete, checked and on stable storage; it can be started
 // once the server knows where to find WAL. When it fails it leaves the
-// directories as it found them.
+// directories as it found them, empty or absent; mode, owner and time of one
+// that was there may have changed.
 //
 // Errors are in the chain of [ErrTarget], [ErrStream] or [ErrDiffers], of
 // [manifest.ErrDamaged] for a bad manifest and of [lock.ErrBusy] for a

@@ -131,6 +131,12 @@ func TestCopyAsPlainRole(t *testing.T) {
 	as := "user=operator dbname=postgres"
 	s.refuses(111, "permission denied for function pg_backup_start", "base-copy", "-D", s.Data, "-d", as)
 	s.SQL("GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean) TO operator")
+	// It may not see where the server's directory is. One of a standby has all in
+	// common with it but the latest checkpoint.
+	s.must("sh", "-c", `mkdir -p "$2/global" "$2/pg_tblspc" && cd "$1" && cp PG_VERSION postmaster.pid "$2" && cp global/pg_control "$2/global"`,
+		"sh", s.Data, s.path("standby"))
+	s.refuses(100, "its last checkpoint is at", "base-copy", "-D", s.path("standby"), "-d", as)
+
 	h := s.hold("plain", 64<<10, "-d", as)
 	time.Sleep(1200 * time.Millisecond) // longer than every time-out of the role
 	h.done()
@@ -156,4 +162,15 @@ func TestTwoCopiesAtOnce(t *testing.T) {
 		c := s.recovered(t, "--backup", label, "--archive-mode", "off")
 		expect(t, "rows of "+label, c.SQL(allRows), "1,2,3")
 	}
+}
+
+// A directory of the cluster that lies behind a link is not left out silently.
+func TestCopyOfLinkedDirectory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.Stop("fast")
+	s.must("sh", "-c", `mv "$1/pg_xact" "$2" && ln -s "$2" "$1/pg_xact"`, "sh", s.Data, s.path("elsewhere"))
+	s.Start()
+	s.refuses(111, "pg_xact: a directory of the cluster behind a link", "base-copy", "-D", s.Data, "-r", s.repo)
+	expect(t, "in the repository", s.must("repo", "ls", "-r", s.repo, "base/"), "")
 }
