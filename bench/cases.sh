@@ -133,11 +133,10 @@ copy_out() {
 }
 restore_pgpipes() {
     repo get -r "$repository" base/b/manifest >"$work/manifest"
-    run_pipeline copy_back 'repo get' compress base-restore
+    run_pipeline copy_back 'repo get' base-restore
 }
 copy_back() {
     stage 'repo get' repo get -r "$repository" base/b/000.tar.zst |
-        stage compress compress -d -j "$jobs" |
         stage base-restore base-restore -D "$dest" -m "$work/manifest"
 }
 

@@ -23,7 +23,10 @@ func main() {
 	cli.Main(cli.Program{
 		Name:    "base-restore",
 		Summary: "Make a data directory of the base stream on standard input.",
-		Description: `  repo get base/$LABEL/000.tar.zst | compress -d | base-restore -D DIR -m manifest
+		Description: `  repo get base/$LABEL/000.tar.zst | base-restore -D DIR -m manifest
+
+The stream may be as base-copy wrote it, or compressed by compress, zstd, gzip,
+xz or lz4, which is found out.
 
 DIR must be empty or absent. Status 0 means that it is complete, that every
 byte was checked and is on stable storage. A restore that fails removes what

@@ -19,7 +19,7 @@ import (
 	"pgpipes/test/script"
 )
 
-func TestMain(m *testing.M) { script.Main(m, "base-restore", "manifest") }
+func TestMain(m *testing.M) { script.Main(m, "base-restore", "compress", "manifest") }
 
 func TestScripts(t *testing.T) {
 	params := script.Params("testdata")

@@ -29,7 +29,7 @@ so that both directions use all cores. Decompression refuses input that is cut
 or followed by something else, and does not use more memory than it must.
 
   base-copy -D "$PGDATA" | compress > base.tar.zst
-  compress -d < base.tar.zst | base-restore -D /new/data`,
+  compress -d < base.tar.zst | tar -t`,
 		Options: &options,
 		Action:  cli.Action{Run: run},
 	})

@@ -18,7 +18,7 @@ repository, as base/LABEL/manifest, is what makes a backup exist.
   pg_basebackup -Ft -X none -D - | manifest create -o m --pass | compress > base.tar.zst`,
 		Options: &options,
 		Commands: []cli.Command{
-			{Name: "create", Summary: "Make a manifest from the tar of a base backup on standard input.",
+			{Name: "create", Summary: "Make a manifest from the tar of a base backup on standard input, compressed or not.",
 				Options: &createOptions, Action: cli.Action{Run: runCreate}},
 			{Name: "seal", Summary: "Add the receipts of the stored parts, from standard input, to MANIFEST; print the result.",
 				Action: cli.Action{Operands: "MANIFEST", Min: 1, Max: 1, Run: runSeal}},

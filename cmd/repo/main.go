@@ -15,7 +15,7 @@ with 0, and are never overwritten: the same bytes again are success, other
 bytes are status 1.
 
   base-copy … | compress | repo put -r DIR base/$LABEL/000.tar.zst
-  repo get -r DIR base/$LABEL/000.tar.zst | compress -d | base-restore …
+  repo get -r DIR base/$LABEL/000.tar.zst | base-restore …
   repo lock -r DIR backup --wait 10m backup-script`,
 		Options: &options,
 		Commands: []cli.Command{

@@ -27,7 +27,7 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 	}
 	t := newIntake(in, "")
 	defer t.entries.Close()
-	t.reader.bare = true
+	t.bare = true
 	if o.Progress != nil {
 		t.progress = o.Progress
 	}

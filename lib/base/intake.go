@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"hash"
 	"io"
+	"runtime"
 	"sync"
 
+	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -26,6 +28,8 @@ const hashAlone = 128 << 10
 // intake reads a whole stream: it hashes every file, notes every entry, and
 // hands contents to where they go.
 type intake struct {
+	in      io.Reader // the stream, compressed or not
+	bare    bool      // need not have a backup_manifest
 	reader  *Reader
 	entries *manifest.Writer
 	// place gives the place for a member; the writer is closed after it.
@@ -44,7 +48,7 @@ type intake struct {
 // newIntake has a stream read without doing anything with its contents.
 func newIntake(in io.Reader, tmpdir string) *intake {
 	return &intake{
-		reader:   NewReader(in),
+		in:       in,
 		entries:  manifest.NewWriter(tmpdir),
 		place:    func(Member) (io.WriteCloser, error) { return nowhere{}, nil },
 		each:     func(manifest.ServerFile) error { return nil },
@@ -60,8 +64,19 @@ type nowhere struct{}
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) Close() error                { return nil }
 
-// run reads the stream to its end. Without an error it was complete.
+// decoders is how many cores decompress at most: one writer cannot take more.
+const decoders = 4
+
+// run reads the stream to its end. Without an error it was complete. Being
+// decompressed here, it does not have to go through one more pipe.
 func (t *intake) run(ctx context.Context) error {
+	in, err := codec.NewReaderAny(t.in, min(decoders, runtime.GOMAXPROCS(0)))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	t.reader = NewReader(in)
+	t.reader.bare = t.bare
 	for {
 		m, err := t.reader.Next()
 		if err == io.EOF {

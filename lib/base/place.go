@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +98,8 @@ type placed struct {
 	restorer *restorer
 	member   *Member
 	written  int64
-	started  int64 // bytes whose way to the disk has been begun
+	started  int64      // bytes whose way to the disk has been begun
+	starting sync.Mutex // held while it is
 }
 
 // writeback is how many bytes are gathered before their way to the disk begins.
@@ -108,9 +110,13 @@ const writeback = 8 << 20
 func (p *placed) Write(b []byte) (int, error) {
 	n, err := p.File.Write(b)
 	p.written += int64(n)
-	if gathered := p.written - p.started; gathered >= writeback {
-		_ = unix.SyncFileRange(int(p.Fd()), p.started, gathered, unix.SYNC_FILE_RANGE_WRITE)
+	if p.written-p.started >= writeback && p.starting.TryLock() {
+		from, size := p.started, p.written-p.started
 		p.started = p.written
+		go func() { // it finds room on the disk, and may wait for it
+			defer p.starting.Unlock()
+			_ = unix.SyncFileRange(int(p.Fd()), from, size, unix.SYNC_FILE_RANGE_WRITE)
+		}()
 	}
 	return n, err
 }
@@ -124,6 +130,7 @@ func (r *restorer) makeFile(t *target, name string, m Member, flag int) (io.Writ
 }
 
 func (p *placed) Close() error {
+	p.starting.Lock() // the file must be open until then
 	err := p.restorer.dressFile(p.File, p.member)
 	if cerr := p.File.Close(); err == nil {
 		err = cerr

@@ -141,7 +141,7 @@ func (b *Reader) fault(err error) error {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
 		return b.cut()
 	case b.last == "":
-		return badStream("not a tar stream").advise("is it compressed? Then compress -d comes before")
+		return badStream("not a tar stream").advise("is it encrypted? Then it must be decrypted before")
 	}
 	return badStream("damaged after %s: %v", show(b.last), err)
 }

@@ -15,7 +15,7 @@ func VerifyStream(ctx context.Context, in, want io.Reader) iter.Seq2[manifest.Di
 	return func(yield func(manifest.Difference, error) bool) {
 		t := newIntake(in, "")
 		defer t.entries.Close()
-		t.reader.bare = true
+		t.bare = true
 		wanted, err := manifest.NewReader(want)
 		if err == nil {
 			err = t.run(ctx)

@@ -66,6 +66,24 @@ func NewReaderFormat(r io.Reader, f Format, jobs int) (io.ReadCloser, error) {
 	return &reader{dec: newDecoder(src, f, jobs)}, nil
 }
 
+// NewReaderAny is NewReader for an input that need not be compressed: one that
+// begins like none of the formats, or is empty, is passed as it is.
+func NewReaderAny(r io.Reader, jobs int) (io.ReadCloser, error) {
+	jobs, err := cores(jobs)
+	if err != nil {
+		return nil, err
+	}
+	src := newSource(r)
+	f, err := src.detect()
+	if _, end := src.Peek(1); errors.Is(err, ErrFormat) || end == io.EOF {
+		return io.NopCloser(src), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &reader{dec: newDecoder(src, f, jobs)}, nil
+}
+
 func newDecoder(src *source, f Format, jobs int) decoder {
 	switch f {
 	case Zstd:
