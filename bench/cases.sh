@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2016,SC2154 # commands for single segments are expanded late; here, work
-# The cases: for each operation and tool a function OPERATION_TOOL, which finds
-# what it needs in $repository, $config and $dest. Commands for single segments
-# have the name in $f and the path in $p, and are run as a server runs them.
+# shellcheck disable=SC2016,SC2154 # commands for WAL files are expanded late; here, work
+# The cases. For backup and restore each tool has a function OPERATION_TOOL,
+# which finds what it needs in $repository, $config and $dest. For WAL files it
+# has an archive_command and a restore_command, which are run as a server does.
 
 # cases lists operations and cases, the reference of each first. Tools that are
 # not installed have none.
@@ -11,6 +11,7 @@ cases() {
         for tool in $tools; do
             case $tool in
                 pgbackrest*) command -v pgbackrest >/dev/null || continue ;;
+                walg) command -v wal-g >/dev/null || continue ;;
                 *zstd) command -v zstd >/dev/null || continue ;;
             esac
             echo "$operation_ $tool"
@@ -18,22 +19,25 @@ cases() {
     done <<LIST
 backup pgbackrest_2 pgbackrest_1 tar_zstd basebackup_zstd pgpipes_2 pgpipes_1
 restore pgbackrest_2 pgbackrest_1 tar_zstd pgpipes_2 pgpipes_1
-push pgbackrest zstd pgpipes pgpipes_zstd3
-get pgbackrest zstd pgpipes pgpipes_zstd3
-missing true pgbackrest pgpipes
+backlog pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_zstd3 pgpipes_alone
+trickle pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
+get pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
+replay pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
+missing true pgbackrest walg pgpipes
 LIST
 }
 
 not_there() {
-    for command_ in pgbackrest zstd; do
+    for command_ in pgbackrest wal-g zstd; do
         command -v "$command_" >/dev/null || echo "$command_ is not installed: none of its cases"
     done
 }
 
 # place CASE says where a case keeps things.
 place() {
-    bench=$PGPIPES_BENCH outline=$PGPIPES_BENCH/outline
+    bench=$PGPIPES_BENCH
     export repository="$bench/repository/$1" config="$bench/config/$1" dest="$bench/dest"
+    export outline="$bench/outline" wal="$bench/wal" PGPIPES_STATE="$bench/config/$1/state"
 }
 
 # ready OPERATION CASE prepares a run: this is not measured. What is to be read
@@ -42,22 +46,32 @@ ready() {
     place "$2"
     mkdir -p "$repository" "$config"
     case $1 in
-        backup | push)
-            rm -rf "$repository" && mkdir "$repository"
+        backup | backlog | trickle)
+            rm -rf "$repository" "$config" && mkdir "$repository" "$config"
             configure "$1" "$2"
             ;;
         restore)
             written_by backup "$2"
             rm -rf "$dest" && mkdir -m 700 "$dest"
             ;;
-        get | missing) [ "$2" = true ] || written_by push "$2" ;;
+        *) [ "$2" = true ] || written_by backlog "$2" ;;
     esac
+    case $1 in backup | restore) ;; *) lay_out "$1" ;; esac
 }
 
 written_by() {
     [ -z "$(ls -A "$repository")" ] || return 0
     ready "$1" "$2"
     "$here/run" --case "$1" "$2"
+}
+
+# lay_out OPERATION makes what looks like the data directory of a server: one
+# that has nothing archived yet, or one that begins to recover.
+lay_out() {
+    rm -rf "$outline/pg_wal" "$config/spool" "$PGPIPES_STATE"
+    mkdir -p "$outline/pg_wal/archive_status" "$config/spool"
+    case $1 in backlog | trickle) ln "$wal"/0* "$outline/pg_wal/" ;; esac
+    [ "$1" != backlog ] || (cd "$wal" && for f in 0*; do : >"$outline/pg_wal/archive_status/$f.ready"; done)
 }
 
 configure() {
@@ -67,59 +81,79 @@ configure() {
     esac
 }
 
-# calls OPERATION prints how many calls are made in a run.
-calls() {
+### WAL files, one call for each
+
+# wal_files OPERATION CASE has calls play the server.
+wal_files() {
+    cd "$outline" || exit
     case $1 in
-        push | get) set -- "$outline"/pg_wal/0* && echo $# ;;
-        missing) echo 100 ;;
-        *) echo 1 ;;
+        backlog) push_each "$2" ;;
+        trickle) push_each "$2" -pause 50ms ;;
+        get) fetch_each "$2" -like "$wal" ;;
+        replay) fetch_each "$2" -like "$wal" -pause 60ms ;;
+        missing) fetch_missing "$2" ;;
     esac
 }
 
-### One call for each segment
-
+# push_each CASE [OPTION OF CALLS]…
 push_each() {
-    cd "$outline" || exit
-    for path in pg_wal/0*; do p=$path f=${path#pg_wal/} sh -c "$1"; done
+    command_=$(archive_command "$1")
+    shift
+    # shellcheck disable=SC2046 # lists of names, here and below
+    calls -o "$bench/measured" "$@" push "$command_" $(ls "$wal")
 }
 
-# fetch_each COMMAND, always to the same path, as a server does that recovers.
 fetch_each() {
-    cd "$outline" || exit
-    for path in pg_wal/0*; do
-        rm -f pg_wal/RECOVERYXLOG
-        p=pg_wal/RECOVERYXLOG f=${path#pg_wal/} sh -c "$1"
-    done
-    cmp "$path" pg_wal/RECOVERYXLOG
+    command_=$(restore_command "$1")
+    shift
+    # shellcheck disable=SC2046
+    calls -o "$bench/measured" "$@" get "$command_" $(ls "$wal")
 }
 
-# fetch_missing STATUS COMMAND asks 50 times each for a segment and a history
-# that are not there.
+# fetch_missing CASE asks 50 times each for a segment and a history that are not
+# there.
 fetch_missing() {
-    cd "$outline" || exit
-    i=0
-    while [ "$((i += 1))" -le 50 ]; do
-        for f in 00000001000000FF00000042 00000002.history; do
-            status_=0
-            p=pg_wal/RECOVERYXLOG f=$f sh -c "$2" || status_=$?
-            [ "$status_" -eq "$1" ]
-        done
-    done
+    status_=1
+    [ "$1" != true ] || status_=0
+    # shellcheck disable=SC2046
+    calls -o "$bench/measured" -status "$status_" get "$(restore_command "$1")" \
+        $(yes 00000001000000FF00000042 00000002.history | head -n 50)
 }
 
-missing_true() { fetch_missing 0 true; }
+archive_command() {
+    case $1 in
+        pgbackrest*) echo "$rest_each archive-push %p" ;;
+        walg) echo "$walg_each wal-push %p" ;;
+        zstd) echo 't="$repository/%f.zst"; test ! -e "$t" && zstd -q -3 <%p >"$t.part" && '"$publish" ;;
+        cp) echo 't="$repository/%f"; test ! -e "$t" && cp %p "$t.part" && '"$publish" ;;
+        pgpipes) echo 'wal-push -r "$repository" %p' ;;
+        pgpipes_zstd3) echo 'wal-push -l 3 -r "$repository" %p' ;;
+        pgpipes_alone) echo 'wal-push --ahead 0 -r "$repository" %p' ;;
+    esac
+}
 
-### pgpipes: default level with 2 cores and with 1; zstd3 is level 3
+restore_command() {
+    case $1 in
+        true) echo true ;;
+        pgbackrest*) echo "$rest_each archive-get %f %p" ;;
+        walg) echo "$walg_each wal-fetch %f %p || exit 1" ;;
+        zstd) echo 'zstd -q -dc "$repository/%f.zst" >%p' ;;
+        cp) echo 'cp "$repository/%f" %p' ;;
+        pgpipes_alone) echo 'wal-get --ahead 0 -r "$repository" %f %p' ;;
+        pgpipes*) echo 'wal-get -r "$repository" %f %p' ;;
+    esac
+}
+
+rest_each='pgbackrest --config="$config/pgbackrest.conf" --stanza=b'
+walg_each='WALG_FILE_PREFIX="$repository" WALG_COMPRESSION_METHOD=zstd PGDATA="$outline" wal-g'
+publish='sync "$t.part" && mv "$t.part" "$t" && sync "$repository"'
+
+### pgpipes: default level, with 2 cores and with 1
 
 backup_pgpipes_1() { jobs=1 && backup_pgpipes; }
 backup_pgpipes_2() { jobs=2 && backup_pgpipes; }
 restore_pgpipes_1() { jobs=1 && restore_pgpipes; }
 restore_pgpipes_2() { jobs=2 && restore_pgpipes; }
-push_pgpipes() { push_each 'wal-push -r "$repository" "$p"'; }
-push_pgpipes_zstd3() { push_each 'wal-push -l 3 -r "$repository" "$p"'; }
-get_pgpipes() { fetch_each 'wal-get -r "$repository" "$f" "$p"'; }
-get_pgpipes_zstd3() { get_pgpipes; }
-missing_pgpipes() { fetch_missing 1 'wal-get -r "$repository" "$f" "$p"'; }
 
 backup_pgpipes() {
     run_pipeline copy_out base-copy compress 'repo put'
@@ -142,10 +176,11 @@ copy_back() {
 
 ### pgBackRest: zst level 3, process-max 2 and 1
 
-# configure_pgbackrest OPERATION [_PROCESSES]
+# configure_pgbackrest OPERATION [_async][_PROCESSES]
 configure_pgbackrest() {
-    data=$PGDATA online=--online processes=${2#_}
+    data=$PGDATA online=--online async=n processes=${2##*_}
     [ "$1" = backup ] || data=$outline online=--no-online
+    case $2 in _async*) async=y ;; esac
     cat >"$config/pgbackrest.conf" <<CONF
 [global]
 repo1-path=$repository
@@ -158,6 +193,8 @@ log-level-console=warn
 compress-type=zst
 compress-level=3
 process-max=${processes:-1}
+archive-async=$async
+archive-get-queue-max=512MiB
 start-fast=y
 [b]
 pg1-path=$data
@@ -171,10 +208,6 @@ backup_pgbackrest_1() { rest backup --type=full --no-archive-check; }
 backup_pgbackrest_2() { backup_pgbackrest_1; }
 restore_pgbackrest_1() { rest restore --pg1-path="$dest" --archive-mode=off --type=immediate; }
 restore_pgbackrest_2() { restore_pgbackrest_1; }
-rest_each='pgbackrest --config="$config/pgbackrest.conf" --stanza=b'
-push_pgbackrest() { push_each "$rest_each"' archive-push "$p"'; }
-get_pgbackrest() { fetch_each "$rest_each"' archive-get "$f" "$p"'; }
-missing_pgbackrest() { fetch_missing 1 "$rest_each"' archive-get "$f" "$p"'; }
 
 ### tar, pg_basebackup and zstd: nothing is checked, but all is made durable
 
@@ -185,5 +218,3 @@ base_out() { stage pg_basebackup pg_basebackup -Ft -D - -X none -c fast | to_zst
 to_zstd() { stage zstd zstd -q -3 -T2 >"$repository/base.tar.zst"; }
 restore_tar_zstd() { run_pipeline tar_back zstd tar && sync -f "$dest"; }
 tar_back() { stage zstd zstd -q -dc "$repository/base.tar.zst" | stage tar tar -C "$dest" -xf -; }
-push_zstd() { push_each 't="$repository/$f.zst"; test ! -e "$t" && zstd -q -3 <"$p" >"$t.part" && sync "$t.part" && mv "$t.part" "$t" && sync "$repository"'; }
-get_zstd() { fetch_each 'zstd -q -dc "$repository/$f.zst" >"$p"'; }
