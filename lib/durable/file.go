@@ -90,6 +90,10 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Sync makes durable what was written so far. Publish and Replace do so too; a
+// caller who has to wait before them saves them the time.
+func (f *File) Sync() error { return f.file.Sync() }
+
 // Size is the number of bytes written.
 func (f *File) Size() int64 { return f.size }
 

@@ -66,7 +66,7 @@ func (c *Cluster) Command(name string, args ...string) *exec.Cmd {
 	cmd.Args[0] = name
 	cmd.Dir = c.dir
 	cmd.Env = []string{
-		"PATH=" + path, "HOME=" + c.dir, "LC_ALL=C", "TZ=UTC",
+		"PATH=" + path, "HOME=" + c.dir, "LC_ALL=C", "TZ=UTC", "PGPIPES_STATE=" + filepath.Join(c.dir, "state"),
 		"PGHOST=" + c.Socket, "PGPORT=" + strconv.Itoa(c.Port), "PGUSER=postgres", "PGDATABASE=postgres",
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.account.credential, Pdeathsig: syscall.SIGKILL}

@@ -83,6 +83,7 @@ func Params(dir string) testscript.Params {
 		Cmds:               Commands(),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", programs+":"+e.Getenv("PATH"))
+			e.Setenv("PGPIPES_STATE", filepath.Join(e.WorkDir, ".state")) // not that of the user
 			e.Setenv("LC_ALL", "C")
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o700)
 		},
