@@ -34,9 +34,11 @@ var floors = map[string]int{
 	"lib/server":          2,
 	"lib/store/storetest": 2, // the conformance suite
 	"lib/lock":            1,
+	"lib/state":           1,
 	"lib/store":           1,
 	"lib/codec":           0,
 	"lib/durable":         0,
+	"lib/pagecache":       0,
 	"lib/wait":            0,
 	"lib/wal":             0,
 }

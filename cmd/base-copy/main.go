@@ -40,6 +40,9 @@ start to the stop of the backup is waited for: in the repository that -r
 names, else as the server reports it. -r also records there that a backup is
 under way.
 
+Without --fast the server takes its time for the checkpoint that a backup
+begins with: up to checkpoint_timeout and more, which --timeout does not bound.
+
 The role needs to be superuser, or to be allowed to call pg_backup_start and
 pg_backup_stop (pg_start_backup and pg_stop_backup before 15).`,
 		Options: &options,
@@ -65,7 +68,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	meter := p.Meter()
 	copied, err := base.Copy(ctx, p.Out, base.CopyOptions{
 		Session: session, Data: options.Data, Label: label(), Fast: options.Fast, Archive: repo,
-		Unchecked: options.NoCheck, Patience: options.Patience, Progress: meter.Progress(), Warn: p.Warnf,
+		Unchecked: options.NoCheck, Patience: options.Patience, Progress: meter.Progress(), Warn: p.Warnf, Notice: p.Verbosef,
 	})
 	meter.Stop()
 	if err != nil {

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,7 +57,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	}
 	o := base.RestoreOptions{Dir: options.Data, Tablespaces: spaces, Notice: p.Verbosef}
 	if options.Manifest != "" {
-		m, err := os.Open(options.Manifest)
+		m, err := cli.OpenFile(ctx, options.Manifest)
 		if err != nil {
 			return cli.Mistake(err)
 		}

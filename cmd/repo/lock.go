@@ -12,6 +12,7 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/wait"
 )
 
 var initOptions struct {
@@ -54,7 +55,9 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	if !able {
 		return cli.Usagef("%s: no locks in this kind of repository", r.Location)
 	}
+	done := wait.For(ctx, fmt.Sprintf("looking for lock %s in %s", name, r.Location))
 	file, err := files.LockFile(name)
+	done()
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ func (c *copier) waitForRange(ctx context.Context) error {
 
 // waitFor waits until the segments are archived, as long as they keep coming.
 func (c *copier) waitFor(ctx context.Context, tli wal.Timeline, first, last uint64) error {
+	c.notice("waiting for %s to be archived", c.control.SegmentSize.Name(tli, last))
 	deadline, before := time.Now().Add(c.o.Patience), ""
 	for {
 		missing, err := c.firstMissing(ctx, tli, first, last)

@@ -66,6 +66,7 @@ type CopyOptions struct {
 	Patience time.Duration
 	Progress func(done, total int64)          // bytes; may be nil
 	Warn     func(format string, args ...any) // for what is left out
+	Notice   func(format string, args ...any) // for what is being waited for; may be nil
 }
 
 // Copied is a finished copy. Close it.
@@ -200,6 +201,7 @@ func (c *copier) begin(ctx context.Context) error {
 	if c.info.InRecovery {
 		c.header.From = "standby"
 	}
+	c.notice("waiting for the server's checkpoint%s", checkpointPace(c.o.Fast))
 	if c.header.StartLSN, err = c.o.Session.StartBackup(ctx, c.o.Label, c.o.Fast); err != nil {
 		return err
 	}
@@ -224,6 +226,20 @@ func (c *copier) begin(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (c *copier) notice(format string, args ...any) {
+	if c.o.Notice != nil {
+		c.o.Notice(format, args...)
+	}
+}
+
+// checkpointPace says why that checkpoint takes its time.
+func checkpointPace(fast bool) string {
+	if fast {
+		return ""
+	}
+	return ", which it spreads over checkpoint_timeout"
 }
 
 // abort takes the record back. The server forgets the backup with the session.

@@ -2,6 +2,7 @@ package base
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -9,11 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pagecache"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/wait"
 )
 
 const (
-	readSize = 1 << 20 // bytes; a multiple of every block size
+	readSize = 2 << 20 // bytes; a multiple of every block size
 	// A file this small is read before its size is announced, so that a
 	// configuration file that grows is not cut. Relations may be cut, as
 	// replay brings the rest.
@@ -30,15 +33,23 @@ const (
 // file copies one file as it is now: what it grows is left, what it shrinks is
 // filled with zeros. WAL repairs either.
 func (t *tree) file(ctx context.Context, s *sink, name string) error {
-	f, err := os.OpenFile(t.path(name), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	reading := wait.On(ctx, "reading "+t.path(name))
+	reading.Begin()
+	// Without O_NONBLOCK a named pipe would be waited for.
+	opened, err := os.OpenFile(t.path(name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	reading.End()
 	if err != nil {
 		return t.vanished(name, err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer opened.Close()
+	info, err := opened.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: no longer a plain file", t.path(name))
+	}
 	if err != nil {
 		return err
 	}
+	f := watched{pagecache.Of(opened), reading}
 	m := t.member(name, info)
 	first, isRelation := t.relation(name)
 	if m.Size <= wholeSize {
@@ -63,10 +74,22 @@ func (t *tree) file(ctx context.Context, s *sink, name string) error {
 	return s.endFile()
 }
 
+// watched is a file whose reads are watched.
+type watched struct {
+	io.ReaderAt
+	reading *wait.Operation
+}
+
+func (w watched) ReadAt(p []byte, off int64) (int, error) {
+	w.reading.Begin()
+	defer w.reading.End()
+	return w.ReaderAt.ReadAt(p, off)
+}
+
 // smallFile copies what fits into the buffer with the size that was read.
-func (t *tree) smallFile(s *sink, f *os.File, m Member, first uint32, isRelation bool) error {
-	n, err := io.ReadFull(f, t.buffer)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+func (t *tree) smallFile(s *sink, f io.ReaderAt, m Member, first uint32, isRelation bool) error {
+	n, err := f.ReadAt(t.buffer, 0)
+	if err != nil && err != io.EOF {
 		return err
 	}
 	if isRelation { // a page that was only begun is no page yet
@@ -85,7 +108,7 @@ func (t *tree) smallFile(s *sink, f *os.File, m Member, first uint32, isRelation
 }
 
 // read fills a piece of a file, with zeros behind its end.
-func (t *tree) read(f *os.File, piece []byte, at int64, name string, first uint32, isRelation bool) error {
+func (t *tree) read(f io.ReaderAt, piece []byte, at int64, name string, first uint32, isRelation bool) error {
 	n, err := f.ReadAt(piece, at)
 	if err != nil && err != io.EOF {
 		return err
@@ -105,7 +128,7 @@ func (t *tree) count(n int) {
 
 // checkPages verifies the page checksums of a piece. A bad page is read again,
 // as the server may be writing it, and what then is good goes into the copy.
-func (t *tree) checkPages(f *os.File, piece []byte, at int64, name string, first uint32) {
+func (t *tree) checkPages(f io.ReaderAt, piece []byte, at int64, name string, first uint32) {
 	size := int(t.control.BlockSize)
 	for i := 0; i+size <= len(piece); i += size {
 		page := piece[i : i+size]
@@ -127,7 +150,7 @@ func (t *tree) notePage(name string, block uint32) {
 }
 
 // reread tries whether a page is good after all.
-func (t *tree) reread(f *os.File, page []byte, at int64, block uint32) bool {
+func (t *tree) reread(f io.ReaderAt, page []byte, at int64, block uint32) bool {
 	again := make([]byte, len(page))
 	for range rereads {
 		time.Sleep(rereadPause)

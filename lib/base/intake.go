@@ -12,6 +12,7 @@ import (
 	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/wait"
 )
 
 // kept are the files whose contents a reader of a stream needs, and how large
@@ -95,16 +96,21 @@ func (t *intake) run(ctx context.Context) error {
 }
 
 func (t *intake) member(ctx context.Context, m Member) error {
+	writing := wait.On(ctx, "writing "+show(m.Path))
+	writing.Begin()
 	w, err := t.place(m)
+	writing.End()
 	if err != nil {
 		return err
 	}
 	if m.Kind == manifest.File {
-		m.SHA256, err = t.contents(ctx, w, m)
+		m.SHA256, err = t.contents(ctx, writing.Writer(w), m)
 	}
+	writing.Begin()
 	if cerr := w.Close(); err == nil {
 		err = cerr
 	}
+	writing.End()
 	if err != nil {
 		return err
 	}

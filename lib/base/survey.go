@@ -16,6 +16,7 @@ import (
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/wait"
 )
 
 // hashers is how many files are read at once.
@@ -146,14 +147,18 @@ func (s *survey) hashAll(ctx context.Context, spaces []manifest.Tablespace) erro
 }
 
 func (s *survey) hash(ctx context.Context, e *manifest.Entry, buffer []byte) error {
+	reading := wait.On(ctx, "reading "+filepath.Join(s.dir, e.Path))
+	reading.Begin()
 	f, err := os.Open(filepath.Join(s.dir, e.Path))
+	reading.End()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	contents := reading.Reader(f)
 	h := sha256.New()
 	for e.Size = 0; ctx.Err() == nil; {
-		n, err := f.Read(buffer)
+		n, err := contents.Read(buffer)
 		h.Write(buffer[:n])
 		e.Size += int64(n)
 		if err == io.EOF {

@@ -15,6 +15,7 @@ import (
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -187,7 +188,9 @@ func (t *tree) isTablespace(name string) bool {
 // walk calls visit for everything in a directory that belongs into the copy,
 // directories before what is in them.
 func (t *tree) walk(ctx context.Context, dir string, visit func(name string, info fs.FileInfo) error) error {
+	done := wait.For(ctx, "listing "+t.path(dir))
 	list, err := os.ReadDir(t.path(dir))
+	done()
 	if err != nil {
 		return t.vanished(dir, err)
 	}

@@ -9,12 +9,17 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/wait"
 )
 
 // A Process is what a program may touch of the world outside its operands.
 type Process struct {
 	name    string
 	verbose bool
+	dog     *watchdog
+	said    *wait.Operation // a message on standard error
+	closing *wait.Operation // the end of standard output
 
 	In  io.Reader // standard input
 	Out io.Writer // standard output, for data; every write is checked
@@ -22,11 +27,17 @@ type Process struct {
 	Text *bufio.Writer
 }
 
-// The plain types hide ReadFrom and WriteTo of os.File, with which io.Copy
+// Being watched hides ReadFrom and WriteTo of os.File, with which io.Copy
 // falls back to small buffers on pipes.
 func newProcess(name string) *Process {
-	out := struct{ io.Writer }{os.Stdout}
-	return &Process{name: name, In: struct{ io.Reader }{os.Stdin}, Out: out, Text: bufio.NewWriter(out)}
+	dog := newWatchdog()
+	stream := func(what string) *wait.Operation { return dog.watch.Operation(wait.Stream, what) }
+	in := stream("reading standard input").Reader(os.Stdin)
+	out := stream("writing standard output").Writer(os.Stdout)
+	return &Process{
+		name: name, dog: dog, said: stream("writing standard error"), closing: stream("closing standard output"),
+		In: in, Out: out, Text: bufio.NewWriter(out),
+	}
 }
 
 // finish makes sure that what was written has arrived.
@@ -34,6 +45,8 @@ func (p *Process) finish() error {
 	if err := p.Text.Flush(); err != nil {
 		return err
 	}
+	p.closing.Begin()
+	defer p.closing.End()
 	err := os.Stdout.Close()
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) {
 		return nil // never had a standard output, and wrote nothing
@@ -62,6 +75,8 @@ func (p *Process) report(err error, failure int) int {
 func (p *Process) Warnf(format string, args ...any) {
 	text := strings.TrimSpace(fmt.Sprintf(format, args...))
 	text = strings.ReplaceAll(text, "\n", "; ")
+	p.said.Begin()
+	defer p.said.End()
 	fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, text)
 }
 

@@ -47,7 +47,7 @@ func quiet(t *testing.T) {
 // printing is a process whose standard output is a buffer.
 func printing(name string) (*Process, *bytes.Buffer) {
 	var out bytes.Buffer
-	return &Process{name: name, Out: &out, Text: bufio.NewWriter(&out)}, &out
+	return &Process{name: name, dog: newWatchdog(), Out: &out, Text: bufio.NewWriter(&out)}, &out
 }
 
 func TestMessages(t *testing.T) {

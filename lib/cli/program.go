@@ -19,9 +19,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/jessevdk/go-flags"
 	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/wait"
 )
 
 // Many operands: no upper limit.
@@ -35,8 +38,14 @@ type Program struct {
 	Options     any    // pointer to a struct with go-flags tags, or nil
 	Action
 	Commands []Command
+	// Timeout bounds each operation unless --timeout does; 0 is for the bound
+	// that suits most programs.
+	Timeout time.Duration
 	// Failure, unless 0, is the status in place of all but 0 and 1.
 	Failure int
+	// Verdict, if not nil, decides what an error of the work means, being too
+	// late among them, unless that is decided already (Usagef, No, Failure).
+	Verdict func(error) error
 	// Server says that PostgreSQL runs the program. A log that nobody reads must
 	// not kill it: by a signal it would count as more than a failure.
 	Server bool
@@ -65,10 +74,11 @@ const collectLate = 400
 
 // common are the options of every program.
 type common struct {
-	Config  string `long:"config" env:"PGPIPES_CONFIG" value-name:"FILE" description:"read PGPIPES_NAME=value lines from FILE"`
-	Verbose bool   `short:"v" long:"verbose" env:"PGPIPES_VERBOSE" description:"say what is being done"`
-	Help    bool   `short:"h" long:"help" description:"show this help"`
-	Version bool   `long:"version" description:"show the version"`
+	Config  string         `long:"config" env:"PGPIPES_CONFIG" value-name:"FILE" description:"read PGPIPES_NAME=value lines from FILE"`
+	Timeout *time.Duration `long:"timeout" env:"PGPIPES_TIMEOUT" value-name:"TIME" description:"give up when a single operation takes longer, 0 for never"`
+	Verbose bool           `short:"v" long:"verbose" env:"PGPIPES_VERBOSE" description:"say what is being done"`
+	Help    bool           `short:"h" long:"help" description:"show this help"`
+	Version bool           `long:"version" description:"show the version"`
 }
 
 // Main runs the program and ends the process with its status.
@@ -86,13 +96,23 @@ func Main(program Program) {
 		debug.SetGCPercent(collectLate)
 	}
 	p := newProcess(filepath.Base(os.Args[0]))
-	ctx, signals := watchSignals()
-	err := program.run(ctx, p, os.Args[1:])
+	ctx, cancel := context.WithCancelCause(wait.WithWatch(context.Background(), &p.dog.watch))
+	e := ending{program: &program, process: p, signals: watchSignals(cancel, p.dog), cancel: cancel}
+	p.dog.set(program.usualBounds())
+	go e.whenLate()
+	err := program.judge(outcome(ctx, program.run(ctx, p, os.Args[1:])))
 	if ferr := p.finish(); err == nil {
 		err = ferr
 	}
-	signals.dieIfAny()
-	os.Exit(p.report(err, program.Failure))
+	e.end(err)
+}
+
+// judge has the program say what an error means.
+func (g *Program) judge(err error) error {
+	if err == nil || g.Verdict == nil || errors.As(err, new(statusError)) {
+		return err
+	}
+	return g.Verdict(err)
 }
 
 func (g *Program) run(ctx context.Context, p *Process, args []string) error {
@@ -119,6 +139,9 @@ func (g *Program) run(ctx context.Context, p *Process, args []string) error {
 	}
 	if c.Config != config && c.Config != "" {
 		return Usagef("--config comes before %s", parser.Active.Name)
+	}
+	if err := g.bound(p.dog, c.Timeout); err != nil {
+		return err
 	}
 	p.verbose = c.Verbose
 	action := g.Action
@@ -147,6 +170,7 @@ func (g *Program) parser(c *common) (*flags.Parser, error) {
 	if _, err := parser.AddGroup("Common options", "", c); err != nil {
 		return nil, err
 	}
+	parser.FindOptionByLongName("timeout").DefaultMask = g.usualBounds().String()
 	for _, command := range g.Commands {
 		options := command.Options
 		if options == nil {

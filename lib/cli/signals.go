@@ -8,24 +8,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"pgpipes/lib/durable"
 )
-
-// unwind is how long a program has to clean up after a signal by itself. One
-// that is blocked in a read of a pipe cannot.
-const unwind = 500 * time.Millisecond
 
 // signals makes HUP, INT, TERM and QUIT end the process in order: the context
 // ends, temporary files are removed, and the process dies of the same signal,
 // so that its parent sees the truth. HUP and INT stay ignored if they were at
 // the start (nohup, the server's archiver); of others the runtime keeps no
 // record. SIGPIPE is left alone.
-type signals struct{ caught atomic.Int32 }
+type signals struct {
+	caught atomic.Int32
+	dog    *watchdog
+}
 
-func watchSignals() (context.Context, *signals) {
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &signals{}
+func watchSignals(cancel context.CancelCauseFunc, dog *watchdog) *signals {
+	s := &signals{dog: dog}
 	arrived := make(chan os.Signal, 1)
 	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT} {
 		if !signal.Ignored(sig) {
@@ -35,11 +31,10 @@ func watchSignals() (context.Context, *signals) {
 	go func() {
 		sig := (<-arrived).(unix.Signal)
 		s.caught.Store(int32(sig))
-		cancel()
-		time.Sleep(unwind)
+		breakOff(cancel, nil)
 		s.dieIfAny()
 	}()
-	return ctx, s
+	return s
 }
 
 // dieIfAny ends the process by the signal that was caught, if one was.
@@ -48,7 +43,7 @@ func (s *signals) dieIfAny() {
 	if sig == 0 {
 		return
 	}
-	durable.RemoveTemporaries()
+	clean(s.dog)
 	if sig != unix.SIGQUIT { // of which the runtime would make a crash
 		signal.Reset(sig)
 		_ = unix.Kill(os.Getpid(), sig)

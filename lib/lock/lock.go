@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/wait"
 )
 
 // ErrBusy says that somebody else holds the lock.
@@ -29,13 +31,15 @@ type Lock struct{ file *os.File }
 
 // Acquire takes the lock in the file path, which is made when missing, and
 // writes into it that command holds it. It waits for a busy lock as long as
-// wait says; then the error wraps ErrBusy and names the holder.
-func Acquire(ctx context.Context, path, command string, wait time.Duration) (*Lock, error) {
+// patience says; then the error wraps ErrBusy and names the holder.
+func Acquire(ctx context.Context, path, command string, patience time.Duration) (*Lock, error) {
+	done := wait.For(ctx, "opening "+path)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	done()
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(ctx, file, wait); err != nil {
+	if err := flock(ctx, file, patience); err != nil {
 		defer file.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s", ErrBusy, holder(file))
@@ -44,7 +48,7 @@ func Acquire(ctx context.Context, path, command string, wait time.Duration) (*Lo
 	}
 	if !isStill(file, path) { // somebody removed it, and made another one to lock
 		file.Close()
-		return Acquire(ctx, path, command, wait)
+		return Acquire(ctx, path, command, patience)
 	}
 	if err := describe(file, command); err != nil {
 		file.Close()
@@ -60,8 +64,8 @@ func isStill(file *os.File, path string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(held, named)
 }
 
-func flock(ctx context.Context, file *os.File, wait time.Duration) error {
-	deadline := time.Now().Add(wait)
+func flock(ctx context.Context, file *os.File, patience time.Duration) error {
+	deadline := time.Now().Add(patience)
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EINTR) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -44,14 +45,16 @@ func backupOf(major int) backup {
 
 // StartBackup begins a backup and returns the place in the WAL from which a
 // restore will replay. It waits for a checkpoint: at once if fast, otherwise
-// spread over a good part of checkpoint_timeout. On a primary it also ends the
-// current segment; on a standby it does not.
+// spread over a good part of checkpoint_timeout, and behind another checkpoint
+// if one is under way. That is nobody's fault, however long it takes: a patient
+// operation. On a primary it also ends the current segment; on a standby
+// it does not.
 func (s *Session) StartBackup(ctx context.Context, label string, fast bool) (wal.LSN, error) {
 	b := backupOf(s.info.Major)
 	if !s.inBackup.CompareAndSwap(false, true) {
 		return 0, fmt.Errorf("%s: %w", b.start, ErrInProgress)
 	}
-	row, err := s.ask(ctx, b.start, b.startQuery, label, strconv.FormatBool(fast))
+	row, err := s.ask(wait.WithWatch(ctx, nil), b.start, b.startQuery, label, strconv.FormatBool(fast))
 	if err != nil {
 		s.inBackup.Store(false)
 		return 0, err
@@ -72,11 +75,15 @@ type StopResult struct {
 // StopBackup ends the backup. With waitForArchive it returns only when the
 // server has archived the last segment it needs (primary; standby only with
 // archive_mode=always): that can take for ever if archiving fails, so bound it
-// by the context. A standby returns at once and archives nothing by itself.
+// by the context; it is a patient operation. A standby returns at once and archives
+// nothing by itself.
 func (s *Session) StopBackup(ctx context.Context, waitForArchive bool) (StopResult, error) {
 	b := backupOf(s.info.Major)
 	if !s.inBackup.CompareAndSwap(true, false) {
 		return StopResult{}, fmt.Errorf("%s: %w", b.stop, ErrNoBackup)
+	}
+	if waitForArchive {
+		ctx = wait.WithWatch(ctx, nil)
 	}
 	row, err := s.ask(ctx, b.stop, b.stopQuery, strconv.FormatBool(waitForArchive))
 	if err != nil {

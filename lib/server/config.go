@@ -35,6 +35,7 @@ func parseConfig(conninfo string) (*pgconn.Config, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
+	config.DialFunc = dial(config.ConnectTimeout)
 	return config, nil
 }
 

@@ -30,6 +30,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"pgpipes/lib/wait"
 )
 
 // closeTimeout bounds how long Close waits for the server to take its leave.
@@ -67,9 +69,10 @@ type target struct {
 // named like the role, postgres is used, because that one always exists.
 //
 // Without a host the directory of the server's Unix socket is
-// /var/run/postgresql if that exists, otherwise /tmp. TCP connections send
-// keepalives every 15 seconds. An attempt to connect is given up after 30
-// seconds unless connect_timeout says otherwise.
+// /var/run/postgresql if that exists, otherwise /tmp. A server that no longer
+// answers on a TCP connection, idle or not, is noticed within some 75 seconds.
+// An attempt to connect is given up after 30 seconds unless connect_timeout says
+// otherwise.
 func Connect(ctx context.Context, conninfo string) (*Session, error) {
 	config, err := parseConfig(conninfo)
 	if err != nil {
@@ -81,7 +84,9 @@ func Connect(ctx context.Context, conninfo string) (*Session, error) {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { s.noticed(n) }
+	done := wait.For(ctx, fmt.Sprintf("connecting to the server at %s, port %d", config.Host, config.Port))
 	s.conn, err = pgconn.ConnectConfig(ctx, config)
+	done()
 	if err != nil {
 		s.end()
 		return nil, s.fail("connect", err)
@@ -116,6 +121,7 @@ func (s *Session) prepare(ctx context.Context) error {
 // snapshot for SET and SHOW and so works whatever the role's default isolation
 // level is. It returns the first value of the first result.
 func (s *Session) simple(ctx context.Context, statements string) (string, error) {
+	defer wait.For(ctx, "the server's answer to the session's first settings")()
 	results, err := s.conn.Exec(ctx, statements).ReadAll()
 	if err != nil || len(results) == 0 || len(results[0].Rows) == 0 {
 		return "", err
@@ -184,6 +190,7 @@ func (s *Session) ask(ctx context.Context, call, query string, params ...string)
 
 // askNow is ask for a caller that holds the turn.
 func (s *Session) askNow(ctx context.Context, call, query string, params ...string) ([][]byte, error) {
+	defer wait.For(ctx, "the server's answer to "+call)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/wait"
 )
 
 // The umask may take from these, as archive_command's does (0077).
@@ -44,18 +45,27 @@ func (d *Dir) Root() string { return d.root }
 
 func (d *Dir) path(key string) string { return filepath.Join(d.root, key) }
 
+// doing says what is being done, for somebody who waits for it.
+func (d *Dir) doing(verb, key string) string {
+	if key == "" {
+		return verb + " " + d.root
+	}
+	return verb + " " + key + " in " + d.root
+}
+
 // Put implements Store. The directory itself is made when it is missing, its
 // parent is not: that might be a mount point without its mount.
 func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) (Receipt, error) {
 	if err := CheckKey(key); err != nil {
 		return Receipt{}, err
 	}
-	f, err := d.create(key)
+	storing := wait.On(ctx, d.doing("storing", key))
+	f, err := d.create(key, storing)
 	for range rmdirRaces {
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		f, err = d.create(key)
+		f, err = d.create(key, storing)
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -74,7 +84,7 @@ func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) 
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		if err = d.makeParents(key); err == nil {
+		if err = d.makeParents(key, storing); err == nil {
 			err = f.Publish()
 		}
 	}
@@ -85,15 +95,20 @@ func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) 
 }
 
 // create starts the file of a key, making the directories it needs.
-func (d *Dir) create(key string) (*durable.File, error) {
-	if err := d.makeParents(key); err != nil {
-		return nil, err
+func (d *Dir) create(key string, storing *wait.Operation) (watchedFile, error) {
+	if err := d.makeParents(key, storing); err != nil {
+		return watchedFile{}, err
 	}
-	return durable.Create(d.path(key), fileMode)
+	storing.Begin()
+	defer storing.End()
+	f, err := durable.Create(d.path(key), fileMode)
+	return watchedFile{f, storing}, err
 }
 
 // makeParents makes and syncs the directories above a key, from the root down.
-func (d *Dir) makeParents(key string) error {
+func (d *Dir) makeParents(key string, storing *wait.Operation) error {
+	storing.Begin()
+	defer storing.End()
 	if err := durable.Mkdir(d.root, dirMode); err != nil {
 		return err
 	}
@@ -118,6 +133,7 @@ func (d *Dir) confirm(ctx context.Context, offered Receipt) error {
 	if stored != offered {
 		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
 	}
+	defer wait.For(ctx, d.doing("syncing", offered.Key))()
 	return d.Sync(offered.Key)
 }
 
@@ -125,10 +141,13 @@ func (d *Dir) confirm(ctx context.Context, offered Receipt) error {
 func (d *Dir) Sync(key string) error { return durable.SyncFile(d.path(key)) }
 
 // Get implements Store.
-func (d *Dir) Get(_ context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+func (d *Dir) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
+	reading := wait.On(ctx, d.doing("reading", key))
+	reading.Begin()
+	defer reading.End()
 	// Without O_NONBLOCK a named pipe would be waited for, not refused.
 	file, err := os.OpenFile(d.path(key), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -145,17 +164,15 @@ func (d *Dir) Get(_ context.Context, key string, offset, length int64) (io.ReadC
 	if length < 0 {
 		length = max(info.Size()-offset, 0)
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(file, offset, length), file}, nil
+	return newBody(file, offset, length, reading), nil
 }
 
 // Stat implements Store.
-func (d *Dir) Stat(_ context.Context, key string) (Info, error) {
+func (d *Dir) Stat(ctx context.Context, key string) (Info, error) {
 	if err := CheckKey(key); err != nil {
 		return Info{}, err
 	}
+	defer wait.For(ctx, d.doing("looking for", key))()
 	info, err := os.Stat(d.path(key))
 	if err != nil {
 		return Info{}, d.absent(key, err)
@@ -205,10 +222,11 @@ func (d *Dir) dangling(key string) error {
 }
 
 // Remove implements Store. A directory goes with its last object.
-func (d *Dir) Remove(_ context.Context, key string) error {
+func (d *Dir) Remove(ctx context.Context, key string) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
+	defer wait.For(ctx, d.doing("removing", key))()
 	if err := os.Remove(d.path(key)); err != nil {
 		return d.absent(key, err)
 	}
@@ -230,5 +248,5 @@ func (d *Dir) LockFile(name string) (string, error) {
 	if err := CheckKey(key); err != nil || strings.Contains(name, "/") {
 		return "", fmt.Errorf("%w: lock name %q", ErrKey, name)
 	}
-	return d.path(key), d.makeParents(key)
+	return d.path(key), d.makeParents(key, nil)
 }

@@ -9,14 +9,17 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"pgpipes/lib/wait"
 )
 
 // List implements Store. It reads one directory at a time, so memory is that
 // of the largest directory.
 func (d *Dir) List(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		w := walk{dir: d, ctx: ctx, prefix: prefix, after: after, yield: yield}
-		if _, err := os.ReadDir(d.root); err != nil {
+		listing := wait.On(ctx, d.doing("listing", prefix))
+		w := walk{dir: d, ctx: ctx, prefix: prefix, after: after, yield: yield, listing: listing}
+		if err := w.root(); err != nil {
 			yield(Info{}, err)
 			return
 		}
@@ -36,21 +39,36 @@ type walk struct {
 	ctx           context.Context
 	prefix, after string
 	yield         func(Info, error) bool
+	listing       *wait.Operation
+}
+
+// root is an error if the store itself is not there.
+func (w *walk) root() error {
+	w.listing.Begin()
+	defer w.listing.End()
+	_, err := os.ReadDir(w.dir.root)
+	return err
+}
+
+// read reads one directory. One that is not there was removed meanwhile, or
+// never was.
+func (w *walk) read(at string) ([]entry, error) {
+	w.listing.Begin()
+	defer w.listing.End()
+	list, err := os.ReadDir(w.dir.path(at))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, w.dir.dangling(at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sorted(w.dir.path(at), list)
 }
 
 // directory walks the directory of a key prefix that ends in a slash or is
 // empty, and reports whether to go on.
 func (w *walk) directory(at string) bool {
-	list, err := os.ReadDir(w.dir.path(at))
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = w.dir.dangling(at); err == nil {
-			return true // removed meanwhile, or never there
-		}
-	}
-	var entries []entry
-	if err == nil {
-		entries, err = sorted(w.dir.path(at), list)
-	}
+	entries, err := w.read(at)
 	if err == nil {
 		err = w.ctx.Err()
 	}
@@ -109,7 +127,9 @@ func (w *walk) entry(key string, e entry) bool {
 	if !strings.HasPrefix(key, w.prefix) || key <= w.after {
 		return true
 	}
+	w.listing.Begin()
 	info, err := e.Info()
+	w.listing.End()
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}

@@ -60,6 +60,8 @@ type Store interface {
 	// Put publishes what write produces under key. The same bytes there
 	// already are success; other bytes are ErrDiffers, with both hashes in
 	// the text. An error of write is returned as it is, and nothing is stored.
+	// The writer that write gets may have a method Sync() error: a write that
+	// has to wait before it returns has its bytes made durable meanwhile.
 	Put(ctx context.Context, key string, write func(io.Writer) error) (Receipt, error)
 	// Get reads length bytes from offset on, to the end if length is negative.
 	Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
@@ -107,6 +109,14 @@ func (s *summer) Write(p []byte) (int, error) {
 	s.hash.Write(p[:n])
 	s.size += int64(n)
 	return n, err
+}
+
+// Sync passes on the ability of a file.
+func (s *summer) Sync() error {
+	if f, able := s.w.(interface{ Sync() error }); able {
+		return f.Sync()
+	}
+	return nil
 }
 
 func (s *summer) receipt(key string) Receipt {

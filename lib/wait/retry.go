@@ -1,4 +1,5 @@
-// Package wait repeats what may succeed later, within a bound.
+// Package wait repeats what may succeed later, within a bound, and watches what may
+// never end.
 package wait
 
 import (

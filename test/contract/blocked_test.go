@@ -87,14 +87,16 @@ func start(ts *testscript.TestScript, command string, signal unix.Signal) *victi
 }
 
 // end waits for a victim's end, which must be near.
-func (v *victim) end() error {
+func (v *victim) end() error { return v.endWithin(2 * time.Second) }
+
+func (v *victim) endWithin(limit time.Duration) error {
 	defer v.stdin.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- v.cmd.Wait() }()
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(2 * time.Second):
+	case <-time.After(limit):
 		_ = v.cmd.Process.Kill()
 		return fmt.Errorf("still running: %w", <-ended)
 	}

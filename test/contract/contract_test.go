@@ -41,6 +41,7 @@ func TestContract(t *testing.T) {
 			p.Cmds["missing"] = missing
 			p.Cmds["options"] = options
 			p.Cmds["blocked"] = blocked
+			p.Cmds["late"] = late
 			testscript.Run(t, p)
 		})
 	}
@@ -192,7 +193,7 @@ func options(ts *testscript.TestScript, _ bool, _ []string) {
 	t := ts.Value("t").(testing.TB)
 	for _, u := range usages(t, ts.Getenv("PROGRAM")) {
 		text := help(t, u.argv...)
-		for _, want := range []string{"--config=", "PGPIPES_CONFIG", "-v, --verbose", "-h, --help", "--version", "Exit status: 0 done"} {
+		for _, want := range []string{"--config=", "PGPIPES_CONFIG", "--timeout=", "PGPIPES_TIMEOUT", "-v, --verbose", "-h, --help", "--version", "Exit status: 0 done"} {
 			if !strings.Contains(text, want) {
 				ts.Fatalf("%v --help does not mention %s", u.argv, want)
 			}

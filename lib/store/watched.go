@@ -1,0 +1,49 @@
+package store
+
+import (
+	"io"
+	"os"
+
+	"pgpipes/lib/durable"
+	"pgpipes/lib/wait"
+)
+
+// watchedFile is a file in the making, each step of which may take for ever: a
+// file system that hangs does not fail.
+type watchedFile struct {
+	*durable.File
+	storing *wait.Operation
+}
+
+func (f watchedFile) Write(p []byte) (int, error) {
+	f.storing.Begin()
+	defer f.storing.End()
+	return f.File.Write(p)
+}
+
+func (f watchedFile) Sync() error    { return f.step(f.File.Sync) }
+func (f watchedFile) Publish() error { return f.step(f.File.Publish) }
+func (f watchedFile) Close() error   { return f.step(f.File.Close) }
+
+func (f watchedFile) step(do func() error) error {
+	f.storing.Begin()
+	defer f.storing.End()
+	return do()
+}
+
+// body is the contents of an object.
+type body struct {
+	io.Reader
+	file    *os.File
+	reading *wait.Operation
+}
+
+func newBody(file *os.File, offset, length int64, reading *wait.Operation) body {
+	return body{reading.Reader(io.NewSectionReader(file, offset, length)), file, reading}
+}
+
+func (b body) Close() error {
+	b.reading.Begin()
+	defer b.reading.End()
+	return b.file.Close()
+}
