@@ -26,7 +26,7 @@ func main() {
 		Summary: "Remove backups that no rule keeps, and WAL that no kept backup needs.",
 		Description: `Prints a line for every backup and every run of WAL:
 
-  keep|drop  backup|wal  NAME  reason        (tab-separated)
+  keep|drop  backup|wal|gap  NAME  reason        (tab-separated)
 
 Without a rule nothing is removed. The newest complete backup never is, nor
 are pinned ones, those in progress, WAL that a kept backup needs to get to the

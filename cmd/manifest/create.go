@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -50,12 +49,12 @@ func verdict(err error) error {
 	return err
 }
 
-func runSeal(_ context.Context, p *cli.Process, operands []string) error {
+func runSeal(ctx context.Context, p *cli.Process, operands []string) error {
 	parts, err := readReceipts(p.In)
 	if err != nil {
 		return err
 	}
-	in, err := os.Open(operands[0])
+	in, err := cli.OpenFile(ctx, operands[0])
 	if err != nil {
 		return err
 	}

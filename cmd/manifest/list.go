@@ -128,6 +128,9 @@ func describe(c archive.Coverage, b archive.Backup) row {
 		l.WAL = "ok"
 		if missing := c.MissingFor(h); missing != "" {
 			l.WAL = "missing " + missing
+			if _, dropped := c.Gap(missing); dropped {
+				l.WAL = "dropped " + missing
+			}
 		}
 	}
 	return l

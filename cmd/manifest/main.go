@@ -24,17 +24,18 @@ repository, as base/LABEL/manifest, is what makes a backup exist.
 				Action: cli.Action{Operands: "MANIFEST", Min: 1, Max: 1, Run: runSeal}},
 			{Name: "verify", Summary: "Verify a directory, a tar on standard input, or backups in a repository with their WAL.",
 				Description: `With -D DIR or standard input: against the manifest that -m names. With -r: the
-backups named, or all, each with the WAL from its start to its stop. Prints a
-line for each difference; status 1 if there is one.`,
+backups named, or all, each with the WAL from its start to its stop; with all
+also that wal-push --queue-max has dropped nothing that is still missing.
+Prints a line for each difference; status 1 if there is one.`,
 				Options: &verifyOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runVerify}},
 			{Name: "show", Summary: "Print a manifest, with -r that of the backup LABEL; status 0 says that it is whole.",
 				Options: &showOptions, Action: cli.Action{Operands: "[FILE|LABEL]", Max: 1, Run: runShow}},
 			{Name: "list", Summary: "List the backups of a repository, or those named.",
 				Description: `Columns: label, type, start, stop, timeline, start and stop LSN, bytes, stored
 bytes, state of the WAL between start and stop (ok, or the first file that is
-missing). A backup without a manifest has the type incomplete. With --to only
-those that can be recovered to the target, the best one first; status 1 if
-there is none.`,
+missing, or that wal-push --queue-max has dropped). A backup without a manifest
+has the type incomplete. With --to only those that can be recovered to the
+target, the best one first; status 1 if there is none.`,
 				Options: &listOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runList}},
 		},
 	})

@@ -58,7 +58,7 @@ func openManifest(ctx context.Context, p *cli.Process, operands []string) (io.Re
 	name := operands[0]
 	_, absent := os.Stat(name)
 	if len(options.Locations) == 0 || strings.Contains(name, "/") || absent == nil {
-		return os.Open(name)
+		return cli.OpenFile(ctx, name)
 	}
 	r, err := open(ctx)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/base"
@@ -30,7 +29,7 @@ func runVerify(ctx context.Context, p *cli.Process, operands []string) error {
 	if len(operands) > 0 {
 		return cli.Usagef("unexpected operand: %s", operands[0])
 	}
-	want, err := os.Open(verifyOptions.Manifest)
+	want, err := cli.OpenFile(ctx, verifyOptions.Manifest)
 	if err != nil {
 		return err
 	}
@@ -72,16 +71,19 @@ func verifyRepository(ctx context.Context, p *cli.Process, operands []string) er
 	if err != nil {
 		return err
 	}
-	if len(operands) == 0 {
-		if operands, err = labels(ctx, r); err != nil {
-			return err
-		}
-	}
 	coverage, err := r.Coverage(ctx)
 	if err != nil {
 		return err
 	}
 	var result error
+	if len(operands) == 0 {
+		if result, err = verifyNoGaps(ctx, p, r, coverage); err != nil {
+			return err
+		}
+		if operands, err = labels(ctx, r); err != nil {
+			return err
+		}
+	}
 	for _, label := range operands {
 		err := verifyBackup(ctx, p, r, coverage, label)
 		if err == nil {
@@ -99,6 +101,22 @@ func verifyRepository(ctx context.Context, p *cli.Process, operands []string) er
 		}
 	}
 	return result
+}
+
+// verifyNoGaps prints what was dropped and is still missing. That is a finding
+// about the repository, not about any backup in it.
+func verifyNoGaps(ctx context.Context, p *cli.Process, r *archive.Repo, c archive.Coverage) (finding, err error) {
+	open, err := r.OpenGaps(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range open {
+		finding = errDiffers
+		if _, err := fmt.Fprintf(p.Text, "gap %s: %s (%s)\n", g, g.Story(), g.Reason); err != nil {
+			return nil, err
+		}
+	}
+	return finding, nil
 }
 
 // isFinding reports whether an error says something about a backup, not about
@@ -123,7 +141,7 @@ func verifyBackup(ctx context.Context, p *cli.Process, r *archive.Repo, c archiv
 		return err
 	}
 	if missing := c.MissingFor(h); missing != "" {
-		return fmt.Errorf("%s is missing: %w", missing, archive.ErrHole)
+		return fmt.Errorf("%s is missing: %w%s", missing, archive.ErrHole, c.Why(missing))
 	}
 	if verifyOptions.Quick {
 		return r.VerifyManifest(ctx, label)

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
@@ -22,7 +23,12 @@ const level = 1
 var options struct {
 	cli.Repositories
 	cli.Compression
-	Name string `long:"name" value-name:"NAME" description:"the name of the WAL file, where FILE is - or has another name"`
+	cli.State
+	queue
+	Ahead      int           `long:"ahead" env:"PGPIPES_AHEAD" default:"32" value-name:"N" description:"store up to N segments that wait behind FILE with it, and answer at once when they are asked for; 0 for none"`
+	Retry      time.Duration `long:"retry" env:"PGPIPES_RETRY" default:"0s" value-name:"TIME" description:"go on trying after failures for this long; the server tries again by itself"`
+	Name       string        `long:"name" value-name:"NAME" description:"the name of the WAL file, where FILE is - or has another name"`
+	Decompress bool          `long:"decompress" description:"FILE is compressed, in any of the formats; one that was cut is an error"`
 }
 
 func main() {
@@ -39,6 +45,7 @@ repository. Status 0 means that it is on stable storage. The same file again
 is success; other contents under the same name are an error. With --name NAME
 and - for FILE the contents come from standard input.`,
 		Options: &options,
+		Verdict: verdict,
 		Server:  true,
 		Action:  cli.Action{Operands: "FILE", Min: 1, Max: 1, Run: run},
 	})
@@ -46,6 +53,9 @@ and - for FILE the contents come from standard input.`,
 
 func run(ctx context.Context, p *cli.Process, operands []string) error {
 	locations, err := options.Some()
+	if err == nil && options.Ahead < 0 {
+		err = cli.Usagef("--ahead %d: less than none", options.Ahead)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,27 +76,38 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	defer source.Close()
-	if err := push(ctx, locations, name, source.Content, data, compression); err != nil {
+	cluster, err := inspect(name, source, data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	memory := options.State.Open(p)
+	guard := options.guard(p, memory)
+	pusher := archive.Pusher{
+		Locations: locations, Codec: compression, Retry: options.Retry,
+		Ahead: options.Ahead, State: memory, Reached: guard.Reached,
+	}
+	if err := afterPush(ctx, guard, path, name, cluster, pusher.Push(ctx, cluster, name, source)); err != nil {
 		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
 	}
 	p.Verbosef("%s: stored", name)
 	return nil
 }
 
-func push(ctx context.Context, locations []string, name wal.Name, c archive.Content, data string, o codec.Options) error {
+// inspect checks a file against its name and the data directory that it lies
+// in, and returns the cluster that it is of, nil if nothing tells.
+func inspect(name wal.Name, s *archive.Source, data string) (*archive.Cluster, error) {
 	local, err := archive.ClusterAt(data)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cluster, err := archive.Inspect(name, c)
-	if err != nil {
-		return err
+	cluster, err := archive.Inspect(name, s.Content)
+	switch {
+	case err != nil:
+		return nil, err
+	case cluster == (archive.Cluster{}):
+		return local, nil
+	case local != nil && cluster != *local:
+		return nil, fmt.Errorf("the segment %w than the data directory's: %s, not %s", archive.ErrForeign, cluster, local)
 	}
-	from := &cluster
-	if cluster == (archive.Cluster{}) {
-		from = local
-	} else if local != nil && cluster != *local {
-		return fmt.Errorf("the segment %w than the data directory's: %s, not %s", archive.ErrForeign, cluster, local)
-	}
-	return archive.Push(ctx, locations, from, name, c, o)
+	return &cluster, nil
 }

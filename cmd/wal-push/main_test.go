@@ -6,6 +6,6 @@ import (
 	"pgpipes/test/script"
 )
 
-func TestMain(m *testing.M) { script.Main(m, "wal-push", "wal-get", "repo") }
+func TestMain(m *testing.M) { script.Main(m, "wal-push", "wal-get", "repo", "compress") }
 
 func TestScripts(t *testing.T) { script.Run(t, "testdata") }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/codec"
 	"pgpipes/lib/wal"
 )
 
@@ -18,14 +21,18 @@ func walName(path string) (wal.Name, error) {
 	if path == "-" {
 		return wal.Name{}, cli.Usagef("standard input needs a name: --name NAME")
 	}
-	return wal.ParseName(filepath.Base(path))
+	base := filepath.Base(path)
+	if options.Decompress {
+		base, _ = codec.SplitName(base)
+	}
+	return wal.ParseName(base)
 }
 
 // open returns the file and the data directory it lies in, if that is what it
 // lies in: by the path's text, as pg_wal may be a link.
 func open(p *cli.Process, path string) (*archive.Source, string, error) {
 	if path == "-" {
-		s, err := archive.Spool(p.In)
+		s, err := spool("standard input", p.In)
 		return s, ".", err
 	}
 	s, err := archive.OpenSource(path)
@@ -34,5 +41,37 @@ func open(p *cli.Process, path string) (*archive.Source, string, error) {
 			err = cli.Hint(cli.Mistake(err), "it is in pg_wal: archive_command wants %%p, not %%f")
 		}
 	}
+	if err == nil && options.Decompress {
+		defer s.Close()
+		s, err = spool(path, s.Reader())
+	}
 	return s, filepath.Dir(filepath.Dir(path)), err
+}
+
+// spool keeps what can be read only once, decompressed if that was asked for.
+// It has to be compressed then: a plain .history that was cut on its way may
+// look whole, while every format has an end mark.
+func spool(what string, r io.Reader) (*archive.Source, error) {
+	if !options.Decompress {
+		return archive.Spool(r)
+	}
+	z, err := codec.NewReader(r, options.Jobs)
+	if err != nil {
+		return nil, undecoded(what, err)
+	}
+	defer z.Close()
+	s, err := archive.Spool(z)
+	return s, undecoded(what, err)
+}
+
+// undecoded says what it was that could not be decompressed. As bytes get lost
+// on the way, it is a failure and not a mistake.
+func undecoded(what string, err error) error {
+	switch {
+	case errors.Is(err, codec.ErrFormat):
+		return cli.Hint(cli.Failure(fmt.Errorf("%s: %w", what, err)), "--decompress wants what compress has written: nothing else shows a cut")
+	case errors.Is(err, codec.ErrCorrupt):
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return err
 }

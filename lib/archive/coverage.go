@@ -80,6 +80,7 @@ type Coverage struct {
 	Size      wal.SegmentSize
 	Ranges    []retain.WALRange
 	Histories map[wal.Timeline]wal.History
+	Gaps      []Gap
 }
 
 // Coverage reads it.
@@ -89,7 +90,11 @@ func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
 		return Coverage{}, err
 	}
 	histories, err := r.Histories(ctx)
-	return Coverage{r.SegmentSize, ranges, histories}, err
+	if err != nil {
+		return Coverage{}, err
+	}
+	gaps, err := r.Gaps(ctx)
+	return Coverage{r.SegmentSize, ranges, histories, gaps}, err
 }
 
 // MissingFor says what of the WAL is missing without which a backup cannot
@@ -173,11 +178,16 @@ func (c Coverage) Newest() wal.Timeline {
 	return newest
 }
 
-// end is the last segment stored of a timeline.
+// end is the last segment known of a timeline: stored, or dropped.
 func (c Coverage) end(tli wal.Timeline) (last uint64, found bool) {
 	for _, w := range c.Ranges {
 		if w.Timeline == tli {
 			last, found = max(last, w.Last), true
+		}
+	}
+	for _, g := range c.Gaps {
+		if number, err := c.Size.Split(g.Last); err == nil && g.First.Kind == wal.Segment && g.First.Timeline == tli {
+			last, found = max(last, number), true
 		}
 	}
 	return last, found

@@ -19,6 +19,7 @@ type Expiry struct {
 	Decisions []retain.Decision
 	repo      *Repo
 	backups   []Backup
+	gaps      []Gap // that go
 }
 
 // Decide applies a policy. It changes nothing. A backup that cannot be read or
@@ -42,7 +43,31 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 		}
 		state.Backups = append(state.Backups, b.state())
 	}
-	return &Expiry{retain.Decide(state, p), r, backups}, nil
+	e := &Expiry{Decisions: retain.Decide(state, p), repo: r, backups: backups}
+	e.decideGaps(coverage.Gaps)
+	return e, nil
+}
+
+// kindGap is the kind of decisions about records of dropped WAL.
+const kindGap = "gap"
+
+// decideGaps lets records of dropped WAL go that no recovery can come upon any
+// more: all WAL that is kept, on whatever timeline, is after them.
+func (e *Expiry) decideGaps(gaps []Gap) {
+	for _, g := range gaps {
+		last, kept, before := e.repo.number(g.Last), false, false
+		for _, d := range e.Decisions {
+			if d.Keep && d.Kind == retain.KindWAL {
+				kept, before = true, before || d.WAL.First <= last
+			}
+		}
+		d := retain.Decision{Keep: true, Kind: kindGap, Name: g.First.String() + ".." + g.Last.String(), Reason: "WAL before its end is kept"}
+		if kept && !before {
+			d.Keep, d.Reason = false, "all WAL that is kept is after it"
+			e.gaps = append(e.gaps, g)
+		}
+		e.Decisions = append(e.Decisions, d)
+	}
 }
 
 // checkWhole finds a backup that is listed but cannot be restored: counted as
@@ -55,7 +80,7 @@ func (r *Repo) checkWhole(ctx context.Context, b Backup, c Coverage) error {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	if missing := c.MissingFor(b.Header); missing != "" {
-		return fmt.Errorf("%w: %s is missing", ErrHole, missing)
+		return fmt.Errorf("%w: %s is missing%s", ErrHole, missing, c.Why(missing))
 	}
 	return nil
 }
@@ -98,6 +123,9 @@ func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
 			return err
 		}
 		if err := e.removeWAL(ctx, remove); err != nil {
+			return err
+		}
+		if err := e.removeGaps(ctx, remove); err != nil {
 			return err
 		}
 	}
@@ -170,6 +198,24 @@ func (e *Expiry) removeWAL(ctx context.Context, remove func(key string) bool) er
 			continue
 		}
 		if number, err := e.repo.SegmentSize.Split(n); err == nil && inRanges(dropped, n.Timeline, number) {
+			remove(info.Key)
+		}
+	}
+	return nil
+}
+
+// removeGaps removes the records of dropped gaps, also those that say a part of
+// the same again.
+func (e *Expiry) removeGaps(ctx context.Context, remove func(key string) bool) error {
+	if len(e.gaps) == 0 {
+		return nil
+	}
+	for info, err := range e.repo.List(ctx, gapPrefix, "") {
+		if err != nil {
+			return err
+		}
+		part, ok := e.repo.parseGapKey(info.Key)
+		if ok && slices.ContainsFunc(e.gaps, func(g Gap) bool { return g.Covers(part) }) {
 			remove(info.Key)
 		}
 	}

@@ -73,7 +73,7 @@ func pushed(t testing.TB, r *Repo, o codec.Options, names ...string) {
 	t.Helper()
 	for _, s := range names {
 		c := memory(fixture.Segment{Name: s}.Bytes())
-		if err := Push(context.Background(), []string{r.Location}, &ours, name(t, s), c, o); err != nil {
+		if err := pushContent(t, &ours, s, c, o, r.Location); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,4 +98,10 @@ func read(t testing.TB, f *durable.File) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func pushContent(t testing.TB, cluster *Cluster, s string, c Content, o codec.Options, locations ...string) error {
+	t.Helper()
+	p := Pusher{Locations: locations, Codec: o}
+	return p.Push(context.Background(), cluster, name(t, s), &Source{Content: c}).Err()
 }

@@ -16,6 +16,9 @@ import (
 // must have existed: a recovering server that is told "absent" takes this for
 // the end of the log and begins a new timeline.
 func (r *Repo) proveEnd(ctx context.Context, n wal.Name) error {
+	if err := r.proveNoGap(ctx, n); err != nil {
+		return err
+	}
 	switch n.Kind {
 	case wal.Segment:
 		return r.proveSegmentEnd(ctx, n)
@@ -23,6 +26,19 @@ func (r *Repo) proveEnd(ctx context.Context, n wal.Name) error {
 		return r.proveHistoryEnd(ctx, n.Timeline)
 	}
 	return nil
+}
+
+// proveNoGap looks for a record that the file was dropped. It was there, also if
+// nothing after it is.
+func (r *Repo) proveNoGap(ctx context.Context, n wal.Name) error {
+	if !isSegment(n) {
+		return nil
+	}
+	g, found, err := r.gapOf(ctx, n)
+	if err == nil && found {
+		err = fmt.Errorf("%w: %s %s: recovery cannot go past it", ErrHole, n, g.Story())
+	}
+	return err
 }
 
 func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {

@@ -9,38 +9,126 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"sync"
+	"time"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/state"
 	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
 // copyBuffer is the size of reads and writes in bytes.
 const copyBuffer = 256 << 10
 
-// Push stores a WAL file, which the caller has inspected, in every repository
-// of locations, all at once. One that fails does not keep the file from the
-// others, but the error is not nil. Repositories that are not there yet are
-// made for cluster; a nil cluster (a timeline history from a pipe) needs one
-// that is there.
+// A Pusher stores WAL files as one call of an archive_command does.
+type Pusher struct {
+	Locations []string
+	Codec     codec.Options
+	Retry     time.Duration // go on trying for so long
+	// Ahead is how many of the segments that follow, and that the server wants
+	// archived too, are stored in the same call; State remembers them for the
+	// calls that will ask for them. With State nil there are none.
+	Ahead int
+	State *state.Dir
+	// Reached, if not nil, is called with every repository that was opened,
+	// before anything is stored in it, from several goroutines.
+	Reached func(context.Context, *Repo)
+}
+
+// An Outcome is what became of a file in one repository.
+type Outcome struct {
+	Location string
+	Repo     *Repo // nil if it could not be opened
+	Err      error
+	object   store.Info // what holds the file
+}
+
+// Outcomes are those of all repositories.
+type Outcomes []Outcome
+
+// Err is nil if every repository has the file.
+func (o Outcomes) Err() error {
+	var failed []error
+	for _, one := range o {
+		failed = append(failed, one.Err)
+	}
+	return errors.Join(failed...)
+}
+
+// Push stores a WAL file, which the caller has inspected, in every repository,
+// all at once. One that fails does not keep the file from the others.
+// Repositories that are not there yet are made for cluster; a nil cluster (a
+// timeline history from a pipe) needs one that is there.
 //
 // The same contents there already, in whatever codec, are success. Other
-// contents are store.ErrDiffers.
-func Push(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, c Content, o codec.Options) error {
-	failed := make([]error, len(locations))
-	var all sync.WaitGroup
-	for i, location := range locations {
-		all.Go(func() {
-			r, err := openMaybeFor(ctx, location, cluster)
-			if err == nil {
-				err = r.push(ctx, n, c, o)
-			}
-			failed[i] = err
-		})
+// contents are store.ErrDiffers. A repository that does not answer is not waited
+// for when ctx has ended: its error is the cause of that.
+func (p *Pusher) Push(ctx context.Context, cluster *Cluster, n wal.Name, s *Source) Outcomes {
+	id := s.identity()
+	outcomes := p.pushToAll(ctx, func(location string) Outcome { return p.pushTo(ctx, location, cluster, n, s, id) })
+	everywhere := outcomes.Err() == nil
+	for _, o := range outcomes {
+		switch {
+		case o.Err == nil && everywhere:
+			notesOf(p.State, o.Repo).remove(n)
+		case o.Err == nil: // it will be asked for again, for the others
+			notesOf(p.State, o.Repo).add(n, id, o.object)
+		}
 	}
-	all.Wait()
-	return errors.Join(failed...)
+	return outcomes
+}
+
+// grace is how long a push that was broken off has to say so.
+const grace = 100 * time.Millisecond
+
+// pushToAll calls do for all locations at once.
+func (p *Pusher) pushToAll(ctx context.Context, do func(location string) Outcome) Outcomes {
+	late, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, giveUp) })()
+	answers := make([]chan Outcome, len(p.Locations))
+	for i, location := range p.Locations {
+		answers[i] = make(chan Outcome, 1)
+		go func() { answers[i] <- do(location) }()
+	}
+	outcomes := make(Outcomes, len(p.Locations))
+	for i, location := range p.Locations {
+		select {
+		case outcomes[i] = <-answers[i]:
+		case <-late.Done():
+			outcomes[i] = Outcome{Location: location, Err: fmt.Errorf("%s: %w", location, context.Cause(ctx))}
+		}
+	}
+	return outcomes
+}
+
+func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, n wal.Name, s *Source, id string) Outcome {
+	o := Outcome{Location: location}
+	o.Err = wait.Retry(ctx, p.Retry, mayPass, func() (err error) {
+		if o.Repo, err = openMaybeFor(ctx, location, cluster); err != nil {
+			return err
+		}
+		if p.Reached != nil {
+			p.Reached(ctx, o.Repo)
+		}
+		if notes := notesOf(p.State, o.Repo); notes.has(ctx, o.Repo, n, id) {
+			return nil
+		}
+		o.object, err = p.convoy(o.Repo, cluster, n, s).run(ctx)
+		return err
+	})
+	return o
+}
+
+// mayPass reports whether a failure to store may pass.
+func mayPass(err error) bool {
+	for _, final := range []error{store.ErrDiffers, store.ErrLocation, ErrForeign, ErrFormat} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }
 
 func openMaybeFor(ctx context.Context, location string, cluster *Cluster) (*Repo, error) {
@@ -78,37 +166,47 @@ func (r *Repo) storeHistory(ctx context.Context, data string, tli wal.Timeline) 
 	if _, err := Inspect(n, s.Content); err != nil {
 		return nil, err
 	}
-	if err := r.push(ctx, n, s.Content, codec.Options{Format: codec.None}); err != nil {
+	if _, err := r.push(ctx, n, s.Content, codec.Options{Format: codec.None}, nil); err != nil {
 		return nil, err
 	}
 	return r.history(ctx, tli)
 }
 
-func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options) error {
+// push stores a file and returns the object that holds it. Before a new object
+// becomes visible turn is called, if it is not nil, with the writer of a Put.
+func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options, turn func(io.Writer) error) (store.Info, error) {
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
 		o = codec.Options{Format: codec.None} // small, and read by people
 	}
-	key := walKey(n)
+	own := store.Info{Key: walKey(n) + o.Format.Suffix}
 	there, err := r.forms(ctx, n)
 	if err == nil && len(there) == 0 {
-		own := key + o.Format.Suffix
-		_, err = r.Put(ctx, own, func(w io.Writer) error { return encode(w, c, o) })
+		var receipt store.Receipt
+		receipt, err = r.Put(ctx, own.Key, func(w io.Writer) error {
+			err := encode(w, c, o)
+			if err == nil && turn != nil {
+				err = turn(w)
+			}
+			return err
+		})
+		own.Size = receipt.Size
 		if differs := errors.Is(err, store.ErrDiffers); err == nil || differs {
 			// Somebody else may have stored the name meanwhile: in other words,
 			// or under another codec's key.
 			there, err = r.forms(ctx, n)
-			there = slices.DeleteFunc(there, func(i store.Info) bool { return i.Key == own && !differs })
+			there = slices.DeleteFunc(there, func(i store.Info) bool { return i.Key == own.Key && !differs })
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.Location, err)
+		return store.Info{}, fmt.Errorf("%s: %w", r.Location, err)
 	}
 	for _, form := range there {
 		if err := r.confirm(ctx, form.Key, n, c); err != nil {
-			return fmt.Errorf("%s: %w", r.Location, err)
+			return store.Info{}, fmt.Errorf("%s: %w", r.Location, err)
 		}
+		own = form
 	}
-	return nil
+	return own, nil
 }
 
 // encode compresses a file as a whole; one that ends early is an error.

@@ -18,7 +18,7 @@ import (
 
 func push(t *testing.T, s string, contents []byte, o codec.Options, locations ...string) error {
 	t.Helper()
-	return Push(context.Background(), locations, &ours, name(t, s), memory(contents), o)
+	return pushContent(t, &ours, s, memory(contents), o, locations...)
 }
 
 func keys(t *testing.T, r *Repo, prefix string) (found []string) {
@@ -138,7 +138,7 @@ func TestPushOfAFileThatShrinks(t *testing.T) {
 	r := repository(t)
 	contents := fixture.Segment{Name: three}.Bytes()
 	c := Content{bytes.NewReader(contents[:1<<19]), int64(len(contents))}
-	if err := Push(context.Background(), []string{r.Location}, &ours, name(t, three), c, plain); err == nil {
+	if err := pushContent(t, &ours, three, c, plain, r.Location); err == nil {
 		t.Error("stored")
 	}
 	if got := keys(t, r, walPrefix); got != nil {
@@ -148,12 +148,12 @@ func TestPushOfAFileThatShrinks(t *testing.T) {
 
 func TestPushWithoutACluster(t *testing.T) {
 	location := filepath.Join(t.TempDir(), "r")
-	err := Push(context.Background(), []string{location}, nil, name(t, "00000002.history"), memory([]byte(fork2)), plain)
+	err := pushContent(t, nil, "00000002.history", memory([]byte(fork2)), plain, location)
 	if !errors.Is(err, ErrNoRepository) {
 		t.Error(err)
 	}
 	r := repository(t)
-	err = Push(context.Background(), []string{r.Location}, nil, name(t, "00000002.history"), memory([]byte(fork2)), plain)
+	err = pushContent(t, nil, "00000002.history", memory([]byte(fork2)), plain, r.Location)
 	if err != nil {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@
 //	base/20261122T101500Z/000.tar.zst
 //	base/20261122T101500Z/manifest                       written last: the backup exists
 //	base/20261122T101500Z/keep                           a pin, the reason in it
+//	gap/FIRST-LAST                                       segments that were dropped, see Gap
 //	lock/NAME
 //
 // # Guarantees

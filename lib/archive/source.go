@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/pagecache"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wal"
 )
@@ -37,7 +38,7 @@ func OpenSource(path string) (*Source, error) {
 		file.Close()
 		return nil, err
 	}
-	return &Source{Content{file, info.Size()}, file}, nil
+	return &Source{Content{pagecache.Of(file), info.Size()}, file}, nil
 }
 
 // Spool keeps a WAL file that comes through a pipe in a file without a name in

@@ -90,7 +90,7 @@ func (c Coverage) Reach(b Backup, t Target) error {
 		return fmt.Errorf("%s: not complete", b.Label)
 	}
 	if missing := c.MissingFor(h); missing != "" {
-		return fmt.Errorf("%s: %s is missing, without which it cannot be recovered at all", b.Label, missing)
+		return fmt.Errorf("%s: %s is missing, without which it cannot be recovered at all%s", b.Label, missing, c.Why(missing))
 	}
 	if t.Kind == "immediate" {
 		return nil
@@ -143,7 +143,7 @@ func (c Coverage) reachTimeline(b Backup, t Target) error {
 		to, last = parent, c.Size.LastNumber(at)
 	}
 	if missing := c.missingPath(h.StartTimeline, c.Size.Number(h.StartLSN), to, last); missing != "" {
-		return fmt.Errorf("%s: %s is missing on the way", b.Label, missing)
+		return fmt.Errorf("%s: %s is missing on the way%s", b.Label, missing, c.Why(missing))
 	}
 	return nil
 }

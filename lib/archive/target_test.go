@@ -49,7 +49,7 @@ func history(t *testing.T, tli wal.Timeline, text string) wal.History {
 // segment 6, timeline 3 leaves 2 in segment 9.
 func branched(t *testing.T, ranges ...retain.WALRange) Coverage {
 	t.Helper()
-	return Coverage{mib, ranges, map[wal.Timeline]wal.History{
+	return Coverage{Size: mib, Ranges: ranges, Histories: map[wal.Timeline]wal.History{
 		2: history(t, 2, "1\t0/600100\tx\n"),
 		3: history(t, 3, "1\t0/600100\tx\n2\t0/900100\tx\n"),
 	}}
@@ -142,7 +142,7 @@ func TestReach(t *testing.T) {
 // A recovery to before the beginning of the timeline that it followed leaves all
 // of its ancestors there.
 func TestLineStepsBack(t *testing.T) {
-	c := Coverage{mib, []retain.WALRange{run(1, 1, 1), run(3, 2, 8)}, map[wal.Timeline]wal.History{
+	c := Coverage{Size: mib, Ranges: []retain.WALRange{run(1, 1, 1), run(3, 2, 8)}, Histories: map[wal.Timeline]wal.History{
 		2: history(t, 2, "1\t0/500100\tx\n"),
 		3: history(t, 3, "1\t0/500100\tx\n2\t0/200100\tx\n"),
 	}}

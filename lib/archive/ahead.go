@@ -1,0 +1,200 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pgpipes/lib/codec"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
+	"pgpipes/lib/wal"
+)
+
+const (
+	// setOut is how long after its beginning a call begins with further
+	// segments.
+	setOut = 5 * time.Second
+	// patience is how long a call waits for them when its own is stored: one
+	// that hangs must not hold up the server.
+	patience = 10 * time.Second
+	// spare is how many segments more than cores are worked on: some wait for
+	// a disk or a network.
+	spare = 1
+)
+
+// A convoy stores a segment and those that follow it, several at a time, and
+// has them become visible in their order: a reader that finds a later one but
+// not an earlier one has to take that for a hole.
+type convoy struct {
+	repo    *Repo
+	cluster *Cluster
+	codec   codec.Options
+	notes   notes
+	members []*member // the first is what was asked for
+}
+
+// A member is one file of a convoy.
+type member struct {
+	name   wal.Name
+	path   string
+	source *Source // nil before it is opened
+	object store.Info
+	err    error
+	done   chan struct{} // closed when it is stored, or will not be
+}
+
+// convoy gathers what is to be stored in a repository: the file that was asked
+// for, and the segments after it for which there is a name.ready, looked for one
+// by one, as there may be very many of them.
+func (p *Pusher) convoy(r *Repo, cluster *Cluster, n wal.Name, s *Source) *convoy {
+	c := &convoy{repo: r, cluster: cluster, codec: p.Codec, notes: notesOf(p.State, r)}
+	c.add(n, "", s)
+	file, isFile := s.Closer.(*os.File)
+	if n.Kind != wal.Segment || !isFile || c.notes.dir == "" {
+		return c
+	}
+	number, err := r.SegmentSize.Split(n)
+	if err != nil {
+		return c
+	}
+	dir := filepath.Dir(file.Name())
+	for i := range uint64(max(0, p.Ahead)) {
+		next, err := wal.ParseName(r.SegmentSize.Name(n.Timeline, number+1+i))
+		if err != nil {
+			break
+		}
+		if _, err := os.Stat(filepath.Join(dir, "archive_status", next.String()+".ready")); err != nil {
+			break
+		}
+		c.add(next, filepath.Join(dir, next.String()), nil)
+	}
+	return c
+}
+
+func (c *convoy) add(n wal.Name, path string, s *Source) {
+	c.members = append(c.members, &member{name: n, path: path, source: s, done: make(chan struct{})})
+}
+
+// run stores the first member, and of the others what can be done without
+// holding it up. Its result is that of the first.
+func (c *convoy) run(ctx context.Context) (store.Info, error) {
+	first := c.members[0]
+	if len(c.members) == 1 {
+		return c.repo.push(ctx, first.name, first.source.Content, c.codec, nil)
+	}
+	jobs := c.codec.Jobs
+	if jobs == 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	c.codec.Jobs = 1
+	// What happens to the others is not this call's success or failure, and
+	// nobody waits for them without a bound.
+	others, cancel := context.WithCancel(wait.WithWatch(ctx, nil))
+	defer cancel()
+	begun := time.Now()
+	var next atomic.Int64
+	var working sync.WaitGroup
+	for range min(jobs+spare, len(c.members)) {
+		working.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				switch {
+				case i == 0:
+					c.store(ctx, i)
+				case i < len(c.members) && others.Err() == nil && time.Since(begun) < setOut:
+					c.store(others, i)
+				default:
+					c.giveUp(i)
+					return
+				}
+			}
+		})
+	}
+	<-first.done
+	if first.err != nil {
+		cancel()
+	}
+	c.await(&working)
+	return first.object, first.err
+}
+
+// giveUp lets nobody wait for a member that is not begun with.
+func (c *convoy) giveUp(i int) {
+	if i < len(c.members) {
+		c.members[i].err = errOutOfTurn
+		close(c.members[i].done)
+	}
+}
+
+// await waits for the workers while that is reasonable.
+func (c *convoy) await(working *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		working.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		c.notes.sweep()
+	case <-time.After(patience):
+	}
+}
+
+// store stores one member and notes it, if nobody has asked for it yet.
+func (c *convoy) store(ctx context.Context, i int) {
+	m := c.members[i]
+	defer close(m.done)
+	if i == 0 {
+		m.object, m.err = c.repo.push(ctx, m.name, m.source.Content, c.codec, nil)
+		return
+	}
+	if m.source, m.err = OpenSource(m.path); m.err != nil {
+		return // it was just removed, for example
+	}
+	defer m.source.Close()
+	id := m.source.identity()
+	if c.notes.has(ctx, c.repo, m.name, id) {
+		return
+	}
+	cluster, err := Inspect(m.name, m.source.Content)
+	if m.err = err; err == nil && cluster != *c.cluster {
+		m.err = fmt.Errorf("%s %w", m.name, ErrForeign)
+	}
+	if m.err != nil {
+		return
+	}
+	turn := func(w io.Writer) error { return c.turn(ctx, i, w) }
+	if m.object, m.err = c.repo.push(ctx, m.name, m.source.Content, c.codec, turn); m.err == nil {
+		c.notes.add(m.name, id, m.object)
+	}
+}
+
+var errOutOfTurn = errors.New("it is not its turn: one before it was not stored")
+
+// turn waits until the member before the i-th is stored. Meanwhile the bytes of
+// the i-th go to the disk.
+func (c *convoy) turn(ctx context.Context, i int, w io.Writer) error {
+	if s, able := w.(interface{ Sync() error }); able {
+		if err := s.Sync(); err != nil {
+			return err
+		}
+	}
+	before := c.members[i-1]
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-before.done:
+	}
+	if before.err != nil {
+		return errOutOfTurn
+	}
+	return nil
+}

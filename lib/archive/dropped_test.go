@@ -1,0 +1,316 @@
+package archive
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgpipes/lib/retain"
+	"pgpipes/lib/wal"
+	"pgpipes/test/fixture"
+)
+
+// outage drops some of the segments that wait.
+func (q *queued) outage(names ...string) {
+	q.t.Helper()
+	q.away(true)
+	for _, s := range names {
+		if err := q.push(s, q.location); err != nil {
+			q.t.Fatal(err)
+		}
+	}
+	q.away(false)
+}
+
+func (q *queued) settled(r *Repo) []string {
+	q.t.Helper()
+	q.guard.Reached(context.Background(), r)
+	return keys(q.t, r, gapPrefix)
+}
+
+func gapKey(first, last int) string { return gapPrefix + segmentName(first) + "-" + segmentName(last) }
+
+// newRepoQueue is a queue over an empty repository.
+func newRepoQueue(t *testing.T) *queued {
+	t.Helper()
+	q := newQueue(t)
+	if _, err := OpenFor(context.Background(), q.location, ours); err != nil {
+		t.Fatal(err)
+	}
+	q.wait(1, 12)
+	return q
+}
+
+func TestSettleMakesRuns(t *testing.T) {
+	q := newRepoQueue(t)
+	next := []string{mib.Name(1, 0xFFF), mib.Name(1, 0x1000), mib.Name(2, 0x1001), segmentName(8) + ".partial"} // a change of the middle digits
+	for _, s := range next {
+		q.offer(s)
+	}
+	q.outage(append(append(append(named(2, 4), segmentName(6)), named(8, 9)...), next...)...)
+	same(t, "gaps", q.settled(q.repo()), []string{
+		gapKey(2, 4), gapKey(6, 6), gapPrefix + segmentName(8) + "-" + segmentName(9),
+		gapPrefix + segmentName(8) + ".partial-" + segmentName(8) + ".partial",
+		gapPrefix + next[0] + "-" + next[1], gapPrefix + next[2] + "-" + next[2],
+	})
+	same(t, "records", q.records(), nil)
+}
+
+// Killed anywhere on the way, nothing is lost.
+func TestSettleKilled(t *testing.T) {
+	for what, test := range map[string]struct {
+		prepare func(q *queued, dir string)
+		open    string // what is missing then
+	}{
+		"after the gap was written": {func(q *queued, dir string) {
+			kept := map[string][]byte{}
+			for _, s := range q.records() {
+				kept[s], _ = os.ReadFile(filepath.Join(dir, s))
+			}
+			q.settled(q.repo())
+			for s, text := range kept {
+				if err := os.WriteFile(filepath.Join(dir, s), text, 0o600); err != nil {
+					q.t.Fatal(err)
+				}
+			}
+		}, gapKey(2, 6)},
+		"between the records": {func(q *queued, dir string) {
+			kept, _ := os.ReadFile(filepath.Join(dir, segmentName(5)))
+			last, _ := os.ReadFile(filepath.Join(dir, segmentName(6)))
+			q.settled(q.repo())
+			for s, text := range map[string][]byte{segmentName(5): kept, segmentName(6): last} {
+				if err := os.WriteFile(filepath.Join(dir, s), text, 0o600); err != nil {
+					q.t.Fatal(err)
+				}
+			}
+		}, gapKey(2, 6)},
+		"the gap has other words": {func(q *queued, _ string) { q.repo().place(q.t, gapKey(2, 6), []byte("pgpipes-gap\t1\n")) }, gapKey(2, 6)},
+		"the gap is empty":        {func(q *queued, _ string) { q.repo().place(q.t, gapKey(2, 6), nil) }, gapKey(2, 6)},
+		"a part of it was written": {func(q *queued, _ string) {
+			q.repo().place(q.t, gapKey(2, 3), nil)
+			q.repo().place(q.t, gapKey(5, 6), nil)
+		}, gapKey(2, 6)},
+		"more was dropped since": {func(q *queued, _ string) {
+			q.settled(q.repo())
+			q.outage(segmentName(7))
+		}, gapKey(2, 6) + " " + gapKey(7, 7)},
+		"records are damaged": {func(q *queued, dir string) {
+			for _, s := range []string{segmentName(3), segmentName(4)} {
+				if err := os.WriteFile(filepath.Join(dir, s), []byte("pgpipes-d"), 0o600); err != nil {
+					q.t.Fatal(err)
+				}
+			}
+		}, gapKey(2, 6)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			q := newRepoQueue(t)
+			q.outage(named(2, 6)...)
+			d, err := dropsOf(q.guard.State, ours.SystemID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.prepare(q, d.of(q.location))
+			q.restart()
+			q.settled(q.repo())
+			same(t, "records", q.records(), nil)
+			c, err := q.repo().Coverage(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			open, err := q.repo().OpenGaps(context.Background(), c)
+			var found []string
+			for _, g := range open {
+				found = append(found, gapPrefix+g.String())
+			}
+			if got := strings.Join(found, " "); err != nil || got != test.open {
+				t.Errorf("open: %s, %v; want %s", got, err, test.open)
+			}
+			for number := 2; number <= 6; number++ {
+				if g, found, err := q.repo().gapOf(context.Background(), name(t, segmentName(number))); err != nil || !found {
+					t.Errorf("%d: %v, %v, %v", number, g, found, err)
+				}
+			}
+			if len(q.warned) > 6 {
+				t.Errorf("warned: %q", q.warned)
+			}
+		})
+	}
+}
+
+// The repository cannot take the record: that stays, and there is a warning.
+func TestSettleFails(t *testing.T) {
+	q := newRepoQueue(t)
+	q.outage(segmentName(2))
+	q.warned = nil
+	q.repo().place(t, "gap", nil)
+	q.guard.Reached(context.Background(), q.repo())
+	same(t, "records", q.records(), named(2, 2))
+	if len(q.warned) != 1 || !strings.Contains(q.warned[0], "not recorded there yet") {
+		t.Errorf("warned: %q", q.warned)
+	}
+	remove(t, q.repo(), "gap")
+	same(t, "gaps", q.settled(q.repo()), []string{gapKey(2, 2)})
+}
+
+// Records go to the repository they are about, wherever that is now, and to no
+// other.
+func TestSettleWhose(t *testing.T) {
+	t.Run("moved", func(t *testing.T) {
+		q := newRepoQueue(t)
+		q.guard.Reached(context.Background(), q.repo()) // it is known
+		q.outage(segmentName(2))
+		moved := filepath.Join(t.TempDir(), "r")
+		if err := os.Rename(q.location, moved); err != nil {
+			t.Fatal(err)
+		}
+		q.location = moved
+		same(t, "gaps", q.settled(q.repo()), []string{gapKey(2, 2)})
+	})
+	t.Run("exchanged", func(t *testing.T) {
+		q := newRepoQueue(t)
+		q.guard.Reached(context.Background(), q.repo())
+		old := q.location + ".old"
+		q.outage(segmentName(2))
+		if err := os.Rename(q.location, old); err != nil {
+			t.Fatal(err)
+		}
+		other, err := OpenFor(context.Background(), q.location, ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "gaps of the new one", q.settled(other), nil)
+		same(t, "records", q.records(), named(2, 2))
+		q.location = old
+		same(t, "gaps", q.settled(q.repo()), []string{gapKey(2, 2)})
+		same(t, "records", q.records(), nil)
+	})
+	t.Run("never known", func(t *testing.T) {
+		q := newQueue(t)
+		q.wait(1, 6)
+		q.outage(segmentName(2))
+		elsewhere := repository(t)
+		same(t, "gaps elsewhere", q.settled(elsewhere), nil)
+		r, err := OpenFor(context.Background(), q.location, ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "gaps", q.settled(r), []string{gapKey(2, 2)})
+	})
+	t.Run("another cluster's state", func(t *testing.T) {
+		q := newQueue(t)
+		q.wait(1, 6)
+		q.outage(segmentName(2))
+		theirs := ours
+		theirs.SystemID++
+		r, err := OpenFor(context.Background(), q.location, theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "gaps of the other cluster", q.settled(r), nil)
+		same(t, "records", q.records(), named(2, 2))
+	})
+	t.Run("another segment size", func(t *testing.T) {
+		q := newQueue(t)
+		q.wait(1, 6)
+		q.outage(segmentName(2))
+		larger := ours
+		larger.SegmentSize *= 2
+		r, err := OpenFor(context.Background(), q.location, larger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "gaps", q.settled(r), nil)
+		same(t, "records", q.records(), named(2, 2))
+	})
+}
+
+// A location is the same in every directory, and what it is remembered for is
+// only a help.
+func TestRelativeLocation(t *testing.T) {
+	q := newRepoQueue(t)
+	t.Chdir(filepath.Dir(filepath.Dir(q.location)))
+	full := q.location
+	q.location = filepath.Join("mount", "r")
+	q.outage(segmentName(2))
+	q.location = full
+	t.Chdir("/")
+	same(t, "gaps", q.settled(q.repo()), []string{gapKey(2, 2)})
+}
+
+func TestDropIsReadAsWritten(t *testing.T) {
+	r := repository(t)
+	odd := Outcome{Location: "/a\tb\nc", Repo: r, Err: context.DeadlineExceeded}
+	d := newDrop(odd, name(t, segmentName(2)), mib)
+	path := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(path, []byte(d.text()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, about, err := readDrop(path, d.name, r, false)
+	if err != nil || !about || got.reason != d.reason || !got.time.Equal(d.time) || got.host != d.host || got.id != r.ID {
+		t.Errorf("%+v, %v, %v; want %+v", got, about, err, d)
+	}
+	if long := inLine(strings.Repeat("ä\n", 5000)); len(long) > 1100 || strings.Contains(long, "\n") {
+		t.Errorf("%d bytes", len(long))
+	}
+}
+
+func FuzzGap(f *testing.F) {
+	r := &Repo{Identity: Identity{"X", ours}}
+	f.Add(gapKey(5, 9), "pgpipes-gap\t1\nfrom\t2026-11-22T10:15:00Z\nto\t2026-11-22T10:16:10Z\nhost\tdb1\nreason\tx\n")
+	f.Add(gapKey(9, 5), "pgpipes-gap\t2\n")
+	f.Add(gapPrefix+segmentName(5)+".partial-"+segmentName(5)+".partial", "")
+	f.Add(gapPrefix+segmentName(5)+"-"+mib.Name(2, 9), "\t")
+	f.Fuzz(func(t *testing.T, key, text string) {
+		g, ok := r.parseGapKey(key)
+		if !ok {
+			return
+		}
+		if gapPrefix+g.String() != gapPrefix+strings.TrimPrefix(key, gapPrefix) || g.Segments == 0 || !g.Covers(g) || g.First.Kind > wal.Partial {
+			t.Errorf("%q: %+v", key, g)
+		}
+		g.readText([]byte(text))
+		var again Gap
+		again.First, again.Last, again.Segments = g.First, g.Last, g.Segments
+		if again.readText([]byte(g.text())); !g.From.IsZero() && again != g {
+			t.Errorf("%+v, written and read again %+v", g, again)
+		}
+	})
+}
+
+// What a policy does with records of gaps: they stay while recovery can come
+// upon them.
+func TestExpireGaps(t *testing.T) {
+	r := repository(t)
+	pushed(t, r, plain, segmentName(1), segmentName(5), segmentName(6), segmentName(9))
+	for _, key := range []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), gapPrefix + "README"} {
+		r.place(t, key, nil)
+	}
+	for label, number := range map[string]uint64{"a": 1, "b": 5, "c": 9} {
+		files, err := fixture.Backup{Label: label, First: number, Last: number, Stop: clock("10:0" + segmentName(int(number))[23:])}.Files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, contents := range files {
+			r.place(t, baseKey(label, file), contents)
+		}
+	}
+	for _, test := range []struct {
+		keep int
+		gaps []string
+	}{
+		{3, []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), gapPrefix + "README"}},
+		{2, []string{gapKey(7, 8), gapPrefix + "README"}},
+		{1, []string{gapPrefix + "README"}},
+	} {
+		e, err := r.Decide(context.Background(), retain.Policy{KeepLast: test.keep}, clock("11:00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Apply(context.Background(), func(err error) { t.Error(err) }); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "gaps", keys(t, r, gapPrefix), test.gaps)
+	}
+}
