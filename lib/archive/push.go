@@ -112,10 +112,12 @@ func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, 
 		if p.Reached != nil {
 			p.Reached(ctx, o.Repo)
 		}
-		if notes := notesOf(p.State, o.Repo); notes.has(ctx, o.Repo, n, id) {
-			return nil
+		if notes := notesOf(p.State, o.Repo); !notes.has(ctx, o.Repo, n, id) {
+			o.object, err = p.convoy(o.Repo, cluster, n, s).run(ctx)
 		}
-		o.object, err = p.convoy(o.Repo, cluster, n, s).run(ctx)
+		if err == nil { // it is not in something else that is there by now
+			err = o.Repo.stillThere(ctx)
+		}
 		return err
 	})
 	return o

@@ -131,6 +131,9 @@ func create(ctx context.Context, location string, c Cluster) error {
 		return err
 	}
 	if err := refuseOccupied(ctx, s); err != nil {
+		if _, ierr := readIdentity(ctx, s); ierr == nil {
+			return nil // somebody else has made it meanwhile
+		}
 		return err
 	}
 	id := Identity{rand.Text(), c}

@@ -53,8 +53,8 @@ func (d *Dir) doing(verb, key string) string {
 	return verb + " " + key + " in " + d.root
 }
 
-// Put implements Store. The directory itself is made when it is missing, its
-// parent is not: that might be a mount point without its mount.
+// Put implements Store. The directory itself is made for an object directly in
+// it, its parent is not: that might be a mount point without its mount.
 func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) (Receipt, error) {
 	if err := CheckKey(key); err != nil {
 		return Receipt{}, err
@@ -109,8 +109,12 @@ func (d *Dir) create(key string, storing *wait.Operation) (watchedFile, error) {
 func (d *Dir) makeParents(key string, storing *wait.Operation) error {
 	storing.Begin()
 	defer storing.End()
-	if err := durable.Mkdir(d.root, dirMode); err != nil {
-		return err
+	// What is directly in the root identifies the place. When that has just
+	// gone, other objects must not begin a new one, which nobody could use.
+	if !strings.Contains(key, "/") {
+		if err := durable.Mkdir(d.root, dirMode); err != nil {
+			return err
+		}
 	}
 	for i, c := range key {
 		if c == '/' {

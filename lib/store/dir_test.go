@@ -81,6 +81,10 @@ func TestDirConforms(t *testing.T) {
 
 func TestDirIsMadeButNotItsParent(t *testing.T) {
 	d := open(t, filepath.Join(t.TempDir(), "new"))
+	if _, err := d.Put(context.Background(), "a/k", write("x")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want one of the file system: the root is not there", err)
+	}
+	d.put(t, "k", "x")
 	d.put(t, "a/k", "x")
 	away := open(t, filepath.Join(t.TempDir(), "not mounted", "repository"))
 	if _, err := away.Put(context.Background(), "k", write("x")); !errors.Is(err, fs.ErrNotExist) {
@@ -109,6 +113,7 @@ func TestDirModes(t *testing.T) {
 	defer syscall.Umask(old)
 	root := filepath.Join(t.TempDir(), "r")
 	d := open(t, root)
+	d.put(t, "k", "x")
 	d.put(t, "a/k", "x")
 	for path, want := range map[string]fs.FileMode{root: 0o750, root + "/a": 0o750, root + "/a/k": 0o640} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
