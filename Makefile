@@ -1,5 +1,6 @@
 # make            build the programs into ./bin
 # make test       install what is missing, then lint, race tests and all tests
+# make soak       random schedules of failures for an hour; SOAK=10m for less
 # make demo       back up and restore a scratch cluster before your eyes
 # make install    PREFIX=/usr/local DESTDIR= PROGPREFIX=
 #
@@ -9,6 +10,7 @@
 PREFIX     = /usr/local
 DESTDIR    =
 PROGPREFIX =
+SOAK       = 1h
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
 SCRIPTS  = backup restore check demo
@@ -29,7 +31,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 export HOME := $(or $(HOME),$(shell getent passwd $$(id -u) | cut -d: -f6))
 
 .NOTPARALLEL:
-.PHONY: all go setup test lint race demo bench install uninstall clean
+.PHONY: all go setup test lint race soak demo bench install uninstall clean
 
 all: go
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
@@ -52,6 +54,9 @@ lint: go
 
 race: go
 	CGO_ENABLED=1 go test -race -count=1 ./lib/...
+
+soak: setup go
+	go test -count=1 -v -timeout 0 ./test/model -soak $(SOAK)
 
 demo: all
 	scripts/demo
