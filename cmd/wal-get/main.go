@@ -24,6 +24,7 @@ const stop = 254
 
 var options struct {
 	cli.Repositories
+	ahead
 	Retry   time.Duration `long:"retry" env:"PGPIPES_RETRY" default:"15s" value-name:"TIME" description:"go on trying after failures, and waiting at a hole, for this long"`
 	OnError string        `long:"on-error" env:"PGPIPES_ON_ERROR" default:"auto" choice:"auto" choice:"stop" choice:"absent" description:"what a failure tells the server; auto: stop, but a standby in an outage is told absent, and asks again"`
 }
@@ -47,41 +48,65 @@ in 2 before this program begins, stops the server, write
   restore_command = 'trap ''[ $? -ne 2 ] || exit 254'' 0; wal-get … %f %p'
 
 In a data directory with standby.signal an outage is
-status 1, because a standby asks again by itself.`,
+status 1, because a standby asks again by itself.
+
+While the server replays a segment, the ones that follow are fetched in the
+background and kept in the state directory, so that it need not wait for them.
+At most N are there at a time (--ahead), checked like all others before they
+are delivered. None are fetched where there is too little space for twice as
+many, or where the server is process 1 of a container.`,
 		Options: &options,
 		Action:  cli.Action{Operands: "NAME [PATH|-]", Min: 1, Max: 2, Run: run},
 		Failure: stop,
+		Verdict: judge,
 		Server:  true,
 	})
 }
 
+// A request is what is asked for.
+type request struct {
+	locations []string
+	here      *archive.Cluster
+	name      wal.Name
+	path      string // - is standard output
+	making    string // where the file is written before it is delivered
+}
+
 func run(ctx context.Context, p *cli.Process, operands []string) error {
 	locations, err := options.Some()
+	if err == nil {
+		err = options.check()
+	}
 	if err != nil {
 		return err
 	}
 	name, err := wal.ParseName(operands[0])
 	if err != nil {
+		return cli.Mistake(err)
+	}
+	if options.Prefetch {
+		return prefetch(ctx, p, locations, name, operands[1:])
+	}
+	r := request{locations: locations, name: name, path: "-"}
+	if len(operands) == 2 {
+		r.path = operands[1]
+	}
+	if r.making, err = place(p, name, r.path); err != nil {
+		return cli.Failure(err)
+	}
+	if r.here, err = archive.ClusterAt("."); err != nil {
 		return err
 	}
-	path := "-"
-	if len(operands) == 2 {
-		path = operands[1]
+	c := cache(p, r)
+	if c != nil && c.Deliver(ctx, locations, *r.here, name, r.path) {
+		p.Verbosef("%s: it was fetched ahead", name)
+	} else if err := r.fetch(ctx, p); err != nil {
+		return err
 	}
-	at, err := place(p, name, path)
-	if err != nil {
-		return cli.Failure(err)
+	if c != nil {
+		goAhead(ctx, p, c, r)
 	}
-	f, err := get(ctx, p, locations, name, at)
-	if err != nil {
-		return verdict(cli.RepositoryHint(err))
-	}
-	defer f.Close()
-	if path == "-" {
-		_, err := io.CopyBuffer(p.Out, io.NewSectionReader(f, 0, int64(wal.MaxSegmentSize)), make([]byte, 256<<10))
-		return cli.Failure(err)
-	}
-	return cli.Failure(deliver(f, path))
+	return nil
 }
 
 // place is where the file is written before it is delivered. What is wrong with
@@ -97,16 +122,23 @@ func place(p *cli.Process, name wal.Name, path string) (string, error) {
 	return path, err
 }
 
-func get(ctx context.Context, p *cli.Process, locations []string, name wal.Name, path string) (f *durable.File, err error) {
-	here, err := archive.ClusterAt(".")
-	if err != nil {
-		return nil, err
-	}
-	err = wait.Retry(ctx, options.Retry, temporary, func() (err error) {
-		f, err = archive.Get(ctx, locations, here, name, path, func(err error) { p.Warnf("%v", err) })
+// fetch has the file come from a repository now.
+func (r request) fetch(ctx context.Context, p *cli.Process) error {
+	var f *durable.File
+	err := wait.Retry(ctx, options.Retry, temporary, func() (err error) {
+		f, err = archive.Get(ctx, r.locations, r.here, r.name, r.making, func(err error) { p.Warnf("%v", err) })
 		return err
 	})
-	return f, err
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p.Verbosef("%s: fetched", r.name)
+	if r.path == "-" {
+		_, err := io.CopyBuffer(p.Out, io.NewSectionReader(f, 0, int64(wal.MaxSegmentSize)), make([]byte, 256<<10))
+		return cli.Failure(err)
+	}
+	return cli.Failure(deliver(f, r.path))
 }
 
 // deliver gives the file its name. The server syncs what it asked for under

@@ -22,6 +22,17 @@ func temporary(err error) bool {
 	return true
 }
 
+// judge says what an error of the work means.
+func judge(err error) error {
+	switch {
+	case options.Detached: // there is no bad end
+		return nil
+	case options.Prefetch: // no server asks
+		return cli.Failure(cli.RepositoryHint(err))
+	}
+	return verdict(cli.RepositoryHint(err))
+}
+
 // verdict decides between "absent" and "stop".
 func verdict(err error) error {
 	switch {

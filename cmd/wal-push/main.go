@@ -89,6 +89,9 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	if err := afterPush(ctx, guard, path, name, cluster, pusher.Push(ctx, cluster, name, source)); err != nil {
 		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
 	}
+	if memory != nil {
+		_ = archive.PruneCache(memory) // what the recovery before this server's promotion has left
+	}
 	p.Verbosef("%s: stored", name)
 	return nil
 }

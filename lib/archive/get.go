@@ -77,7 +77,7 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 		}
 		return nil, fmt.Errorf("%s: %w", n, store.ErrNotExist)
 	}
-	slices.SortFunc(there, func(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) })
+	slices.SortFunc(there, byForm)
 	var failed []error
 	for _, form := range there {
 		f, err := r.fetch(ctx, form.Key, n, path)
@@ -102,8 +102,10 @@ func (r *Repo) stillThere(ctx context.Context) error {
 	return err
 }
 
-// formRank orders the forms of one file: checksummed codecs before none, in an
+// byForm orders the forms of one file: checksummed codecs before none, in an
 // order that is always the same.
+func byForm(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) }
+
 func formRank(key string) int {
 	_, f := codec.SplitName(key)
 	return slices.Index(codec.Formats(), f)

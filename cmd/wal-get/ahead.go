@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/cli"
+	"pgpipes/lib/wal"
+)
+
+// ahead are the options of fetching segments before they are asked for.
+type ahead struct {
+	cli.State
+	Ahead    int  `long:"ahead" env:"PGPIPES_AHEAD" default:"16" value-name:"N" description:"while the server replays a segment, fetch up to N that follow it in the background; 0 for none"`
+	Jobs     int  `short:"j" long:"jobs" env:"PGPIPES_JOBS" default:"4" value-name:"N" description:"fetch so many of them at once"`
+	Prefetch bool `long:"prefetch" description:"fetch what follows the segment NAME for the calls to come, and end"`
+	Detached bool `long:"detached" hidden:"true"` // this is the background
+}
+
+func (a ahead) check() error {
+	if a.Ahead < 0 || a.Jobs < 1 {
+		return cli.Usagef("--ahead is at least 0, and --jobs at least 1")
+	}
+	return nil
+}
+
+// lifetime bounds the background. An ordinary window takes seconds.
+const lifetime = 5 * time.Minute
+
+// linger is how long the background waits for the server to take a segment when
+// there are enough. A new one would have to find its way to the repository first.
+const linger = time.Second
+
+// unwind is how long the background has to end in order.
+const unwind = 500 * time.Millisecond
+
+// cache is where segments that were fetched ahead are, nil for calls that have
+// nothing to do with it: it serves recovering servers, which ask from within
+// their data directory and under this name (xlogarchive.c:RestoreArchivedFile).
+func cache(p *cli.Process, r request) *archive.Cache {
+	if options.Ahead == 0 || r.name.Kind != wal.Segment || filepath.Base(r.path) != "RECOVERYXLOG" || r.here == nil {
+		return nil
+	}
+	dir := options.State.Open(p)
+	if dir == nil {
+		return nil
+	}
+	c, err := archive.OpenCache(dir)
+	if err != nil {
+		p.Verbosef("nothing is fetched ahead: %v", err)
+		return nil
+	}
+	return c
+}
+
+// goAhead starts the background if it can be of use. That it cannot be started
+// is no failure.
+func goAhead(ctx context.Context, p *cli.Process, c *archive.Cache, r request) {
+	if !c.Low(ctx, r.locations, r.name, options.Ahead) {
+		return
+	}
+	err := refuseInit()
+	if err == nil {
+		err = background(r)
+	}
+	if err != nil {
+		p.Verbosef("nothing is fetched ahead: %v", err)
+		return
+	}
+	p.Verbosef("%s: up to %d segments after it are fetched in the background", r.name, options.Ahead)
+}
+
+// refuseInit is an error where the server is the first process of a container.
+// It inherits our child then, and takes one that was killed for a backend that
+// crashed (postmaster.c:HandleChildCrash).
+func refuseInit() error {
+	init, _ := os.ReadFile("/proc/1/comm") // may be hidden
+	server, _ := os.ReadFile("postmaster.pid")
+	pid, _, _ := strings.Cut(string(server), "\n")
+	switch strings.TrimSpace(string(init)) {
+	case "postgres", "postmaster":
+		pid = "1"
+	}
+	if pid == "1" {
+		return fmt.Errorf("the server is process 1, and would be the parent of the background")
+	}
+	return nil
+}
+
+// background starts this program as --prefetch in a session of its own, with no
+// descriptor of the server's. Nobody waits for it: this process ends, and it is
+// the system's.
+func background(r request) error {
+	argv := []string{os.Args[0], "--prefetch", "--detached", fmt.Sprintf("--ahead=%d", options.Ahead), fmt.Sprintf("--jobs=%d", options.Jobs)}
+	for _, location := range r.locations {
+		there, err := archive.Absolute(location)
+		if err != nil {
+			return err
+		}
+		argv = append(argv, "--repository="+there)
+	}
+	if options.Dir != "" {
+		dir, err := filepath.Abs(options.Dir)
+		if err != nil {
+			return err
+		}
+		argv = append(argv, "--state="+dir)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	if err := keepDescriptors(); err != nil {
+		return err
+	}
+	child, err := os.StartProcess("/proc/self/exe", append(argv, r.name.String()), &os.ProcAttr{
+		Dir: "/",
+		// The settings of a --config file are among these by now.
+		Env:   slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "PGPIPES_CONFIG=") }),
+		Files: []*os.File{null, null, null},
+		Sys:   &unix.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return err
+	}
+	return child.Release()
+}
+
+// keepDescriptors closes to programs started from now on what this one has
+// open: a server up to 15 lets its commands have descriptors of its own.
+func keepDescriptors() error {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return nil
+	}
+	open, err := os.ReadDir("/proc/self/fd") // Linux before 5.11
+	for _, e := range open {
+		var fd int
+		if _, err := fmt.Sscan(e.Name(), &fd); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
+}
+
+// prefetch is the work of --prefetch.
+func prefetch(ctx context.Context, p *cli.Process, locations []string, name wal.Name, more []string) error {
+	if len(more) > 0 {
+		return cli.Usagef("unexpected operand: %s", more[0])
+	}
+	if name.Kind != wal.Segment {
+		return cli.Usagef("%s: only segments are fetched ahead", name)
+	}
+	dir := options.State.Open(p)
+	if dir == nil {
+		return cli.Usagef("without a state directory nothing can be fetched ahead")
+	}
+	c, err := archive.OpenCache(dir)
+	if err != nil {
+		return err
+	}
+	// Segments are decoded side by side; each on all cores would take memory
+	// and gain nothing.
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), options.Jobs))
+	supply := archive.Supply{Segments: options.Ahead, Jobs: options.Jobs}
+	if options.Detached {
+		supply.Linger = linger
+	}
+	fill := func(ctx context.Context) error {
+		n, err := c.Fill(ctx, locations, name, supply)
+		p.Verbosef("%s: segments fetched that follow it: %d", name, n)
+		return err
+	}
+	if options.Detached {
+		detached(fill)
+		return nil
+	}
+	return fill(ctx)
+}
+
+// detached does the work of the background, which ends in success whatever
+// happens: where a server inherits it, any other status is a crash to it. Of a
+// signal it does not die but ends early, and it gives up what hangs.
+func detached(work func(context.Context) error) {
+	signals := []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT}
+	signal.Ignore(signals...) // nobody else is to be told of them
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, lifetime)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		_ = work(ctx) // nobody would read it, and the next wal-get sees for itself
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+	case <-time.After(unwind):
+	}
+}
