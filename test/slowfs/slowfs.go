@@ -65,21 +65,15 @@ func Mount(t testing.TB, back string) *FS {
 		t.Fatal(err)
 	}
 	guard(t, f.Dir)
-	server, err := f.mount(fs.NewNodeFS(root, &fs.Options{NullPermissions: true}))
-	if err != nil {
+	if err := f.mount(fs.NewNodeFS(root, &fs.Options{NullPermissions: true})); err != nil {
 		refuse(t, err)
 	}
-	t.Cleanup(func() {
-		f.Set(Weather{}) // lets go of what hangs
-		if err := server.Unmount(); err != nil {
-			t.Logf("slowfs: %v; it goes with its last user", err)
-		}
-	})
+	t.Cleanup(func() { f.Set(Weather{}) }) // lets go of what hangs; the guard unmounts
 	return f
 }
 
 // mount mounts by itself what root may, and asks fusermount3 for others.
-func (f *FS) mount(mirror fuse.RawFileSystem) (*fuse.Server, error) {
+func (f *FS) mount(mirror fuse.RawFileSystem) error {
 	root := os.Geteuid() == 0
 	options := &fuse.MountOptions{
 		FsName: f.Back, Name: "slowfs",
@@ -98,10 +92,10 @@ func (f *FS) mount(mirror fuse.RawFileSystem) (*fuse.Server, error) {
 		syscall.ForkLock.RUnlock()
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	go server.Serve()
-	return server, server.WaitMount()
+	go server.Serve() // until the last user is gone, who may have a view of the file systems of its own
+	return server.WaitMount()
 }
 
 // Set changes the weather for requests to come and for those that hang.
