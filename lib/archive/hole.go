@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"sync"
 
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -16,14 +17,28 @@ import (
 // must have existed: a recovering server that is told "absent" takes this for
 // the end of the log and begins a new timeline.
 func (r *Repo) proveEnd(ctx context.Context, n wal.Name) error {
-	if err := r.proveNoGap(ctx, n); err != nil {
-		return err
-	}
 	switch n.Kind {
 	case wal.Segment:
 		return r.proveSegmentEnd(ctx, n)
 	case wal.TimelineHistory:
 		return r.proveHistoryEnd(ctx, n.Timeline)
+	}
+	return r.proveNoGap(ctx, n)
+}
+
+// allAtOnce makes proofs of which each waits for the repository, and returns
+// the first error in their order.
+func allAtOnce(proofs ...func() error) error {
+	failed := make([]error, len(proofs))
+	var all sync.WaitGroup
+	for i, prove := range proofs {
+		all.Go(func() { failed[i] = prove() })
+	}
+	all.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -46,13 +61,25 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 	if err != nil {
 		return err
 	}
+	return allAtOnce(
+		func() error { return r.proveNoGap(ctx, n) },
+		func() error { return r.proveNoLater(ctx, n) },
+		func() error { return r.proveNoBranch(ctx, n, number) },
+		func() error { return r.proveNoBackup(ctx, n, number) },
+	)
+}
+
+func (r *Repo) proveNoLater(ctx context.Context, n wal.Name) error {
 	later, err := r.firstFile(ctx, timelinePrefix(n.Timeline), afterSegment(n.Base()))
-	if err != nil {
-		return err
+	if err == nil && later != "" {
+		err = fmt.Errorf("%w: %s is missing, a later file of its timeline is there: %s", ErrHole, n, later)
 	}
-	if later != "" {
-		return fmt.Errorf("%w: %s is missing, a later file of its timeline is there: %s", ErrHole, n, later)
-	}
+	return err
+}
+
+// proveNoBranch minds the timelines that branch off after a segment, and the
+// one that begins with it.
+func (r *Repo) proveNoBranch(ctx context.Context, n wal.Name, number uint64) error {
 	histories, err := r.Histories(ctx)
 	if err != nil {
 		return err
@@ -62,9 +89,6 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 		if descends && r.SegmentSize.Number(at) > number {
 			return fmt.Errorf("%w: %s is missing, timeline %d branches off after it, at %s", ErrHole, n, uint32(tli), at)
 		}
-	}
-	if err := r.proveNoBackup(ctx, n, number); err != nil {
-		return err
 	}
 	return r.proveBranchEnd(ctx, n, number, histories[n.Timeline])
 }
@@ -136,6 +160,21 @@ func (r *Repo) proveHistoryEnd(ctx context.Context, tli wal.Timeline) error {
 	if tli <= 1 {
 		return nil // the first timeline has no history
 	}
+	return allAtOnce(
+		func() error { return r.proveNoLaterHistory(ctx, tli) },
+		func() error { return r.proveNoFile(ctx, tli) },
+		func() error {
+			return r.eachBackup(ctx, func(b Backup) error {
+				if b.Header.StopTimeline >= tli {
+					return fmt.Errorf("%w: %s.history is missing, backup %s is of timeline %d", ErrHole, tli, b.Label, uint32(b.Header.StopTimeline))
+				}
+				return nil
+			})
+		},
+	)
+}
+
+func (r *Repo) proveNoLaterHistory(ctx context.Context, tli wal.Timeline) error {
 	histories, err := r.Histories(ctx)
 	if err != nil {
 		return err
@@ -145,19 +184,15 @@ func (r *Repo) proveHistoryEnd(ctx context.Context, tli wal.Timeline) error {
 			return fmt.Errorf("%w: %s.history is missing, a later one is there: %s.history", ErrHole, tli, other)
 		}
 	}
+	return nil
+}
+
+func (r *Repo) proveNoFile(ctx context.Context, tli wal.Timeline) error {
 	file, err := r.firstFile(ctx, timelinePrefix(tli), "")
-	if err != nil {
-		return err
+	if err == nil && file != "" {
+		err = fmt.Errorf("%w: %s.history is missing, a file of its timeline is there: %s", ErrHole, tli, file)
 	}
-	if file != "" {
-		return fmt.Errorf("%w: %s.history is missing, a file of its timeline is there: %s", ErrHole, tli, file)
-	}
-	return r.eachBackup(ctx, func(b Backup) error {
-		if b.Header.StopTimeline >= tli {
-			return fmt.Errorf("%w: %s.history is missing, backup %s is of timeline %d", ErrHole, tli, b.Label, uint32(b.Header.StopTimeline))
-		}
-		return nil
-	})
+	return err
 }
 
 // firstFile names the first WAL file after a key, "" if there is none.

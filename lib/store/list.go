@@ -19,10 +19,6 @@ func (d *Dir) List(ctx context.Context, prefix, after string) iter.Seq2[Info, er
 	return func(yield func(Info, error) bool) {
 		listing := wait.On(ctx, d.doing("listing", prefix))
 		w := walk{dir: d, ctx: ctx, prefix: prefix, after: after, yield: yield, listing: listing}
-		if err := w.root(); err != nil {
-			yield(Info{}, err)
-			return
-		}
 		top, _ := path.Split(prefix) // whole components of the prefix
 		if top != "" {
 			if err := CheckKey(strings.TrimSuffix(top, "/")); err != nil {
@@ -42,21 +38,16 @@ type walk struct {
 	listing       *wait.Operation
 }
 
-// root is an error if the store itself is not there.
-func (w *walk) root() error {
-	w.listing.Begin()
-	defer w.listing.End()
-	_, err := os.ReadDir(w.dir.root)
-	return err
-}
-
 // read reads one directory. One that is not there was removed meanwhile, or
 // never was.
 func (w *walk) read(at string) ([]entry, error) {
 	w.listing.Begin()
 	defer w.listing.End()
 	list, err := os.ReadDir(w.dir.path(at))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && at != "" {
+		if _, err := os.ReadDir(w.dir.root); err != nil {
+			return nil, err // the store itself is not there
+		}
 		return nil, w.dir.dangling(at)
 	}
 	if err != nil {
