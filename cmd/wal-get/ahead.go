@@ -16,6 +16,7 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -23,16 +24,30 @@ import (
 type ahead struct {
 	cli.State
 	Ahead    int  `long:"ahead" env:"PGPIPES_AHEAD" default:"16" value-name:"N" description:"while the server replays a segment, fetch up to N that follow it in the background; 0 for none"`
-	Jobs     int  `short:"j" long:"jobs" env:"PGPIPES_JOBS" default:"4" value-name:"N" description:"fetch so many of them at once"`
+	Jobs     int  `short:"j" long:"jobs" env:"PGPIPES_JOBS" default:"0" default-mask:"4" value-name:"N" description:"fetch so many of them at once, 16 at most"`
 	Prefetch bool `long:"prefetch" description:"fetch what follows the segment NAME for the calls to come, and end"`
 	Detached bool `long:"detached" hidden:"true"` // this is the background
 }
 
 func (a ahead) check() error {
-	if a.Ahead < 0 || a.Jobs < 1 {
-		return cli.Usagef("--ahead is at least 0, and --jobs at least 1")
+	if a.Ahead < 0 || a.Jobs < 0 {
+		return cli.Usagef("--ahead and --jobs are at least 0")
 	}
 	return nil
+}
+
+const (
+	usualJobs = 4
+	mostJobs  = 16
+)
+
+// jobs is how many segments are fetched at once: 0 is for the usual number, as
+// elsewhere.
+func (a ahead) jobs() int {
+	if a.Jobs == 0 {
+		return usualJobs
+	}
+	return min(a.Jobs, mostJobs)
 }
 
 // lifetime bounds the background. An ordinary window takes seconds.
@@ -62,6 +77,34 @@ func cache(p *cli.Process, r request) *archive.Cache {
 		return nil
 	}
 	return c
+}
+
+// prune removes what an earlier recovery has left, at the beginning and the end
+// of one, where histories are asked for.
+func prune(p *cli.Process) {
+	if dir := options.State.Open(p); dir != nil && options.Ahead > 0 {
+		wait.Within(cachePatience, func() { _ = archive.PruneCache(dir) })
+	}
+}
+
+// cachePatience is how long the cache may take. It only saves time.
+const cachePatience = 5 * time.Second
+
+// fetchedAhead has the cache deliver the file, if it has it.
+func fetchedAhead(ctx context.Context, c *archive.Cache, r request) bool {
+	if c == nil {
+		return false
+	}
+	answer := make(chan bool, 1)
+	wait.Within(cachePatience, func() {
+		answer <- c.Deliver(wait.WithWatch(ctx, nil), r.locations, *r.here, r.name, r.path)
+	})
+	select {
+	case delivered := <-answer:
+		return delivered
+	default:
+		return false
+	}
 }
 
 // goAhead starts the background if it can be of use. That it cannot be started
@@ -102,7 +145,7 @@ func refuseInit() error {
 // descriptor of the server's. Nobody waits for it: this process ends, and it is
 // the system's.
 func background(r request) error {
-	argv := []string{os.Args[0], "--prefetch", "--detached", fmt.Sprintf("--ahead=%d", options.Ahead), fmt.Sprintf("--jobs=%d", options.Jobs)}
+	argv := []string{os.Args[0], "--prefetch", "--detached", fmt.Sprintf("--ahead=%d", options.Ahead), fmt.Sprintf("--jobs=%d", options.jobs())}
 	for _, location := range r.locations {
 		there, err := archive.Absolute(location)
 		if err != nil {
@@ -172,8 +215,8 @@ func prefetch(ctx context.Context, p *cli.Process, locations []string, name wal.
 	}
 	// Segments are decoded side by side; each on all cores would take memory
 	// and gain nothing.
-	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), options.Jobs))
-	supply := archive.Supply{Segments: options.Ahead, Jobs: options.Jobs}
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), options.jobs()))
+	supply := archive.Supply{Segments: options.Ahead, Jobs: options.jobs()}
 	if options.Detached {
 		supply.Linger = linger
 	}

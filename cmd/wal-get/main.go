@@ -98,13 +98,16 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	c := cache(p, r)
-	if c != nil && c.Deliver(ctx, locations, *r.here, name, r.path) {
+	if name.Kind == wal.TimelineHistory && r.here != nil {
+		prune(p)
+	}
+	if fetchedAhead(ctx, c, r) {
 		p.Verbosef("%s: it was fetched ahead", name)
 	} else if err := r.fetch(ctx, p); err != nil {
 		return err
 	}
 	if c != nil {
-		goAhead(ctx, p, c, r)
+		wait.Within(cachePatience, func() { goAhead(wait.WithWatch(ctx, nil), p, c, r) })
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/codec"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -19,6 +20,9 @@ const frame = 1 << 20
 // level is the effort for zstd unless one is asked for: a server waits for each
 // segment, and a third of the time is worth some per cent of size.
 const level = 1
+
+// quick is how long something may take that need not be done.
+const quick = time.Second
 
 var options struct {
 	cli.Repositories
@@ -81,7 +85,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	memory := options.State.Open(p)
-	guard := options.guard(p, memory)
+	guard := options.guard(p, memory, locations)
 	pusher := archive.Pusher{
 		Locations: locations, Codec: compression, Retry: options.Retry,
 		Ahead: options.Ahead, State: memory, Reached: guard.Reached,
@@ -90,7 +94,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
 	}
 	if memory != nil {
-		_ = archive.PruneCache(memory) // what the recovery before this server's promotion has left
+		wait.Within(quick, func() { _ = archive.PruneCache(memory) }) // what the recovery before this server's promotion has left
 	}
 	p.Verbosef("%s: stored", name)
 	return nil

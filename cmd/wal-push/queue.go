@@ -18,8 +18,8 @@ type queue struct {
 
 // guard drops what does not fit in the queue. Without a state directory it can
 // drop nothing.
-func (q queue) guard(p *cli.Process, s *state.Dir) archive.Guard {
-	return archive.Guard{Max: int64(q.QueueMax), State: s, Warn: func(err error) { p.Warnf("%v", err) }}
+func (q queue) guard(p *cli.Process, s *state.Dir, locations []string) archive.Guard {
+	return archive.Guard{Max: int64(q.QueueMax), State: s, Locations: locations, Warn: func(err error) { p.Warnf("%v", err) }}
 }
 
 // dropped says whether the guard has dropped the file. It is locked while that

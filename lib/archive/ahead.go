@@ -19,12 +19,14 @@ import (
 )
 
 const (
-	// setOut is how long after its beginning a call begins with further
-	// segments.
+	// setOut is how long after its own segment is stored a call begins with
+	// further ones.
 	setOut = 5 * time.Second
-	// patience is how long a call waits for them when its own is stored: one
-	// that hangs must not hold up the server.
+	// patience is how long a call waits for them: one that hangs must not hold
+	// up the server.
 	patience = 10 * time.Second
+	// mostWorkers bounds the memory, which an encoder of each takes.
+	mostWorkers = 4
 	// spare is how many segments more than cores are worked on: some wait for
 	// a disk or a network.
 	spare = 1
@@ -46,6 +48,7 @@ type member struct {
 	name   wal.Name
 	path   string
 	source *Source // nil before it is opened
+	id     string  // the identity of the source
 	object store.Info
 	err    error
 	done   chan struct{} // closed when it is stored, or will not be
@@ -57,6 +60,7 @@ type member struct {
 func (p *Pusher) convoy(r *Repo, cluster *Cluster, n wal.Name, s *Source) *convoy {
 	c := &convoy{repo: r, cluster: cluster, codec: p.Codec, notes: notesOf(p.State, r)}
 	c.add(n, "", s)
+	c.members[0].id = s.identity()
 	file, isFile := s.Closer.(*os.File)
 	if n.Kind != wal.Segment || !isFile || c.notes.dir == "" {
 		return c
@@ -71,10 +75,11 @@ func (p *Pusher) convoy(r *Repo, cluster *Cluster, n wal.Name, s *Source) *convo
 		if err != nil {
 			break
 		}
-		if _, err := os.Stat(filepath.Join(dir, "archive_status", next.String()+".ready")); err != nil {
+		path := filepath.Join(dir, next.String())
+		if !isReady(path) {
 			break
 		}
-		c.add(next, filepath.Join(dir, next.String()), nil)
+		c.add(next, path, nil)
 	}
 	return c
 }
@@ -83,47 +88,52 @@ func (c *convoy) add(n wal.Name, path string, s *Source) {
 	c.members = append(c.members, &member{name: n, path: path, source: s, done: make(chan struct{})})
 }
 
-// run stores the first member, and of the others what can be done without
-// holding it up. Its result is that of the first.
+// run stores the first member, and only then what follows: what is asked for
+// must not have to share the way to the repository with what is not. What
+// becomes of the others is not this call's success or failure.
 func (c *convoy) run(ctx context.Context) (store.Info, error) {
-	first := c.members[0]
-	if len(c.members) == 1 {
-		return c.repo.push(ctx, first.name, first.source.Content, c.codec, nil)
+	first, begun := c.members[0], time.Now()
+	turn := func(io.Writer) error { return first.source.unchanged(first.id) }
+	first.object, first.err = c.repo.push(ctx, first.name, first.source.Content, c.codec, turn)
+	close(first.done)
+	workers := c.workers()
+	if slow := time.Duration(workers) * time.Since(begun); first.err == nil && slow < patience {
+		c.others(ctx, workers)
 	}
+	return first.object, first.err
+}
+
+// workers is how many members are worked on at once.
+func (c *convoy) workers() int {
 	jobs := c.codec.Jobs
 	if jobs == 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
-	c.codec.Jobs = 1
-	// What happens to the others is not this call's success or failure, and
-	// nobody waits for them without a bound.
-	others, cancel := context.WithCancel(wait.WithWatch(ctx, nil))
+	return min(jobs+spare, mostWorkers, len(c.members)-1)
+}
+
+// others stores what follows the first member while that is reasonable. Nobody
+// waits for any of it without a bound.
+func (c *convoy) others(ctx context.Context, workers int) {
+	ctx, cancel := context.WithCancel(wait.WithWatch(ctx, nil))
 	defer cancel()
+	c.codec.Jobs = 1
 	begun := time.Now()
 	var next atomic.Int64
 	var working sync.WaitGroup
-	for range min(jobs+spare, len(c.members)) {
+	for range workers {
 		working.Go(func() {
 			for {
-				i := int(next.Add(1)) - 1
-				switch {
-				case i == 0:
-					c.store(ctx, i)
-				case i < len(c.members) && others.Err() == nil && time.Since(begun) < setOut:
-					c.store(others, i)
-				default:
+				i := int(next.Add(1))
+				if i >= len(c.members) || ctx.Err() != nil || time.Since(begun) > setOut {
 					c.giveUp(i)
 					return
 				}
+				c.store(ctx, i)
 			}
 		})
 	}
-	<-first.done
-	if first.err != nil {
-		cancel()
-	}
 	c.await(&working)
-	return first.object, first.err
 }
 
 // giveUp lets nobody wait for a member that is not begun with.
@@ -148,20 +158,17 @@ func (c *convoy) await(working *sync.WaitGroup) {
 	}
 }
 
-// store stores one member and notes it, if nobody has asked for it yet.
+// store stores one member after the first, and notes that. One that is there
+// already, but was not noted, ends the convoy: whoever asks for it will see.
 func (c *convoy) store(ctx context.Context, i int) {
 	m := c.members[i]
 	defer close(m.done)
-	if i == 0 {
-		m.object, m.err = c.repo.push(ctx, m.name, m.source.Content, c.codec, nil)
-		return
-	}
 	if m.source, m.err = OpenSource(m.path); m.err != nil {
 		return // it was just removed, for example
 	}
 	defer m.source.Close()
-	id := m.source.identity()
-	if c.notes.has(ctx, c.repo, m.name, id) {
+	m.id = m.source.identity()
+	if c.notes.has(ctx, c.repo, m.name, m.id) {
 		return
 	}
 	cluster, err := Inspect(m.name, m.source.Content)
@@ -171,12 +178,20 @@ func (c *convoy) store(ctx context.Context, i int) {
 	if m.err != nil {
 		return
 	}
+	there, err := c.repo.forms(ctx, m.name)
+	if m.err = err; err == nil && len(there) > 0 {
+		m.err = errOutOfTurn
+	}
+	if m.err != nil {
+		return
+	}
 	turn := func(w io.Writer) error { return c.turn(ctx, i, w) }
 	if m.object, m.err = c.repo.push(ctx, m.name, m.source.Content, c.codec, turn); m.err == nil {
-		c.notes.add(m.name, id, m.object)
+		m.err = c.notes.add(m.name, m.id, m.object)
 	}
 }
 
+// errOutOfTurn ends a convoy.
 var errOutOfTurn = errors.New("it is not its turn: one before it was not stored")
 
 // turn waits until the member before the i-th is stored. Meanwhile the bytes of
@@ -196,5 +211,16 @@ func (c *convoy) turn(ctx context.Context, i int, w io.Writer) error {
 	if before.err != nil {
 		return errOutOfTurn
 	}
-	return nil
+	// The server may have had it archived in another way meanwhile, and have
+	// used the file for something else.
+	if !isReady(c.members[i].path) {
+		return errOutOfTurn
+	}
+	return c.members[i].source.unchanged(c.members[i].id)
+}
+
+// isReady reports whether the server wants a segment archived.
+func isReady(path string) bool {
+	_, err := os.Stat(filepath.Join(filepath.Dir(path), "archive_status", filepath.Base(path)+readyName))
+	return err == nil
 }

@@ -33,9 +33,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // A Cache keeps segments that were fetched before a recovering server asked for
 // them. It knows only of what exists, and never answers "absent".
 //
-//	get/REPOSITORY-ID/000000010000000000000003.8a9136aa    the segment, and the CRC-32C of its contents
-//	get/REPOSITORY-ID/lock                                 held while segments are fetched
-//	get/location-HASH                                      which repository is at a location, see lease
+//	get/REPOSITORY-ID.LOCATION/000000010000000000000003.8a9136aa    the segment, and the CRC-32C of its contents
+//	get/REPOSITORY-ID.LOCATION/lock                                 held while segments are fetched
+//	get/location-LOCATION                                           which repository is at a location, see lease
+//
+// LOCATION is the beginning of a hash.
 //
 // Nothing in it is trusted: a segment is read through and compared with its CRC,
 // its name and the repository's cluster before it is handed over. So it need not
@@ -55,7 +57,7 @@ func OpenCache(s *state.Dir) (*Cache, error) {
 func (c *Cache) Deliver(ctx context.Context, locations []string, cluster Cluster, n wal.Name, path string) bool {
 	for _, location := range locations {
 		id, proved := c.remembered(location)
-		s := c.shelf(id)
+		s := c.shelf(id, location)
 		if id.Cluster != cluster || len(s.files(n)) == 0 {
 			continue
 		}
@@ -77,7 +79,11 @@ type shelf struct {
 	Identity
 }
 
-func (c *Cache) shelf(id Identity) shelf { return shelf{filepath.Join(c.dir, id.ID), id} }
+// shelf is that of a repository at a location: two copies of one repository
+// have the same id, and may have got different WAL since.
+func (c *Cache) shelf(id Identity, location string) shelf {
+	return shelf{filepath.Join(c.dir, id.ID+"."+locationHash(location)), id}
+}
 
 // A cached segment's file has its name and the CRC-32C of its contents.
 type cached struct {
@@ -134,6 +140,13 @@ func (s shelf) hand(c cached, path string) error {
 		return err
 	}
 	defer os.Remove(own)
+	info, err := os.Lstat(own)
+	if err == nil && time.Since(info.ModTime()) > cacheLife {
+		err = fmt.Errorf("%s: from an earlier recovery", c)
+	}
+	if err != nil {
+		return err
+	}
 	f, err := OpenSource(own)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (c *Cache) filled(t testing.TB, after string, n int, locations ...string) i
 
 // on lists the names of the segments on a repository's shelf.
 func (c *Cache) on(r *Repo) (found []string) {
-	for _, s := range c.shelf(r.Identity).all() {
+	for _, s := range c.shelf(r.Identity, r.Location).all() {
 		found = append(found, s.Name.String())
 	}
 	return found
@@ -95,7 +95,7 @@ func TestCacheDeliversOnce(t *testing.T) {
 			}
 		}
 	}
-	if left, _ := os.ReadDir(c.shelf(r.Identity).dir); len(left) != 1 || left[0].Name() != lockFile {
+	if left, _ := os.ReadDir(c.shelf(r.Identity, r.Location).dir); len(left) != 1 || left[0].Name() != lockFile {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -131,7 +131,7 @@ func TestCacheChecksWhatItDelivers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dir := c.shelf(r.Identity).dir
+		dir := c.shelf(r.Identity, r.Location).dir
 		path := filepath.Join(dir, cached{name(t, three), test.sum}.String())
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func TestCacheDeliversToAnotherFileSystem(t *testing.T) {
 	if !c.delivers(t, numbered(2), r.Location) {
 		t.Error("not delivered")
 	}
-	if left, _ := os.ReadDir(c.shelf(r.Identity).dir); len(left) != 1 {
+	if left, _ := os.ReadDir(c.shelf(r.Identity, r.Location).dir); len(left) != 1 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -290,7 +290,7 @@ func TestPruneCache(t *testing.T) {
 	if err := PruneCache(s); err != nil || len(c.on(r)) != 3 {
 		t.Errorf("%v, %v", c.on(r), err)
 	}
-	shelf := c.shelf(r.Identity)
+	shelf := c.shelf(r.Identity, r.Location)
 	old := time.Now().Add(-cacheLife - time.Minute)
 	paths := []string{c.lease(r.Location), filepath.Join(shelf.dir, lockFile)}
 	for _, f := range shelf.all()[:2] {

@@ -30,8 +30,13 @@ const leaseLife = time.Minute
 //	"/backup/pg/main"	BOOT-ID	SECONDS
 //	identity of the repository, as in the repository
 func (c *Cache) lease(location string) string {
+	return filepath.Join(c.dir, "location-"+locationHash(location))
+}
+
+// locationHash names a location, wherever it is asked from.
+func locationHash(location string) string {
 	location, _ = Absolute(location)
-	return filepath.Join(c.dir, fmt.Sprintf("location-%x", sha256.Sum256([]byte(location)))[:25])
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(location)))[:16]
 }
 
 // open opens a repository and remembers that it is there. Whether that can be
@@ -57,7 +62,7 @@ func (c *Cache) open(ctx context.Context, location string) (*Repo, error) {
 // remembered returns which repository was last seen at a location, the zero
 // Identity if none was, and whether that counts as proved.
 func (c *Cache) remembered(location string) (id Identity, proved bool) {
-	text, err := os.ReadFile(c.lease(location))
+	text, err := readSmall(c.lease(location))
 	if err != nil {
 		return Identity{}, false
 	}

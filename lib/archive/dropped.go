@@ -126,19 +126,29 @@ func (d drops) remember(r *Repo) {
 }
 
 func readID(dir string) string {
-	text, _ := os.ReadFile(filepath.Join(dir, knownName))
+	text, _ := readSmall(filepath.Join(dir, knownName))
 	return inLine(string(text))
 }
 
 // settle makes gaps in a repository of the records that are about it, and
 // removes them. It may be killed anywhere: then it is done again.
-func (d drops) settle(ctx context.Context, r *Repo) error {
-	locations, err := os.ReadDir(d.dir)
+//
+// A record that is about a repository by its id, but was made for the location
+// of another one of this call, is for that one.
+func (d drops) settle(ctx context.Context, r *Repo, locations []string) error {
+	elsewhere := map[string]bool{}
+	for _, l := range locations {
+		elsewhere[d.of(l)] = d.of(l) != d.of(r.Location)
+	}
+	dirs, err := os.ReadDir(d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, l := range locations {
+	for _, l := range dirs {
 		dir := filepath.Join(d.dir, l.Name())
+		if elsewhere[dir] {
+			continue
+		}
 		for _, kind := range []wal.Kind{wal.Segment, wal.Partial} {
 			err = errors.Join(err, settleRuns(ctx, r, dir, kind, dir == d.of(r.Location)))
 		}
@@ -154,18 +164,17 @@ func settleRuns(ctx context.Context, r *Repo, dir string, kind wal.Kind, here bo
 		return err
 	}
 	var run Gap
+	var failed error
 	for _, e := range entries {
 		n, err := wal.ParseName(e.Name())
-		if err != nil || n.Kind != kind {
+		if err != nil || n.Kind != kind || !e.Type().IsRegular() {
 			continue
 		}
 		if _, err := r.SegmentSize.Split(n); err != nil {
 			continue // of a cluster whose segment size was changed
 		}
 		record, about, err := readDrop(filepath.Join(dir, e.Name()), n, r, here)
-		if err != nil {
-			return err
-		}
+		failed = errors.Join(failed, err)
 		if !about {
 			continue
 		}
@@ -177,7 +186,7 @@ func settleRuns(ctx context.Context, r *Repo, dir string, kind wal.Kind, here bo
 		}
 		run.extend(record)
 	}
-	return settleRun(ctx, r, dir, run)
+	return errors.Join(failed, settleRun(ctx, r, dir, run))
 }
 
 func (r *Repo) follows(last, n wal.Name) bool {
@@ -223,7 +232,7 @@ func settleRun(ctx context.Context, r *Repo, dir string, g Gap) error {
 // the same id wherever it is now, or if the id was never known the one at the
 // location. Of a damaged record the file's name and directory still tell.
 func readDrop(path string, n wal.Name, r *Repo, here bool) (d drop, about bool, err error) {
-	text, err := os.ReadFile(path)
+	text, err := readSmall(path)
 	if errors.Is(err, fs.ErrNotExist) { // settled by another process
 		return drop{}, false, nil
 	}

@@ -128,7 +128,7 @@ func TestSettleKilled(t *testing.T) {
 				t.Errorf("open: %s, %v; want %s", got, err, test.open)
 			}
 			for number := 2; number <= 6; number++ {
-				if g, found, err := q.repo().gapOf(context.Background(), name(t, segmentName(number))); err != nil || !found {
+				if g, found, err := q.repo().gapFrom(context.Background(), name(t, segmentName(number))); err != nil || !found {
 					t.Errorf("%d: %v, %v, %v", number, g, found, err)
 				}
 			}

@@ -166,9 +166,12 @@ func (r *Repo) Gaps(ctx context.Context) ([]Gap, error) {
 	return r.gaps(ctx, gapPrefix, func(Gap) bool { return true })
 }
 
-// gapOf finds the gap that holds a file.
-func (r *Repo) gapOf(ctx context.Context, n wal.Name) (g Gap, found bool, err error) {
-	all, err := r.gaps(ctx, gapPrefix+n.Timeline.String(), func(g Gap) bool { return g.Holds(n) })
+// gapFrom finds the gap that holds a file, or else the first one after it on
+// its timeline.
+func (r *Repo) gapFrom(ctx context.Context, n wal.Name) (g Gap, found bool, err error) {
+	all, err := r.gaps(ctx, gapPrefix+n.Timeline.String(), func(g Gap) bool {
+		return g.First.Kind == n.Kind && compareSegments(n, g.Last) <= 0
+	})
 	if err != nil || len(all) == 0 {
 		return Gap{}, false, err
 	}

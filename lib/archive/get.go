@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
@@ -21,29 +22,59 @@ const deliveredMode fs.FileMode = 0o600
 // returns it as a file in the making, to be named path or only read. The caller
 // closes it. If cluster is not nil, a repository of another one is an error.
 //
+// The next one is asked too when one does not answer, which might hang.
+//
 // The error wraps store.ErrNotExist only if every repository was reached and
 // proved to lack the file with no hole (ErrHole). What was wrong with a
 // repository while another one served is given to warn.
 func Get(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, path string, warn func(error)) (*durable.File, error) {
 	var failed, absent []error
-	for _, location := range locations {
-		f, err := getFrom(ctx, location, cluster, n, path, warn)
-		switch {
-		case err == nil:
-			for _, err := range failed {
-				warn(err)
+	waiting := len(locations)
+	answers := make(chan answer, waiting)
+	next := 0
+	ask := func() {
+		if location := next; location < len(locations) {
+			next++
+			go func() {
+				f, err := getFrom(ctx, locations[location], cluster, n, path, warn)
+				answers <- answer{f, err}
+			}()
+		}
+	}
+	ask()
+	for waiting > 0 {
+		select {
+		case a := <-answers:
+			waiting--
+			switch {
+			case a.err == nil:
+				for _, err := range failed {
+					warn(err)
+				}
+				return a.file, nil
+			case errors.Is(a.err, store.ErrNotExist):
+				absent = append(absent, a.err)
+			default:
+				failed = append(failed, a.err)
 			}
-			return f, nil
-		case errors.Is(err, store.ErrNotExist):
-			absent = append(absent, err)
-		default:
-			failed = append(failed, err)
+			ask()
+		case <-time.After(slowRepository):
+			ask()
 		}
 	}
 	if len(failed) > 0 {
 		return nil, errors.Join(failed...)
 	}
 	return nil, errors.Join(absent...)
+}
+
+// slowRepository is how long one may take to answer before another is asked too.
+const slowRepository = 2 * time.Second
+
+// An answer is that of one repository.
+type answer struct {
+	file *durable.File
+	err  error
 }
 
 func getFrom(ctx context.Context, location string, cluster *Cluster, n wal.Name, path string, warn func(error)) (*durable.File, error) {

@@ -43,17 +43,20 @@ func allAtOnce(proofs ...func() error) error {
 	return nil
 }
 
-// proveNoGap looks for a record that the file was dropped. It was there, also if
-// nothing after it is.
+// proveNoGap looks for a record that the file, or a later one, was dropped. It
+// was there, also if nothing after it is.
 func (r *Repo) proveNoGap(ctx context.Context, n wal.Name) error {
 	if !isSegment(n) {
 		return nil
 	}
-	g, found, err := r.gapOf(ctx, n)
-	if err == nil && found {
-		err = fmt.Errorf("%w: %s %s: recovery cannot go past it", ErrHole, n, g.Story())
+	g, found, err := r.gapFrom(ctx, n)
+	switch {
+	case err != nil || !found:
+		return err
+	case g.Holds(n):
+		return fmt.Errorf("%w: %s %s: recovery cannot go past it", ErrHole, n, g.Story())
 	}
-	return err
+	return fmt.Errorf("%w: %s is missing, later ones were dropped: %s", ErrHole, n, g)
 }
 
 func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,27 +41,30 @@ func notesOf(s *state.Dir, r *Repo) notes {
 }
 
 // add notes that the file with this identity is stored as an object.
-func (n notes) add(name wal.Name, id string, object store.Info) {
+func (n notes) add(name wal.Name, id string, object store.Info) error {
 	if n.dir == "" || id == "" || object.Key == "" {
-		return
+		return errNoNotes
 	}
 	path := filepath.Join(n.dir, name.String())
 	f, err := durable.Create(path, 0o600)
 	if err != nil {
-		return
+		return err
 	}
 	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%s\t%s\t%s\t%d\n", name, id, object.Key, object.Size); err == nil {
-		_ = f.ReplaceUnsynced() // what it tells of is durable: no need to be so itself
+	if _, err := fmt.Fprintf(f, "%s\t%s\t%s\t%d\n", name, id, object.Key, object.Size); err != nil {
+		return err
 	}
+	return f.ReplaceUnsynced() // what it tells of is durable: no need to be so itself
 }
+
+var errNoNotes = errors.New("nothing can be noted")
 
 // has reports whether the file is known to be stored in r, and still is.
 func (n notes) has(ctx context.Context, r *Repo, name wal.Name, id string) bool {
 	if n.dir == "" || id == "" {
 		return false
 	}
-	text, err := os.ReadFile(filepath.Join(n.dir, name.String()))
+	text, err := readSmall(filepath.Join(n.dir, name.String()))
 	if err != nil {
 		return false
 	}
@@ -103,4 +107,23 @@ func (s *Source) identity() string {
 		return ""
 	}
 	return fmt.Sprintf("%x:%d:%d:%d.%09d:%d.%09d", i.Dev, i.Ino, i.Size, i.Mtim.Sec, i.Mtim.Nsec, i.Ctim.Sec, i.Ctim.Nsec)
+}
+
+// unchanged is an error if the file is another one than its identity says: what
+// was read may be a mixture then.
+func (s *Source) unchanged(id string) error {
+	if s.identity() != id {
+		return fmt.Errorf("the file changed while it was read")
+	}
+	return nil
+}
+
+// readSmall reads a plain file of a state directory, where anything may lie.
+func readSmall(path string) ([]byte, error) {
+	s, err := OpenSource(path)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.text()
 }

@@ -65,7 +65,7 @@ func (c *Cache) Low(ctx context.Context, locations []string, name wal.Name, n in
 			continue
 		}
 		w, err := windowAfter(name, id.SegmentSize, n)
-		s := c.shelf(id)
+		s := c.shelf(id, location)
 		s.drop(window{w.size, w.timeline, 0, w.first})
 		if err != nil || s.room(w) != nil || !s.idle(ctx) {
 			return false
@@ -166,7 +166,7 @@ func (c *Cache) Fill(ctx context.Context, locations []string, name wal.Name, sup
 		if err != nil {
 			return fetched, err
 		}
-		shelves = append(shelves, c.shelf(r.Identity))
+		shelves = append(shelves, c.shelf(r.Identity, location))
 		f := newFilling(r, shelves, w, w.first+uint64(done))
 		err = f.run(ctx, supply)
 		fetched += f.fetched

@@ -78,7 +78,7 @@ func TestFillAsksForLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 		const jobs = 3
-		f := newFilling(r, []shelf{c.shelf(r.Identity)}, w, w.first)
+		f := newFilling(r, []shelf{c.shelf(r.Identity, r.Location)}, w, w.first)
 		if err := f.run(context.Background(), Supply{Jobs: jobs}); err != nil || f.next != 7 {
 			t.Errorf("%s: ended at %d, %v", format, f.next, err)
 		}
@@ -107,7 +107,7 @@ func TestFillFollows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFilling(r, []shelf{c.shelf(r.Identity)}, w, w.first)
+	f := newFilling(r, []shelf{c.shelf(r.Identity, r.Location)}, w, w.first)
 	if err := f.run(context.Background(), Supply{Jobs: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestFillMovesOn(t *testing.T) {
 		{numbered(2), 4, names(3, 6)}, // recovery begins anew
 		{mib.Name(2, 5), 2, []string{mib.Name(2, 6), mib.Name(2, 7)}},
 	} {
-		dir := c.shelf(r.Identity).dir
+		dir := c.shelf(r.Identity, r.Location).dir
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestFillMovesOn(t *testing.T) {
 			t.Errorf("%s: %d fetched, want %d", step.after, n, step.fetched)
 		}
 		var want []string
-		for _, f := range c.shelf(r.Identity).all() {
+		for _, f := range c.shelf(r.Identity, r.Location).all() {
 			want = append(want, f.String())
 		}
 		if got := c.on(r); !slices.Equal(got, step.want) {
@@ -217,7 +217,7 @@ func TestFillIsAlone(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
 	pushed(t, r, plain, names(1, 4)...)
-	l, err := c.shelf(r.Identity).lock(context.Background(), 0)
+	l, err := c.shelf(r.Identity, r.Location).lock(context.Background(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestFillEndsWithAFailure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := newFilling(r, []shelf{c.shelf(r.Identity)}, w, w.first)
+		f := newFilling(r, []shelf{c.shelf(r.Identity, r.Location)}, w, w.first)
 		if err := f.run(context.Background(), Supply{Jobs: 3, Linger: time.Hour}); !errors.Is(err, errBroken) {
 			t.Errorf("%d: %v", at, err)
 		}
@@ -314,7 +314,7 @@ func TestLow(t *testing.T) {
 	if low(5, tooMany, r.Location) {
 		t.Error("low without room")
 	}
-	l, err := c.shelf(r.Identity).lock(context.Background(), 0)
+	l, err := c.shelf(r.Identity, r.Location).lock(context.Background(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

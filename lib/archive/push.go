@@ -73,7 +73,7 @@ func (p *Pusher) Push(ctx context.Context, cluster *Cluster, n wal.Name, s *Sour
 		case o.Err == nil && everywhere:
 			notesOf(p.State, o.Repo).remove(n)
 		case o.Err == nil: // it will be asked for again, for the others
-			notesOf(p.State, o.Repo).add(n, id, o.object)
+			_ = notesOf(p.State, o.Repo).add(n, id, o.object)
 		}
 	}
 	return outcomes
@@ -112,7 +112,7 @@ func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, 
 		if p.Reached != nil {
 			p.Reached(ctx, o.Repo)
 		}
-		if notes := notesOf(p.State, o.Repo); !notes.has(ctx, o.Repo, n, id) {
+		if !p.noted(ctx, o.Repo, n, id) {
 			o.object, err = p.convoy(o.Repo, cluster, n, s).run(ctx)
 		}
 		if err == nil { // it is not in something else that is there by now
@@ -121,6 +121,23 @@ func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, 
 		return err
 	})
 	return o
+}
+
+// notePatience is how long the notes may take to answer: they only save time.
+const notePatience = 2 * time.Second
+
+// noted reports whether a file is known to be stored.
+func (p *Pusher) noted(ctx context.Context, r *Repo, n wal.Name, id string) bool {
+	answer := make(chan bool, 1)
+	wait.Within(notePatience, func() {
+		answer <- notesOf(p.State, r).has(wait.WithWatch(ctx, nil), r, n, id)
+	})
+	select {
+	case yes := <-answer:
+		return yes
+	default:
+		return false
+	}
 }
 
 // mayPass reports whether a failure to store may pass.

@@ -15,6 +15,7 @@ import (
 
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -34,7 +35,10 @@ var ErrUnrecorded = errors.New("it is not dropped, as no record of that can be k
 type Guard struct {
 	Max   int64      // bytes of WAL that may wait; 0: nothing is ever dropped
 	State *state.Dir // nil: nothing can be dropped
-	Warn  func(error)
+	// Locations are those of all repositories of the call: what was dropped for
+	// one of them is not told another one, which may be a copy with the same id.
+	Locations []string
+	Warn      func(error)
 }
 
 // Reached is called with every repository that could be opened, before anything
@@ -44,9 +48,10 @@ func (g Guard) Reached(ctx context.Context, r *Repo) {
 	if g.State == nil {
 		return
 	}
+	defer wait.For(ctx, "reading what was dropped, in the state directory")()
 	d, err := dropsOf(g.State, r.SystemID)
 	if err == nil {
-		err = d.settle(ctx, r)
+		err = d.settle(ctx, r, g.Locations)
 	}
 	if err != nil {
 		g.Warn(fmt.Errorf("%s: what was dropped is not recorded there yet: %w", r.Location, err))
@@ -66,6 +71,7 @@ func (g Guard) Reached(ctx context.Context, r *Repo) {
 //
 // An error of ctx counts as its cause does.
 func (g Guard) After(ctx context.Context, file string, n wal.Name, c *Cluster, outcomes Outcomes) error {
+	defer wait.For(ctx, "counting what waits, and recording what is dropped")()
 	failed := outcomes.Err()
 	if failed == nil || g.Max <= 0 || c == nil || !isSegment(n) || !allUnable(ctx, outcomes, file) {
 		return failed
@@ -134,7 +140,7 @@ func unable(ctx context.Context, err error, file string) bool {
 		err = context.Cause(ctx)
 	}
 	for _, other := range []error{
-		store.ErrDiffers, store.ErrKey, store.ErrLocation, ErrForeign, ErrFormat, ErrDamaged, ErrHole, wal.ErrName, context.Canceled,
+		store.ErrDiffers, store.ErrKey, store.ErrLocation, errOccupied, ErrForeign, ErrFormat, ErrDamaged, ErrHole, wal.ErrName, context.Canceled,
 		unix.EMFILE, unix.ENFILE, unix.ENOMEM, // lacking here, not there
 	} {
 		if errors.Is(err, other) {

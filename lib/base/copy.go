@@ -97,7 +97,7 @@ func Copy(ctx context.Context, out io.Writer, o CopyOptions) (*Copied, error) {
 	}
 	err := c.copy(ctx, out)
 	if err != nil {
-		return nil, errors.Join(err, c.abort())
+		return nil, errors.Join(err, c.abort(ctx))
 	}
 	entries := c.sink.entries
 	c.sink.entries = nil
@@ -222,7 +222,7 @@ func (c *copier) begin(ctx context.Context) error {
 	}
 	if mark != 0 {
 		if err := c.waitForMark(ctx, mark); err != nil {
-			return errors.Join(err, c.abort())
+			return errors.Join(err, c.abort(ctx))
 		}
 	}
 	return nil
@@ -243,11 +243,11 @@ func checkpointPace(fast bool) string {
 }
 
 // abort takes the record back. The server forgets the backup with the session.
-func (c *copier) abort() error {
+func (c *copier) abort(ctx context.Context) error {
 	if !c.begun {
 		return nil
 	}
-	return c.o.Archive.Abort(context.Background(), c.o.Label)
+	return c.o.Archive.Abort(context.WithoutCancel(ctx), c.o.Label)
 }
 
 // copy writes the stream and fills the rest of the header.

@@ -51,7 +51,7 @@ func useConfig(path string) error {
 			return Usagef("%s:%d: not a line %sNAME=value", path, i+1, settingPrefix)
 		}
 		if err := setDefault(name, value); err != nil {
-			return fmt.Errorf("%s:%d: %w", path, i+1, err)
+			return Mistake(fmt.Errorf("%s:%d: %w", path, i+1, err))
 		}
 	}
 	return nil

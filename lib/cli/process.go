@@ -18,7 +18,6 @@ type Process struct {
 	name    string
 	verbose bool
 	dog     *watchdog
-	said    *wait.Operation // a message on standard error
 	closing *wait.Operation // the end of standard output
 
 	In  io.Reader // standard input
@@ -35,7 +34,7 @@ func newProcess(name string) *Process {
 	in := stream("reading standard input").Reader(os.Stdin)
 	out := stream("writing standard output").Writer(os.Stdout)
 	return &Process{
-		name: name, dog: dog, said: stream("writing standard error"), closing: stream("closing standard output"),
+		name: name, dog: dog, closing: stream("closing standard output"),
 		In: in, Out: out, Text: bufio.NewWriter(out),
 	}
 }
@@ -75,8 +74,9 @@ func (p *Process) report(err error, failure int) int {
 func (p *Process) Warnf(format string, args ...any) {
 	text := strings.TrimSpace(fmt.Sprintf(format, args...))
 	text = strings.ReplaceAll(text, "\n", "; ")
-	p.said.Begin()
-	defer p.said.End()
+	said := p.dog.watch.Operation(wait.Stream, "writing standard error")
+	said.Begin()
+	defer said.End()
 	fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, text)
 }
 

@@ -1,6 +1,11 @@
 package cli
 
-import "pgpipes/lib/state"
+import (
+	"time"
+
+	"pgpipes/lib/state"
+	"pgpipes/lib/wait"
+)
 
 // State is the option that names the state directory.
 type State struct {
@@ -9,6 +14,9 @@ type State struct {
 
 // noState turns the state directory off.
 const noState = "none"
+
+// statePatience is how long the state directory may take to answer.
+const statePatience = 2 * time.Second
 
 // Open returns the state directory. It is nil if there shall be none, and with
 // a warning if there can be none: then everything is only slower.
@@ -20,7 +28,12 @@ func (s State) Open(p *Process) *state.Dir {
 	if path == "" {
 		path = state.Default()
 	}
-	dir, err := state.Open(path)
+	var dir *state.Dir
+	var err error
+	if !wait.Within(statePatience, func() { dir, err = state.Open(path) }) {
+		p.Warnf("nothing is done ahead: %s does not answer within %s", path, statePatience)
+		return nil
+	}
 	if err != nil {
 		p.Warnf("nothing is done ahead: %v", err)
 	}

@@ -65,14 +65,16 @@ func shortTime(d time.Duration) string {
 type lateError struct {
 	what  string
 	bound time.Duration
+	kind  wait.Kind
 }
 
 func (e *lateError) Error() string {
 	return fmt.Sprintf("%s took longer than %s", e.what, shortTime(e.bound))
 }
 
-// Timeout marks it as what errors of the net package mark so.
-func (e *lateError) Timeout() bool { return true }
+// Timeout marks it as errors of the net package are, unless it was only a
+// stream that nobody reads, say.
+func (e *lateError) Timeout() bool { return e.kind == wait.Request }
 
 // Hint implements what errors with a way out have.
 func (e *lateError) Hint() string {
@@ -141,7 +143,7 @@ func (d *watchdog) look(awake time.Time) (late *lateError, due time.Time) {
 		}
 		end := since.Add(bound)
 		if !end.After(now) {
-			return &lateError{what, bound}, now
+			return &lateError{what, bound, wait.Kind(kind)}, now
 		}
 		if end.Before(due) {
 			due = end

@@ -149,7 +149,7 @@ func TestWatchdogForgivesAStop(t *testing.T) {
 
 // What became of the work after it was broken off is no answer.
 func TestOutcome(t *testing.T) {
-	late := &lateError{"reading X", time.Second}
+	late := &lateError{"reading X", time.Second, wait.Request}
 	broken := func(cause error) context.Context {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
@@ -188,7 +188,7 @@ func TestVerdict(t *testing.T) {
 	}{
 		{nil, statusDone},
 		{errors.New("x"), statusNo},
-		{&lateError{"x", time.Second}, statusNo},
+		{&lateError{"x", time.Second, wait.Request}, statusNo},
 		{Failure(errors.New("x")), statusFailure},
 		{fmt.Errorf("x: %w", Usagef("y")), statusUsage},
 	} {

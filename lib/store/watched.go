@@ -15,10 +15,16 @@ type watchedFile struct {
 	storing *wait.Operation
 }
 
+// Write has the disk begin as it goes. Left to the sync at the end, which is one
+// step, all that fits in memory could take longer than any step may.
 func (f watchedFile) Write(p []byte) (int, error) {
 	f.storing.Begin()
 	defer f.storing.End()
-	return f.File.Write(p)
+	n, err := f.File.Write(p)
+	if err == nil {
+		f.File.StartSync()
+	}
+	return n, err
 }
 
 func (f watchedFile) Sync() error    { return f.step(f.File.Sync) }
