@@ -39,7 +39,7 @@ func TestMeterLine(t *testing.T) {
 
 // Standard error is no terminal here, so there is nothing to see.
 func TestMeterIsSilentElsewhere(t *testing.T) {
-	p := &Process{name: "x"}
+	p := &Process{dog: newWatchdog(), name: "x"}
 	said := stderr(t, func() {
 		m := p.Meter()
 		if m.Progress() != nil {

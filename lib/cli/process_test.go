@@ -47,11 +47,11 @@ func quiet(t *testing.T) {
 // printing is a process whose standard output is a buffer.
 func printing(name string) (*Process, *bytes.Buffer) {
 	var out bytes.Buffer
-	return &Process{name: name, dog: newWatchdog(), Out: &out, Text: bufio.NewWriter(&out)}, &out
+	return &Process{dog: newWatchdog(), name: name, Out: &out, Text: bufio.NewWriter(&out)}, &out
 }
 
 func TestMessages(t *testing.T) {
-	p := &Process{name: "wal-push"}
+	p := &Process{dog: newWatchdog(), name: "wal-push"}
 	tests := []struct {
 		name, want string
 		do         func()
@@ -66,7 +66,7 @@ func TestMessages(t *testing.T) {
 		{"none", "", func() { p.report(nil, 254) }},
 		{"percent signs stay", "wal-push: 100 %d %s\n", func() { p.report(errors.New("100 %d %s"), 0) }},
 		{"quiet", "", func() { p.Verbosef("%d", 1) }},
-		{"verbose", "wal-push: 1\n", func() { (&Process{name: "wal-push", verbose: true}).Verbosef("%d", 1) }},
+		{"verbose", "wal-push: 1\n", func() { (&Process{dog: newWatchdog(), name: "wal-push", verbose: true}).Verbosef("%d", 1) }},
 	}
 	for _, test := range tests {
 		if got := stderr(t, test.do); got != test.want {

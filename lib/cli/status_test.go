@@ -67,7 +67,7 @@ func TestMarksKeepTheError(t *testing.T) {
 // A program whose failures have a number of their own still says 1 for no.
 func TestReportMapsFailures(t *testing.T) {
 	quiet(t)
-	p := &Process{name: "x"}
+	p := &Process{dog: newWatchdog(), name: "x"}
 	for _, test := range []struct {
 		err           error
 		failure, want int
