@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -113,7 +114,10 @@ func (s scenario) fail(t *testing.T, without []string, at interruption) (status 
 	r := s.set(t, without)
 	defer os.RemoveAll(r.dir)
 	res, err := r.trace(at)
-	if err == nil && res.status != 0 && !slices.Contains(s.statuses, res.status) {
+	// The write that failed may be one of Go's own, which wakes a thread of its
+	// and never fails in earnest.
+	woken := strings.Contains(res.said, "netpollBreak write failed")
+	if err == nil && res.status != 0 && !woken && !slices.Contains(s.statuses, res.status) {
 		err = fmt.Errorf("status %d: %s", res.status, res.said)
 	}
 	if err != nil {
@@ -138,7 +142,7 @@ func TestFailuresAreNotAbsence(t *testing.T) {
 		r := s.set(t, nil)
 		defer os.RemoveAll(r.dir)
 		res, err := r.trace(at)
-		if name, _ := kindOf(at.number); err != nil || res.status != 254 {
+		if name, _ := kindOf(at.number); err != nil || res.status != 254 && !strings.Contains(res.said, "netpollBreak") {
 			t.Errorf("%s number %d: status %d: %s (%v)", name.name, at.nth, res.status, res.said, err)
 		}
 		return res

@@ -91,7 +91,7 @@ var stored = "r/wal/0000000100000000/" + segmentName + ".zst"
 
 var scenarios = map[string]scenario{
 	"wal-push": {
-		argv:     []string{"wal-push", "-r", "r", segmentName},
+		argv:     []string{"wal-push", "--state", "none", "-r", "r", segmentName},
 		prepare:  map[string][]byte{segmentName: segment},
 		final:    map[string]func([]byte) error{segmentName: same(segment), "r/pgpipes": identifies, stored: decodes(segment)},
 		writes:   true,
