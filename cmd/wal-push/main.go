@@ -45,9 +45,10 @@ func main() {
 
 FILE is checked first: its name, and for a segment its size and header, must
 agree with each other, with the data directory it lies in and with the
-repository. Status 0 means that it is on stable storage. The same file again
-is success; other contents under the same name are an error. With --name NAME
-and - for FILE the contents come from standard input.`,
+repository. Status 0 means that it is on stable storage, or that it was dropped
+if --queue-max asks for that. The same file again is success; other contents
+under the same name are an error. With --name NAME and - for FILE the contents
+come from standard input.`,
 		Options: &options,
 		Verdict: verdict,
 		Server:  true,
