@@ -10,7 +10,6 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/wait"
-	"pgpipes/lib/wal"
 )
 
 // frame is the size in bytes of the pieces of a segment that are compressed at
@@ -99,23 +98,4 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	}
 	p.Verbosef("%s: stored", name)
 	return nil
-}
-
-// inspect checks a file against its name and the data directory that it lies
-// in, and returns the cluster that it is of, nil if nothing tells.
-func inspect(name wal.Name, s *archive.Source, data string) (*archive.Cluster, error) {
-	local, err := archive.ClusterAt(data)
-	if err != nil {
-		return nil, err
-	}
-	cluster, err := archive.Inspect(name, s.Content)
-	switch {
-	case err != nil:
-		return nil, err
-	case cluster == (archive.Cluster{}):
-		return local, nil
-	case local != nil && cluster != *local:
-		return nil, fmt.Errorf("the segment %w than the data directory's: %s, not %s", archive.ErrForeign, cluster, local)
-	}
-	return &cluster, nil
 }

@@ -75,3 +75,22 @@ func undecoded(what string, err error) error {
 	}
 	return err
 }
+
+// inspect checks a file against its name and the data directory that it lies
+// in, and returns the cluster that it is of, nil if nothing tells.
+func inspect(name wal.Name, s *archive.Source, data string) (*archive.Cluster, error) {
+	local, err := archive.ClusterAt(data)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := archive.Inspect(name, s.Content)
+	switch {
+	case err != nil:
+		return nil, err
+	case cluster == (archive.Cluster{}):
+		return local, nil
+	case local != nil && cluster != *local:
+		return nil, fmt.Errorf("the segment %w than the data directory's: %s, not %s", archive.ErrForeign, cluster, local)
+	}
+	return &cluster, nil
+}
