@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/base"
@@ -14,23 +13,13 @@ import (
 	"pgpipes/lib/server"
 )
 
-var options struct {
-	cli.Repositories
-	Data     string        `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory" required:"yes"`
-	Manifest string        `short:"m" long:"manifest" value-name:"FILE" description:"write the manifest to FILE when all is done"`
-	Label    string        `long:"label" value-name:"NAME" description:"name of the backup; by default the time in UTC"`
-	Fast     bool          `long:"fast" description:"let the server do its checkpoint at once, not spread over minutes"`
-	Conninfo string        `short:"d" long:"dbname" env:"PGPIPES_CONNINFO" value-name:"CONNINFO" description:"how to connect, as psql -d takes it; by default as PGHOST, PGPORT, PGSERVICE … say"`
-	NoCheck  bool          `long:"no-archive-check" description:"do not look whether WAL is archived, neither before nor after"`
-	Patience time.Duration `long:"archive-timeout" env:"PGPIPES_ARCHIVE_TIMEOUT" default:"60s" value-name:"TIME" description:"give up when no further WAL has arrived for so long"`
-	BadPages string        `long:"bad-pages" env:"PGPIPES_BAD_PAGES" choice:"fail" choice:"warn" default:"fail" description:"whether pages with wrong checksums make the status 1; they are in the manifest in any case"`
-}
-
 func main() {
 	cli.Main(cli.Program{
 		Name:    "base-copy",
 		Summary: "Write a base backup of a running cluster to standard output, as a tar.",
 		Description: `  base-copy -D "$PGDATA" -r /backup/pg/main -m m | compress > base.tar.zst
+  base-copy -D "$PGDATA" -r /backup/pg/main -m m --label "$l" -j 4 \
+      --filter 'repo put -r /backup/pg/main -c zstd "base/$LABEL/$PART.tar.zst"'
 
 The tar holds the data directory and its tablespaces, which lie inline below
 pg_tblspc/OID. Its last member is backup_manifest, PostgreSQL's own: a stream
@@ -40,36 +29,55 @@ start to the stop of the backup is waited for: in the repository that -r
 names, else as the server reports it. -r also records there that a backup is
 under way.
 
+With --filter nothing goes to standard output. Each part is a tar of its own, and
+the last one ends as above. A part whose command fails is written again under
+the next number, three times at most. sh knows only the status of the last
+command of a pipeline: one command that does it all, or a shell with pipefail,
+hides no failure.
+
+With --since a file is not copied again if its size and time are as they were
+and the time is from before that backup; if the clock or the timeline has
+changed, or the time is from while that backup was made, its contents decide.
+
+With --stream the server sends its files and verifies its pages: base-copy may run
+anywhere, as a role that is allowed replication. What is written is the same. The
+parts are then cut from one stream: if the command of one fails the backup does.
+With --no-archive-check a connection for replication is all that is needed.
+
 Without --fast the server takes its time for the checkpoint that a backup
 begins with: up to checkpoint_timeout and more, which --timeout does not bound.
 
 The role needs to be superuser, or to be allowed to call pg_backup_start and
-pg_backup_stop (pg_start_backup and pg_stop_backup before 15).`,
+pg_backup_stop (pg_start_backup and pg_stop_backup before 15); for --with-wal
+also to be allowed replication.`,
 		Options: &options,
 		Action:  cli.Action{Run: run},
 	})
 }
 
 func run(ctx context.Context, p *cli.Process, _ []string) error {
-	if err := p.RefuseTerminal(); err != nil {
+	if err := checkOptions(p); err != nil {
 		return err
 	}
 	p.WidenPipes()
-	session, err := server.Connect(ctx, options.Conninfo)
+	parent, err := since(ctx)
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-	session.OnNotice(func(severity, message string) { p.Verbosef("server: %s: %s", severity, message) })
-	repo, err := repository(ctx, session)
+	meter, err := p.Meter(options.Progress)
 	if err != nil {
 		return err
 	}
-	meter := p.Meter()
-	copied, err := base.Copy(ctx, p.Out, base.CopyOptions{
-		Session: session, Data: options.Data, Label: label(), Fast: options.Fast, Archive: repo,
-		Unchecked: options.NoCheck, Patience: options.Patience, Progress: meter.Progress(), Warn: p.Warnf, Notice: p.Verbosef,
-	})
+	o := base.CopyOptions{
+		Data: options.Data, Label: label(), Fast: options.Fast,
+		Unchecked: options.NoCheck, WithWAL: options.WithWAL, Patience: options.Patience, Parts: parts(p),
+		Follow: options.Follow, MaxRate: int64(options.MaxRate), Progress: meter.Progress(), Warn: p.Warnf, Notice: p.Verbosef,
+	}
+	if parent != nil {
+		defer parent.Close()
+		o.Since = parent
+	}
+	copied, err := take(ctx, p, o)
 	meter.Stop()
 	if err != nil {
 		return explain(err)
@@ -86,8 +94,31 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	return nil
 }
 
+// take takes the backup, from the data directory or from the server.
+func take(ctx context.Context, p *cli.Process, o base.CopyOptions) (*base.Copied, error) {
+	if options.alone() {
+		return receive(ctx, p, o)
+	}
+	session, err := server.Connect(ctx, options.Conninfo)
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	session.OnNotice(func(severity, message string) { p.Verbosef("server: %s: %s", severity, message) })
+	info := session.Info()
+	o.Session = session
+	o.Archive, err = repository(ctx, archive.Cluster{SystemID: info.SystemID, Major: info.Major, SegmentSize: info.SegmentSize})
+	if err != nil {
+		return nil, err
+	}
+	if options.Stream.Stream {
+		return receive(ctx, p, o)
+	}
+	return base.Copy(ctx, p.Out, o)
+}
+
 // repository opens the repository that -r names, nil without one.
-func repository(ctx context.Context, s *server.Session) (base.Archive, error) {
+func repository(ctx context.Context, cluster archive.Cluster) (base.Archive, error) {
 	if len(options.Locations) == 0 {
 		return nil, nil
 	}
@@ -95,26 +126,18 @@ func repository(ctx context.Context, s *server.Session) (base.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := s.Info()
-	return cli.OpenRepositoryFor(ctx, location, archive.Cluster{
-		SystemID: info.SystemID, Major: info.Major, SegmentSize: info.SegmentSize,
-	})
-}
-
-func label() string {
-	if options.Label != "" {
-		return options.Label
-	}
-	return time.Now().UTC().Format(base.LabelLayout)
+	return cli.OpenRepositoryFor(ctx, location, cluster)
 }
 
 func explain(err error) error {
 	switch {
 	case errors.Is(err, base.ErrArchiving):
 		return cli.Hint(err, "--no-archive-check copies without looking; the backup needs its WAL all the same")
+	case errors.Is(err, base.ErrBadPages):
+		return cli.Hint(cli.No(err), "--bad-pages warn completes the backup all the same")
 	case errors.Is(err, base.ErrWrongServer):
 		return cli.Hint(cli.Mistake(err), "-D and PGHOST, PGPORT … must name the same server")
-	case errors.Is(err, base.ErrLabel):
+	case errors.Is(err, base.ErrLabel), errors.Is(err, base.ErrParent):
 		return cli.Mistake(err)
 	}
 	return err

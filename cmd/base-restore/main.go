@@ -4,36 +4,65 @@ package main
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/filter"
 )
 
 var options struct {
-	Data        string   `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory to make; empty or absent"`
+	cli.Progress
+	Data        string   `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory to make; empty or absent, but for --delta"`
 	Manifest    string   `short:"m" long:"manifest" value-name:"FILE" description:"check against this manifest; by default against the backup_manifest in the stream"`
-	Tablespaces []string `long:"tablespace" value-name:"OID=DIR" description:"put the tablespace OID into DIR; given for all tablespaces or for none"`
+	Source      string   `long:"source" value-name:"COMMAND" description:"take the parts of the backup from COMMAND, run once for each by sh, with LABEL, PART and KEY in its environment"`
+	Jobs        int      `short:"j" long:"jobs" value-name:"N" description:"how many parts to take, and files in place to read, at once; all cores by default"`
+	Delta       bool     `long:"delta" description:"over an existing data directory: take only what differs, remove what the backup does not have"`
+	Databases   []string `long:"only-database" value-name:"OID" description:"of the databases made by users restore this one; may be repeated"`
+	Tablespaces []string `long:"tablespace" value-name:"OID=DIR" description:"put the tablespace OID, or with OLDDIR=DIR the one that was there, into DIR; given for all tablespaces or for none"`
+	Root        string   `long:"tablespace-root" value-name:"DIR" description:"put the tablespaces without another place into DIR/OID"`
 }
 
 func main() {
 	cli.Main(cli.Program{
 		Name:    "base-restore",
-		Summary: "Make a data directory of the base stream on standard input.",
+		Summary: "Make a data directory of a base backup.",
 		Description: `  repo get base/$LABEL/000.tar.zst | base-restore -D DIR -m manifest
+  base-restore -D DIR -m manifest -j 4 --source 'repo get "$KEY"'
 
-The stream may be as base-copy wrote it, or compressed by compress, zstd, gzip,
-xz or lz4, which is found out.
+The stream, or each part, may be as base-copy wrote it, or compressed by
+compress, zstd, gzip, xz or lz4, which is found out. Streams of
+pg_basebackup -Ft -D - do as well.
 
 DIR must be empty or absent. Status 0 means that it is complete, that every
 byte was checked and is on stable storage. A restore that fails removes what
 it wrote. One that was killed leaves a directory that no server can start; the
-same command begins anew in it. Streams of pg_basebackup -Ft -D - do as well.
+same command begins anew in it.
 
-Tablespaces go back to where they were, as the manifest has it; with
---tablespace, or without a manifest, all of them must be given places.
+--source COMMAND prints the part $PART of the backup $LABEL, which is not
+always the one being restored: an increment needs parts of others. $KEY is
+where the manifest says the part is stored. Only the parts that are needed are
+asked for; one that fails is asked for three times.
+
+--delta works on what is there: a data directory of the same cluster, in which
+no server runs, and the tablespaces that it links to; a copy made by cp links to
+those of the original. Every file is read and compared. What the backup does not
+have is removed, WAL and logs too: save what is not archived in pg_wal before.
+Links are not followed: where the backup has a directory there will be one. What
+is mounted stays, or stops the restore. Once a byte has been changed no server
+can start until it is complete; if it fails or is killed, the same command goes
+on.
+
+Tablespaces go back to where they were, as the manifest has it, or with --delta
+stay where they are; with --tablespace, or without a manifest, all of them must
+be given places. OLDDIR with = in it has it as \=.
+
+--only-database leaves holes, which take no room, for the files of other
+databases; those that initdb made are always restored. The others cannot be
+connected to: drop them before the next backup, VACUUM of all, or pg_dumpall.
+WAL may refer to pages that are not there, above all without page checksums:
+recover with ignore_invalid_pages = on. A database may be given by name if the
+manifest knows the names.
 
 WAL is not restored: set restore_command and create recovery.signal before
 starting the server.`,
@@ -43,19 +72,17 @@ starting the server.`,
 }
 
 func run(ctx context.Context, p *cli.Process, _ []string) error {
-	if options.Data == "" {
-		return cli.Hint(cli.Usagef("which directory?"), "give -D DIR, or set PGDATA")
-	}
-	if err := p.RefuseTerminalInput(); err != nil {
-		return err
-	}
-	p.WidenPipes()
-	syscall.Umask(0o077) // modes are set one by one; meanwhile nobody else may look
-	spaces, err := tablespaces(options.Tablespaces)
+	o, err := restoreOptions(p)
 	if err != nil {
 		return err
 	}
-	o := base.RestoreOptions{Dir: options.Data, Tablespaces: spaces, Notice: p.Verbosef}
+	if options.Source == "" {
+		if err := p.RefuseTerminalInput(); err != nil {
+			return err
+		}
+		p.WidenPipes()
+	}
+	syscall.Umask(0o077) // modes are set one by one; meanwhile nobody else may look
 	if options.Manifest != "" {
 		m, err := cli.OpenFile(ctx, options.Manifest)
 		if err != nil {
@@ -64,30 +91,38 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		defer m.Close()
 		o.Manifest = m
 	}
-	o.Room = func(dir string, need, free int64) {
-		p.Remarkf("%s: %s are needed, %s are free", dir, cli.Bytes(need), cli.Bytes(free))
+	meter, err := p.Meter(options.Progress)
+	if err != nil {
+		return err
 	}
-	meter := p.Meter()
 	defer meter.Stop()
 	o.Progress = meter.Set
 	return verdict(base.Restore(ctx, p.In, o))
 }
 
-// tablespaces reads OID=DIR.
-func tablespaces(list []string) (map[uint32]string, error) {
-	spaces := map[uint32]string{}
-	for _, text := range list {
-		number, dir, found := strings.Cut(text, "=")
-		oid, err := strconv.ParseUint(number, 10, 32)
-		if !found || err != nil || oid == 0 || dir == "" {
-			return nil, cli.Usagef("--tablespace %s: not OID=DIR", text)
-		}
-		if _, twice := spaces[uint32(oid)]; twice {
-			return nil, cli.Usagef("--tablespace %s: %d is given twice", text, oid)
-		}
-		spaces[uint32(oid)] = dir
+// restoreOptions are the options but for what has to be opened.
+func restoreOptions(p *cli.Process) (o base.RestoreOptions, err error) {
+	switch {
+	case options.Data == "":
+		return o, cli.Hint(cli.Usagef("which directory?"), "give -D DIR, or set PGDATA")
+	case options.Jobs < 0:
+		return o, cli.Usagef("-j %d: not a number of jobs", options.Jobs)
+	case options.Manifest == "" && (options.Source != "" || options.Delta || len(options.Databases) > 0):
+		return o, cli.Hint(cli.Usagef("only a manifest says what there is to choose from"), "give -m FILE")
 	}
-	return spaces, nil
+	places, err := readPlaces(options.Tablespaces)
+	if err != nil {
+		return o, err
+	}
+	return base.RestoreOptions{
+		Dir: options.Data, Jobs: options.Jobs, Delta: options.Delta, Databases: options.Databases,
+		Source:      filter.Command{Text: options.Source, Stderr: p.Err},
+		Tablespaces: places.byOID, Moved: places.byPath, TablespaceRoot: options.Root,
+		Notice: p.Verbosef, Warn: p.Warnf,
+		Room: func(dir string, need, free int64) {
+			p.Remarkf("%s: %s are needed, %s are free", dir, cli.Bytes(need), cli.Bytes(free))
+		},
+	}, nil
 }
 
 // verdict marks what is a "no", and what only another command line can cure.

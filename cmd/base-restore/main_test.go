@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +31,16 @@ func TestScripts(t *testing.T) {
 const label = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nCHECKPOINT LOCATION: 0/2000060\n" +
 	"BACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2026-11-22 10:15:00 UTC\nLABEL: nightly\nSTART TIMELINE: 1\n"
 
-// baseTar makes a base stream: basetar FILE [OID=PATH]…
+// baseTar makes a base stream: basetar [system=N] FILE [OID=PATH]…
 func baseTar(ts *testscript.TestScript, _ bool, args []string) {
+	system := uint64(fixture.SystemID)
+	if number, found := strings.CutPrefix(args[0], "system="); found {
+		n, err := strconv.ParseUint(number, 10, 64)
+		ts.Check(err)
+		system, args = n, args[1:]
+	}
 	data := filepath.Join(ts.MkAbs("."), "cluster-of-"+args[0])
-	ts.Check(fixture.DataDirectory(data, fixture.SystemID, wal.MinSegmentSize))
+	ts.Check(fixture.DataDirectory(data, system, wal.MinSegmentSize))
 	control, err := os.ReadFile(filepath.Join(data, "global/pg_control"))
 	ts.Check(err)
 

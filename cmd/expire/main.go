@@ -26,12 +26,15 @@ func main() {
 		Summary: "Remove backups that no rule keeps, and WAL that no kept backup needs.",
 		Description: `Prints a line for every backup and every run of WAL:
 
-  keep|drop  backup|wal|gap  NAME  reason        (tab-separated)
+  keep|drop  backup|wal|gap|part  NAME  reason        (tab-separated)
 
 Without a rule nothing is removed. The newest complete backup never is, nor
 are pinned ones, those in progress, WAL that a kept backup needs to get to the
-end of any timeline, and timeline histories. A backup's manifest goes first,
-so that what is listed can be restored at any moment.`,
+end of any timeline, and timeline histories. A backup whose parts a kept one
+uses, or one in progress, is kept with it. A part that the manifest of its
+backup does not name is what a failed try has left, and goes. A backup's
+manifest goes first, and before that of its parent, so that what is listed can
+be restored at any moment.`,
 		Options: &options,
 		Action:  cli.Action{Run: run},
 	})

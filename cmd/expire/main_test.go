@@ -6,6 +6,6 @@ import (
 	"pgpipes/test/script"
 )
 
-func TestMain(m *testing.M) { script.Main(m, "expire", "repo", "wal-push") }
+func TestMain(m *testing.M) { script.Main(m, "expire", "repo", "wal-push", "manifest") }
 
 func TestScripts(t *testing.T) { script.Run(t, "testdata") }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strconv"
 	"strings"
 
 	"pgpipes/lib/base"
@@ -20,9 +19,19 @@ var createOptions struct {
 	Output string `short:"o" long:"output" value-name:"FILE" description:"write the manifest to FILE; by default to standard output"`
 	Pass   bool   `long:"pass" description:"pass the tar through to standard output; needs -o"`
 	Label  string `long:"label" value-name:"NAME" description:"name of the backup; by default what backup_label says"`
+
+	Leftover bool   `long:"leftover" description:"of what an interrupted backup LABEL has left in a repository"`
+	Jobs     int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"with --leftover: how many parts to read at once; one a core by default"`
+	Source   string `long:"source" value-name:"COMMAND" description:"with --leftover: a shell command that prints a part if that cannot be read as it is stored; gets LABEL, PART and KEY in its environment"`
 }
 
-func runCreate(ctx context.Context, p *cli.Process, _ []string) error {
+func runCreate(ctx context.Context, p *cli.Process, operands []string) error {
+	if createOptions.Leftover != (len(operands) == 1) {
+		return cli.Usagef("--leftover goes with the LABEL of a backup, and the other way round")
+	}
+	if createOptions.Leftover {
+		return createLeftover(ctx, p, operands[0])
+	}
 	o := base.CreateOptions{Label: createOptions.Label}
 	if createOptions.Pass {
 		if createOptions.Output == "" {
@@ -34,11 +43,15 @@ func runCreate(ctx context.Context, p *cli.Process, _ []string) error {
 		o.Pass = p.Out
 	}
 	p.WidenPipes()
-	write := func(w io.Writer) error { return base.CreateManifest(ctx, p.In, w, o) }
+	return verdict(writeManifest(p, func(w io.Writer) error { return base.CreateManifest(ctx, p.In, w, o) }))
+}
+
+// writeManifest writes to where -o says.
+func writeManifest(p *cli.Process, write func(io.Writer) error) error {
 	if createOptions.Output == "" {
-		return verdict(write(p.Text))
+		return write(p.Text)
 	}
-	return verdict(durable.WriteFile(createOptions.Output, 0o640, write))
+	return durable.WriteFile(createOptions.Output, 0o640, write)
 }
 
 // verdict marks what is a "no".
@@ -68,16 +81,12 @@ func readReceipts(r io.Reader) ([]manifest.Part, error) {
 	var parts []manifest.Part
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		column := strings.Split(lines.Text(), "\t")
-		if len(column) != 3 {
-			return nil, cli.Failure(fmt.Errorf("not a receipt: %.100q", lines.Text()))
-		}
-		size, err := strconv.ParseInt(column[1], 10, 64)
+		p, err := manifest.ParseReceipt("", lines.Text())
 		if err != nil {
-			return nil, cli.Failure(fmt.Errorf("not a receipt: %.100q", lines.Text()))
+			return nil, cli.Failure(fmt.Errorf("%w: %.100q", err, lines.Text()))
 		}
-		name, _, _ := strings.Cut(path.Base(column[2]), ".")
-		parts = append(parts, manifest.Part{Name: name, SHA256: column[0], Size: size, Key: column[2]})
+		p.Name, _, _ = strings.Cut(path.Base(p.Key), ".")
+		parts = append(parts, p)
 	}
 	if len(parts) == 0 && lines.Err() == nil {
 		return nil, cli.Failure(fmt.Errorf("no receipts on standard input"))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -92,6 +93,7 @@ func choose(p *cli.Process, c archive.Coverage, all []archive.Backup) ([]archive
 type row struct {
 	Label    string `json:"label"`
 	Type     string `json:"type"`
+	Parent   string `json:"parent,omitempty"`
 	Start    string `json:"start"`
 	Stop     string `json:"stop"`
 	Timeline uint32 `json:"timeline"`
@@ -114,18 +116,20 @@ func rows(c archive.Coverage, all []archive.Backup) []row {
 
 func describe(c archive.Coverage, b archive.Backup) row {
 	h := b.Header
-	l := row{Label: b.Label, Stored: b.Stored, Pin: b.Pin, err: b.Err, Stop: "-", StopLSN: "-", WAL: "-"}
+	l := row{Label: b.Label, Stored: b.Stored, Pin: b.Pin, err: cmp.Or(b.Err, b.Lost), Stop: "-", StopLSN: "-", WAL: "-"}
 	switch {
-	case b.Err != nil:
+	case l.err != nil:
 		l.Type, l.Start, l.StartLSN = "damaged", "-", "-"
 	case !b.Complete:
 		l.Type, l.Start, l.StartLSN = "incomplete", dash(b.Start.Time), b.Start.LSN.String()
 		l.Timeline = uint32(b.Start.Timeline)
 	default:
-		l.Type, l.Timeline, l.Bytes = h.Type, uint32(h.StartTimeline), h.Bytes
+		l.Type, l.Parent, l.Timeline, l.Bytes = h.Type, h.Parent, uint32(h.StartTimeline), h.Bytes
 		l.Start, l.Stop = dash(h.StartTime), dash(h.StopTime)
 		l.StartLSN, l.StopLSN = h.StartLSN.String(), h.StopLSN.String()
-		l.WAL = "ok"
+		if l.WAL = "ok"; h.WAL {
+			l.WAL = "included"
+		}
 		if missing := c.MissingFor(h); missing != "" {
 			l.WAL = "missing " + missing
 			if _, dropped := c.Gap(missing); dropped {
@@ -158,8 +162,8 @@ func printRows(p *cli.Process, list []row) error {
 	var failed error
 	for _, l := range list {
 		if l.err != nil {
-			p.Warnf("%v", l.err)
-			failed = cli.Failure(fmt.Errorf("%s cannot be read", l.Label))
+			p.Warnf("%s: %v", l.Label, l.err)
+			failed = cli.Failure(fmt.Errorf("%s is damaged, or cannot be read", l.Label))
 		}
 		if listOptions.JSON {
 			if err := json.NewEncoder(out).Encode(l); err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	script.Main(m, "manifest", "repo", "wal-push", "base-restore", "compress")
+	script.Main(m, "manifest", "repo", "wal-push", "base-restore", "compress", "expire")
 }
 
 func TestScripts(t *testing.T) { script.Run(t, "testdata") }

@@ -92,11 +92,11 @@ func showEntries(p *cli.Process, m *manifest.Reader) error {
 // headerJSON names the values as the lines of the manifest do.
 func headerJSON(h manifest.Header) map[string]any {
 	return map[string]any{
-		"label": h.Label, "type": h.Type, "system-identifier": strconv.FormatUint(h.SystemID, 10),
+		"label": h.Label, "type": h.Type, "parent": h.Parent, "system-identifier": strconv.FormatUint(h.SystemID, 10),
 		"postgresql": h.Major, "catalog": h.Catalog, "wal-segment-size": h.SegmentSize, "block-size": h.BlockSize,
 		"checksums": h.Checksums, "start-timeline": uint32(h.StartTimeline), "start-lsn": h.StartLSN.String(),
 		"start-time": utc(h.StartTime), "stop-timeline": uint32(h.StopTimeline), "stop-lsn": h.StopLSN.String(),
-		"stop-time": utc(h.StopTime), "from": h.From, "files": h.Files, "bytes": h.Bytes,
+		"stop-time": utc(h.StopTime), "from": h.From, "wal": h.WAL, "files": h.Files, "bytes": h.Bytes,
 		"tablespaces": h.Tablespaces, "bad-pages": h.BadPages, "parts": h.Parts,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"pgpipes/lib/archive"
@@ -16,6 +17,7 @@ import (
 var verifyOptions struct {
 	Manifest string `short:"m" long:"manifest" value-name:"FILE" description:"the manifest to verify against"`
 	Data     string `short:"D" long:"pgdata" value-name:"DIR" description:"verify this directory, as base-restore left it"`
+	Source   string `long:"source" value-name:"COMMAND" description:"in a repository: a shell command that prints a part if that cannot be read as it is stored; gets LABEL, PART and KEY in its environment"`
 	Quick    bool   `long:"quick" description:"in a repository: sizes and presence only, nothing is read"`
 }
 
@@ -84,6 +86,9 @@ func verifyRepository(ctx context.Context, p *cli.Process, operands []string) er
 			return err
 		}
 	}
+	if err := remarkOrphans(ctx, p, r); err != nil {
+		return err
+	}
 	for _, label := range operands {
 		err := verifyBackup(ctx, p, r, coverage, label)
 		if err == nil {
@@ -101,6 +106,20 @@ func verifyRepository(ctx context.Context, p *cli.Process, operands []string) er
 		}
 	}
 	return result
+}
+
+// remarkOrphans says what is no fault and will be swept.
+func remarkOrphans(ctx context.Context, p *cli.Process, r *archive.Repo) error {
+	all, err := r.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		for _, key := range b.Orphans() {
+			p.Verbosef("%s: no manifest names it; expire will remove it", key)
+		}
+	}
+	return nil
 }
 
 // verifyNoGaps prints what was dropped and is still missing. That is a finding
@@ -152,17 +171,19 @@ func verifyBackup(ctx context.Context, p *cli.Process, r *archive.Repo, c archiv
 	return verifyParts(ctx, p, r, h)
 }
 
-// verifyParts reads the stored tar and compares it with the manifest.
+// verifyParts reads what is stored and compares it with the manifest.
 func verifyParts(ctx context.Context, p *cli.Process, r *archive.Repo, h manifest.Header) error {
-	if len(h.Parts) != 1 {
-		return fmt.Errorf("a backup in %d parts needs a newer version of this program", len(h.Parts))
+	list := func() (io.ReadCloser, error) { return r.Manifest(ctx, h.Label) }
+	open := opener(ctx, p, r, h.Label)
+	if len(h.Parts) > 1 {
+		return printAll(p, base.VerifyParts(ctx, list, open))
 	}
-	want, err := r.Manifest(ctx, h.Label)
+	want, err := list()
 	if err != nil {
 		return err
 	}
 	defer want.Close()
-	part, err := r.Part(ctx, h.Parts[0])
+	part, err := open(h.Parts[0])
 	if err != nil {
 		return err
 	}

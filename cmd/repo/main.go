@@ -22,7 +22,9 @@ bytes are status 1.
 			{Name: "init", Summary: "Make a repository for a cluster; the first wal-push or backup does so by itself.",
 				Options: &initOptions, Action: cli.Action{Run: runInit}},
 			{Name: "put", Summary: "Store standard input under KEY and print its receipt: SHA-256, size, key.",
-				Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runPut}},
+				Description: `With --compress the receipt is of what is stored. Compressing here and not in a
+pipe leaves nobody whose status gets lost.`,
+				Options: &putOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runPut}},
 			{Name: "get", Summary: "Write the object KEY to standard output.",
 				Options: &getOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runGet}},
 			{Name: "ls", Summary: "List keys that begin with PREFIX, in bytewise order.",

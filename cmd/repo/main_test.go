@@ -6,6 +6,6 @@ import (
 	"pgpipes/test/script"
 )
 
-func TestMain(m *testing.M) { script.Main(m, "repo", "wal-push") }
+func TestMain(m *testing.M) { script.Main(m, "repo", "wal-push", "compress") }
 
 func TestScripts(t *testing.T) { script.Run(t, "testdata") }

@@ -34,25 +34,6 @@ func refuseOwn(key string) error {
 	return nil
 }
 
-func runPut(ctx context.Context, p *cli.Process, operands []string) error {
-	if err := refuseOwn(operands[0]); err != nil {
-		return err
-	}
-	r, err := open(ctx)
-	if err != nil {
-		return err
-	}
-	receipt, err := r.Put(ctx, operands[0], func(w io.Writer) error {
-		_, err := io.CopyBuffer(w, p.In, make([]byte, buffer))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(p.Text, receipt)
-	return err
-}
-
 var getOptions struct {
 	Range string `long:"range" value-name:"FIRST-LAST" description:"only these bytes, counted from 0; LAST may be left out"`
 }

@@ -7,13 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"time"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
-	"pgpipes/lib/wal"
 )
 
 const (
@@ -21,68 +18,6 @@ const (
 	startName    = "start"
 	pinName      = "keep"
 )
-
-// Start is what a backup under way says of itself: lines of a key, a tab and a
-// value, in base/LABEL/start.
-type Start struct {
-	Host     string
-	Timeline wal.Timeline
-	LSN      wal.LSN
-	Time     time.Time
-}
-
-// Begin records that a backup has begun, which protects its WAL from expire. The
-// error wraps store.ErrDiffers if the label is taken.
-func (r *Repo) Begin(ctx context.Context, label string, tli wal.Timeline, start wal.LSN) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	text := fmt.Sprintf("host\t%s\npid\t%d\ntimeline\t%d\nstart-lsn\t%s\ntime\t%s\n",
-		host, os.Getpid(), uint32(tli), start, time.Now().UTC().Format(time.RFC3339Nano))
-	_, err = r.Put(ctx, baseKey(label, startName), func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
-	if errors.Is(err, store.ErrDiffers) {
-		return fmt.Errorf("%s: a backup of this label has been begun before: %w", label, store.ErrDiffers)
-	}
-	return err
-}
-
-// Abort takes Begin back.
-func (r *Repo) Abort(ctx context.Context, label string) error {
-	return r.Remove(ctx, baseKey(label, startName))
-}
-
-func (r *Repo) readStart(ctx context.Context, label string) (Start, error) {
-	text, err := r.small(ctx, baseKey(label, startName))
-	if err != nil {
-		return Start{}, err
-	}
-	var s Start
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		var err error
-		switch key {
-		case "host":
-			s.Host = value
-		case "timeline":
-			_, err = fmt.Sscanf(value, "%d", (*uint32)(&s.Timeline))
-		case "start-lsn":
-			s.LSN, err = wal.ParseLSN(value)
-		case "time":
-			s.Time, err = time.Parse(time.RFC3339Nano, value)
-		}
-		if err != nil {
-			return Start{}, fmt.Errorf("%s: %w: %v", baseKey(label, startName), ErrDamaged, err)
-		}
-	}
-	if s.Timeline == 0 || s.LSN == 0 || s.Time.IsZero() { // without them nobody knows what WAL to protect
-		return Start{}, fmt.Errorf("%s: %w: it does not say from where and when", baseKey(label, startName), ErrDamaged)
-	}
-	return s, nil
-}
 
 // small reads an object of a few lines.
 func (r *Repo) small(ctx context.Context, key string) ([]byte, error) {
@@ -104,11 +39,13 @@ type Backup struct {
 	Stored   int64           // bytes of all its objects
 	Keys     []string
 	Err      error // why its manifest or another of its notes cannot be read
+	Lost     error // what of its stored parts is missing or cut, if it is complete
 }
 
 // Backups lists what is below base/, in the order of labels.
 func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
 	var all []Backup
+	sizes := map[string]int64{}
 	for info, err := range r.List(ctx, basePrefix, "") {
 		if err != nil {
 			return nil, err
@@ -124,8 +61,32 @@ func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
 		b.Keys = append(b.Keys, info.Key)
 		b.Stored += info.Size
 		b.Err = errors.Join(b.Err, r.describe(ctx, b, info.Key))
+		sizes[info.Key] = info.Size
+	}
+	for i := range all {
+		all[i].Lost = all[i].findLost(sizes)
 	}
 	return all, nil
+}
+
+// findLost looks for the parts among what was listed, where those of all
+// backups are. Where others put their parts is left to VerifyParts.
+func (b *Backup) findLost(sizes map[string]int64) error {
+	for _, p := range b.Header.Parts {
+		size, there := sizes[p.Key]
+		switch {
+		case !strings.HasPrefix(p.Key, basePrefix):
+		case !there:
+			return fmt.Errorf("part %s: %s: %w", p.Name, p.Key, store.ErrNotExist)
+		case size != p.Size:
+			return fmt.Errorf("part %s: %w", p.Name, otherSize(p, size))
+		}
+	}
+	return nil
+}
+
+func otherSize(p manifest.Part, size int64) error {
+	return fmt.Errorf("%s: %w: %d bytes, stored were %d", p.Key, ErrDamaged, size, p.Size)
 }
 
 // describe reads what an object says about its backup.
@@ -135,7 +96,7 @@ func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) 
 		b.Complete = true
 		b.Header, err = r.Header(ctx, b.Label)
 	case baseKey(b.Label, startName):
-		b.Start, err = r.readStart(ctx, b.Label)
+		b.Start, err = r.ReadStart(ctx, b.Label)
 	case baseKey(b.Label, pinName):
 		var text []byte
 		text, err = r.small(ctx, key)

@@ -98,8 +98,12 @@ func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
 }
 
 // MissingFor says what of the WAL is missing without which a backup cannot
-// become consistent: the name of a file, "" if all is there.
+// become consistent: the name of a file, "" if all is there, as it always is of
+// one that holds its WAL itself.
 func (c Coverage) MissingFor(h manifest.Header) string {
+	if h.WAL {
+		return ""
+	}
 	if h.StopLSN == 0 || h.StopTimeline == 0 {
 		return "the place where it ends"
 	}

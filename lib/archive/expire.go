@@ -19,7 +19,8 @@ type Expiry struct {
 	Decisions []retain.Decision
 	repo      *Repo
 	backups   []Backup
-	gaps      []Gap // that go
+	gaps      []Gap    // that go
+	orphans   []string // keys of parts that go
 }
 
 // Decide applies a policy. It changes nothing. A backup that cannot be read or
@@ -45,6 +46,9 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 	}
 	e := &Expiry{Decisions: retain.Decide(state, p), repo: r, backups: backups}
 	e.decideGaps(coverage.Gaps)
+	if p.KeepLast > 0 {
+		e.decideOrphans()
+	}
 	return e, nil
 }
 
@@ -90,20 +94,26 @@ func (b Backup) state() retain.Backup {
 	if !b.Complete {
 		return retain.Backup{
 			Label: b.Label, Timeline: b.Start.Timeline, Start: b.Start.LSN, StartTime: b.Start.Time, Pin: b.Pin,
+			Needs: b.Needs(),
 		}
 	}
 	return retain.Backup{
 		Label: b.Label, Timeline: h.StartTimeline, StopTimeline: h.StopTimeline, Start: h.StartLSN, Stop: h.StopLSN,
 		StartTime: h.StartTime, StopTime: h.StopTime, Complete: true, Pin: b.Pin,
+		Needs: b.Needs(),
 	}
 }
 
 // Apply removes what was decided to be dropped: of each backup the manifest
-// first, then WAL. What cannot be removed is given to warn and the rest goes on,
-// but as long as a dropped backup still has its manifest no WAL is removed. The
-// error says how much is left.
+// first, that of one that uses parts of another before that one's, then WAL.
+// What cannot be removed is given to warn and the rest goes on, but as long as a
+// dropped backup still has its manifest neither WAL is removed nor a backup that
+// it needs. The error says how much is left.
 func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
-	failed, kept := 0, false
+	if err := e.refuseChildren(ctx); err != nil {
+		return err
+	}
+	failed := 0
 	remove := func(key string) bool {
 		err := e.repo.Remove(ctx, key)
 		if err != nil && !errors.Is(err, store.ErrNotExist) {
@@ -113,26 +123,46 @@ func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
 		}
 		return true
 	}
-	for _, b := range e.backups {
-		if e.drops(b.Label) && !removeBackup(b, remove) {
-			kept = true
-		}
+	whole := e.removeBackups(remove)
+	for _, key := range e.orphans {
+		remove(key)
 	}
-	if !kept {
-		if err := e.refuseNewer(ctx); err != nil {
-			return err
-		}
-		if err := e.removeWAL(ctx, remove); err != nil {
-			return err
-		}
-		if err := e.removeGaps(ctx, remove); err != nil {
-			return err
-		}
+	if !whole {
+		return leftBehind(failed)
 	}
+	if err := e.refuseNewer(ctx); err != nil {
+		return err
+	}
+	if err := e.removeWAL(ctx, remove); err != nil {
+		return err
+	}
+	if err := e.removeGaps(ctx, remove); err != nil {
+		return err
+	}
+	return leftBehind(failed)
+}
+
+func leftBehind(failed int) error {
 	if failed > 0 {
 		return fmt.Errorf("%d objects could not be removed", failed)
 	}
 	return nil
+}
+
+// removeBackups reports whether none of the dropped backups has a manifest any
+// more.
+func (e *Expiry) removeBackups(remove func(key string) bool) bool {
+	needed := map[string]bool{} // by backups that could not be removed
+	for _, b := range e.childrenFirst() {
+		if !needed[b.Label] && removeBackup(b, remove) {
+			continue
+		}
+		needed[b.Label] = true
+		for _, label := range b.Needs() {
+			needed[label] = true
+		}
+	}
+	return len(needed) == 0
 }
 
 // refuseNewer keeps all WAL if a backup has begun since the decision was made: on

@@ -97,18 +97,21 @@ func (r *Repo) proveNoBranch(ctx context.Context, n wal.Name, number uint64) err
 }
 
 // proveNoBackup looks for a backup that ended later: the segment was there then.
+// One that holds its WAL itself tells that only of what came before it.
 func (r *Repo) proveNoBackup(ctx context.Context, n wal.Name, number uint64) error {
 	return r.eachBackup(ctx, func(b Backup) error {
-		if h := b.Header; h.StopTimeline == n.Timeline && number <= r.SegmentSize.LastNumber(h.StopLSN) {
+		h := b.Header
+		inside := h.WAL && number >= r.SegmentSize.Number(h.StartLSN)
+		if h.StopTimeline == n.Timeline && number <= r.SegmentSize.LastNumber(h.StopLSN) && !inside {
 			return fmt.Errorf("%w: %s is missing, backup %s ended after it, at %s", ErrHole, n, b.Label, h.StopLSN)
 		}
 		return nil
 	})
 }
 
-// eachBackup calls do for the complete backups, of which there can be none
-// without WAL: when wal/ is a disk of its own that is not mounted, this is what
-// is left to tell.
+// eachBackup calls do for the complete backups. Unless they hold their WAL
+// themselves there can be none without WAL in the repository: when wal/ is a disk
+// of its own that is not mounted, this is what is left to tell.
 func (r *Repo) eachBackup(ctx context.Context, do func(b Backup) error) error {
 	all, err := r.Backups(ctx)
 	if err != nil {
@@ -118,7 +121,11 @@ func (r *Repo) eachBackup(ctx context.Context, do func(b Backup) error) error {
 		if !b.Complete {
 			continue
 		}
-		if first, err := r.firstFile(ctx, walPrefix, ""); err != nil || first == "" {
+		first, err := r.firstFile(ctx, walPrefix, "")
+		if err == nil && first == "" && b.Header.WAL {
+			continue // archiving may never have been in use
+		}
+		if err != nil || first == "" {
 			return errors.Join(err, fmt.Errorf("%w: there is no WAL at all, but backup %s is there: is %s mounted?", ErrHole, b.Label, walPrefix))
 		}
 		if b.Err != nil && !errors.Is(b.Err, ErrDamaged) && !errors.Is(b.Err, store.ErrNotExist) {

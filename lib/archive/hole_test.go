@@ -139,6 +139,43 @@ func TestBackupWithoutWAL(t *testing.T) {
 	}
 }
 
+// A backup that holds its WAL needs none of the archive, and proves nothing of
+// what it holds; of what came before it, it does, if there is an archive at all.
+func TestBackupWithItsWAL(t *testing.T) {
+	r := repository(t)
+	r.mark(t, "000000010000000000000001")
+	files, err := fixture.Backup{Label: "b", First: 3, Last: 4, Stop: clock("10:00"), WAL: true}.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, contents := range files {
+		r.place(t, baseKey("b", file), contents)
+	}
+	h, err := r.Header(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Coverage(t.Context())
+	if missing := c.MissingFor(h); err != nil || missing != "" {
+		t.Errorf("missing %s, %v", missing, err)
+	}
+	if err := r.VerifyWAL(t.Context(), c, h); err != nil {
+		t.Error(err)
+	}
+	check := func(want map[string]error) {
+		t.Helper()
+		for wanted, is := range want {
+			if _, _, err := get(t, nil, wanted, r.Location); !errors.Is(err, is) {
+				t.Errorf("%s: %v", wanted, err)
+			}
+		}
+	}
+	absent := store.ErrNotExist
+	check(map[string]error{"000000010000000000000002": ErrHole, "000000010000000000000003": absent, "000000010000000000000005": absent})
+	remove(t, r, "wal/0000000100000000")
+	check(map[string]error{"000000010000000000000002": absent, "000000010000000000000003": absent, "00000002.history": absent})
+}
+
 func remove(t *testing.T, r *Repo, key string) {
 	t.Helper()
 	if err := os.RemoveAll(filepath.Join(r.Location, key)); err != nil {

@@ -89,6 +89,9 @@ func (c Coverage) Reach(b Backup, t Target) error {
 	if !b.Complete {
 		return fmt.Errorf("%s: not complete", b.Label)
 	}
+	if b.Lost != nil {
+		return fmt.Errorf("%s: %w", b.Label, b.Lost)
+	}
 	if missing := c.MissingFor(h); missing != "" {
 		return fmt.Errorf("%s: %s is missing, without which it cannot be recovered at all%s", b.Label, missing, c.Why(missing))
 	}

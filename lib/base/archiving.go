@@ -14,7 +14,10 @@ import (
 const pollArchive = 200 * time.Millisecond
 
 // watchesArchive reports whether the copy looks after its WAL at all.
-func (c *copier) watchesArchive() bool { return !c.o.Unchecked }
+// One that brings its WAL along needs no archive.
+func (c *copier) watchesArchive() bool {
+	return !c.o.Unchecked && (!c.o.WithWAL || c.o.Archive != nil)
+}
 
 // checkArchiving finds settings with which no WAL can ever be archived.
 func (c *copier) checkArchiving() error {

@@ -33,7 +33,10 @@ func (r *restorer) check() error {
 	if err != nil {
 		return err
 	}
-	return r.differ.gather(compare(want, r.intake.entries.Entries(), nil))
+	return r.differ.gather(compare(want, r.entries.Entries(), manifest.CompareOptions{
+		IgnoreMode: r.targets.data.inPlace, // it is set after this
+		Ignore:     r.plan.excludes,
+	}))
 }
 
 func (r *restorer) systemID() uint64 {
@@ -68,9 +71,9 @@ func (t *intake) checkEnd() (pgdata.Control, error) {
 
 // compare gives the differences between a manifest and what was found. Whether
 // a list has the data directory itself and backup_manifest is left to it.
-func compare(want, got manifest.EntrySource, ignore func(string) bool) iter.Seq2[manifest.Difference, error] {
+func compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq2[manifest.Difference, error] {
+	o.IgnoreOwner = true
 	return func(yield func(manifest.Difference, error) bool) {
-		o := manifest.CompareOptions{IgnoreOwner: true, Ignore: ignore}
 		for d, err := range manifest.Compare(want, got, o) {
 			if (err != nil || !optional(d)) && !yield(d, err) {
 				return
@@ -141,7 +144,7 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 // of them than size and hash, and nothing of directories.
 func (r *restorer) compareServer() error {
 	o := manifest.CompareOptions{IgnoreMode: true, IgnoreOwner: true, Ignore: unlisted}
-	got := filesOf{r.intake.entries.Entries()}
+	got := filesOf{r.entries.Entries()}
 	return r.differ.gather(manifest.Compare(r.wanted.Entries(), got, o))
 }
 
@@ -163,7 +166,7 @@ func (r *restorer) rewriteServerManifest(spaceMap []byte) error {
 	sum := sha256.Sum256(spaceMap)
 	return r.writeFile(r.server, func(w io.Writer) error {
 		m := manifest.NewServerManifestWriter(w)
-		files := filesOf{r.intake.entries.Entries()}
+		files := filesOf{r.entries.Entries()}
 		for {
 			e, err := files.Next()
 			if err == io.EOF {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"pgpipes/lib/manifest"
@@ -31,16 +32,17 @@ const LabelLayout = "20060102T150405Z"
 
 // alivePeriod is how often the server is asked during the copy whether the
 // backup is still going on.
-const alivePeriod = 10 * time.Second
+const alivePeriod = time.Second
 
 // part is the name of the only part of a stream that is not divided.
-const part = "000"
+var part = partName(0)
 
 // An Archive is a repository as a copy needs it.
 type Archive interface {
-	// Begin records that a backup has begun, which protects its WAL. It fails
-	// if the label is taken.
-	Begin(ctx context.Context, label string, tli wal.Timeline, start wal.LSN) error
+	// Begin records that the backup of this header has begun, which protects
+	// its WAL and its parent. It fails if the label is taken, unless the backup
+	// goes on with what an interrupted one of this label has left.
+	Begin(ctx context.Context, h manifest.Header, resume bool) error
 	// Abort takes that back.
 	Abort(ctx context.Context, label string) error
 	// StoreHistories makes sure that the histories of a timeline and its
@@ -61,31 +63,50 @@ type CopyOptions struct {
 	// Unchecked copies without looking whether WAL is archived, before and
 	// after.
 	Unchecked bool
+	// WithWAL copies the WAL that the backup needs as well, so that it can be
+	// started without an archive.
+	WithWAL bool
 	// Patience bounds each wait for WAL: it ends when nothing further has
 	// arrived for so long.
 	Patience time.Duration
+	Parts    Parts                            // zero for one stream
+	Since    io.Reader                        // the manifest of a backup to go on from; may be nil
+	Follow   bool                             // copy what links in the data directory lead to
+	MaxRate  int64                            // bytes a second; 0 for any
 	Progress func(done, total int64)          // bytes; may be nil
 	Warn     func(format string, args ...any) // for what is left out
 	Notice   func(format string, args ...any) // for what is being waited for; may be nil
+}
+
+// Parts say how a copy is divided.
+type Parts struct {
+	// Command is run by sh for every part, which is its standard input, with
+	// LABEL and PART in the environment. It prints the part's receipt, or
+	// nothing.
+	Command string
+	Size    int64    // bytes of files in a part; a larger file is a part of its own
+	Jobs    int      // how many parts are written at once
+	Stderr  *os.File // of the commands
 }
 
 // Copied is a finished copy. Close it.
 type Copied struct {
 	Header  manifest.Header
 	Bad     int // pages with wrong checksums; the first of them are in the header
-	entries *manifest.Writer
+	listing *listing
 }
 
 // WriteManifest writes the manifest of the copy.
-func (c *Copied) WriteManifest(w io.Writer) error { return c.entries.Finish(w, c.Header) }
+func (c *Copied) WriteManifest(w io.Writer) error { return c.listing.entries.Finish(w, c.Header) }
 
 // Close gives up what the copy holds.
-func (c *Copied) Close() error { return c.entries.Close() }
+func (c *Copied) Close() error { return c.listing.close() }
 
 // Copy writes a base backup of a running server's data directory to out, as one
-// tar. When it fails, out holds no complete stream: that ends with
-// backup_manifest and the trailer of the tar, which are written when the server
-// has ended the backup in order and the WAL that belongs to it is archived.
+// tar, or through commands in parts, and then nothing to out. When it fails, there is
+// no complete stream: that ends with backup_manifest and the trailer of the tar,
+// which are written when the server has ended the backup in order and the WAL
+// that belongs to it is archived.
 func Copy(ctx context.Context, out io.Writer, o CopyOptions) (*Copied, error) {
 	c := &copier{o: o, info: o.Session.Info()}
 	if err := c.prepare(ctx); err != nil {
@@ -99,9 +120,9 @@ func Copy(ctx context.Context, out io.Writer, o CopyOptions) (*Copied, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.abort(ctx))
 	}
-	entries := c.sink.entries
-	c.sink.entries = nil
-	return &Copied{c.header, c.tree.badAll, entries}, nil
+	listing := c.listing
+	c.listing = nil
+	return &Copied{c.header, c.tree.bad.all.all, listing}, nil
 }
 
 // copier is one copy under way.
@@ -111,13 +132,17 @@ type copier struct {
 	control pgdata.Control
 	header  manifest.Header
 	tree    *tree
-	sink    *sink
-	begun   bool // recorded in the archive
+	listing *listing
+	outlet  *outlet // nil for one stream
+	begun   bool    // recorded in the archive
+
+	mu    sync.Mutex
+	parts []manifest.Part // that are stored
 }
 
 func (c *copier) close() {
-	if c.sink != nil {
-		c.sink.close()
+	if c.listing != nil {
+		c.listing.close()
 	}
 }
 
@@ -136,7 +161,22 @@ func (c *copier) prepare(ctx context.Context) error {
 	if err := c.checkArchiving(); err != nil {
 		return err
 	}
-	c.tree, err = newTree(c.o.Data, c.control, c.o.Warn)
+	if c.tree, err = newTree(c.o.Data, c.control, c.o.Warn); err != nil {
+		return err
+	}
+	c.tree.follow, c.tree.pace = c.o.Follow, newPace(c.o.MaxRate, c.o.Progress)
+	if c.o.Since != nil {
+		if c.tree.ancestor, err = readAncestor(c.o.Since, c.o.Label); err != nil {
+			return err
+		}
+	}
+	if c.o.Parts.Command != "" {
+		c.outlet = &outlet{command: c.o.Parts.Command, label: c.o.Label, stderr: c.o.Parts.Stderr}
+		if c.tree.ancestor != nil {
+			c.outlet.numbers.after(c.tree.ancestor.lastNumber())
+		}
+	}
+	c.listing, err = newListing()
 	return err
 }
 
@@ -186,20 +226,15 @@ func (c *copier) checkCheckpoint() error {
 
 // begin starts the backup in the server and records it in the archive.
 func (c *copier) begin(ctx context.Context) error {
-	var mark wal.LSN
-	var err error
-	if c.watchesArchive() && !c.info.InRecovery {
-		if mark, err = c.o.Session.NewSegment(ctx); err != nil {
+	mark, err := c.leaveMark(ctx)
+	if err != nil {
+		return err
+	}
+	c.header = c.newHeader()
+	if c.o.WithWAL {
+		if err := c.o.Session.ReserveWAL(ctx); err != nil {
 			return err
 		}
-	}
-	c.header = manifest.Header{
-		Label: c.o.Label, Type: "full", SystemID: c.info.SystemID, Major: c.info.Major,
-		Catalog: c.control.Catalog, SegmentSize: c.control.SegmentSize, BlockSize: int(c.control.BlockSize),
-		Checksums: c.control.Checksums, StartTime: time.Now(), From: "primary", Parts: []manifest.Part{{Name: part}},
-	}
-	if c.info.InRecovery {
-		c.header.From = "standby"
 	}
 	c.notice("waiting for the server's checkpoint%s", checkpointPace(c.o.Fast))
 	if c.header.StartLSN, err = c.o.Session.StartBackup(ctx, c.o.Label, c.o.Fast); err != nil {
@@ -211,11 +246,43 @@ func (c *copier) begin(ctx context.Context) error {
 	if c.header.StartTimeline, err = c.o.Session.CurrentTimeline(ctx); err != nil {
 		return err
 	}
+	c.nameDatabases(ctx)
+	if err := c.descend(); err != nil {
+		return err
+	}
+	return c.record(ctx, c.o.Data, mark)
+}
+
+// leaveMark writes a record whose segment the start of the backup will end. It
+// returns the end of the record, 0 if nobody will look for it.
+func (c *copier) leaveMark(ctx context.Context) (wal.LSN, error) {
+	if !c.watchesArchive() || c.info.InRecovery {
+		return 0, nil
+	}
+	return c.o.Session.NewSegment(ctx)
+}
+
+// newHeader is what is known before the backup begins.
+func (c *copier) newHeader() manifest.Header {
+	h := manifest.Header{
+		Label: c.o.Label, Type: "full", SystemID: c.info.SystemID, Major: c.info.Major,
+		Catalog: c.control.Catalog, SegmentSize: c.control.SegmentSize, BlockSize: int(c.control.BlockSize),
+		Checksums: c.control.Checksums, StartTime: time.Now(), From: "primary", WAL: c.o.WithWAL,
+	}
+	if c.info.InRecovery {
+		h.From = "standby"
+	}
+	return h
+}
+
+// record tells the archive of the backup that has begun, with the histories in a
+// data directory, and waits for the mark.
+func (c *copier) record(ctx context.Context, data string, mark wal.LSN) error {
 	if c.o.Archive != nil {
-		if err := c.o.Archive.StoreHistories(ctx, c.o.Data, c.header.StartTimeline); err != nil {
+		if err := c.o.Archive.StoreHistories(ctx, data, c.header.StartTimeline); err != nil {
 			return err
 		}
-		if err := c.o.Archive.Begin(ctx, c.o.Label, c.header.StartTimeline, c.header.StartLSN); err != nil {
+		if err := c.o.Archive.Begin(ctx, c.header, c.resumes()); err != nil {
 			return err
 		}
 		c.begun = true
@@ -224,6 +291,38 @@ func (c *copier) begin(ctx context.Context) error {
 		if err := c.waitForMark(ctx, mark); err != nil {
 			return errors.Join(err, c.abort(ctx))
 		}
+	}
+	return nil
+}
+
+// nameDatabases notes the names of the databases, for whoever wants only some of
+// them back. A backup is as good without.
+func (c *copier) nameDatabases(ctx context.Context) {
+	list, err := c.o.Session.Databases(ctx)
+	if err != nil {
+		c.notice("the names of the databases are not recorded: %v", err)
+	}
+	for _, d := range list {
+		c.header.Extra = append(c.header.Extra, [2]string{databaseKey, fmt.Sprintf("%d\t%s", d.OID, manifest.Escape(d.Name))})
+	}
+}
+
+// descend takes over from the backup since which this one copies.
+func (c *copier) descend() error {
+	a := c.tree.ancestor
+	if a == nil {
+		return nil
+	}
+	if err := a.fits(c.header, time.Now()); err != nil {
+		return err
+	}
+	if !a.trusted {
+		c.notice("the times of files tell nothing about %s: they are compared by their hashes", a.header.Label)
+	}
+	if !a.resumed() {
+		c.header.Type, c.header.Parent = "incremental", a.header.Label
+	} else if a.header.Parent != "" {
+		c.header.Type, c.header.Parent = "incremental", a.header.Parent
 	}
 	return nil
 }
@@ -242,9 +341,13 @@ func checkpointPace(fast bool) string {
 	return ", which it spreads over checkpoint_timeout"
 }
 
-// abort takes the record back. The server forgets the backup with the session.
+// resumes reports whether the copy goes on with an interrupted one.
+func (c *copier) resumes() bool { return c.tree.ancestor != nil && c.tree.ancestor.resumed() }
+
+// abort takes the record back, unless parts are stored with which another copy
+// can go on. The server forgets the backup with the session.
 func (c *copier) abort(ctx context.Context) error {
-	if !c.begun {
+	if !c.begun || c.resumes() || len(c.parts) > 0 && c.outlet != nil {
 		return nil
 	}
 	return c.o.Archive.Abort(context.WithoutCancel(ctx), c.o.Label)
@@ -255,12 +358,9 @@ func (c *copier) copy(ctx context.Context, out io.Writer) error {
 	unwatched := ctx
 	ctx, stop := c.watchServer(ctx)
 	defer stop()
-	sink, err := newSink(out)
+	c.tree.start = c.header.StartLSN
+	whole, err := c.copyFiles(ctx, out)
 	if err != nil {
-		return err
-	}
-	c.sink = sink
-	if err := c.tree.copyTo(ctx, sink, c.header.StartLSN, c.o.Progress); err != nil {
 		return cause(ctx, err)
 	}
 	control, raw, err := pgdata.ReadControl(c.o.Data)
@@ -278,7 +378,28 @@ func (c *copier) copy(ctx context.Context, out io.Writer) error {
 	if err := c.waitForRange(unwatched); err != nil {
 		return err
 	}
-	return c.writeEnd(stopped, raw)
+	return c.end(unwatched, whole, stopped, raw)
+}
+
+// copyFiles copies the tree into one stream, whose worker it returns, or into
+// parts.
+func (c *copier) copyFiles(ctx context.Context, out io.Writer) (*worker, error) {
+	if c.outlet != nil {
+		return nil, c.copyParts(ctx)
+	}
+	if c.o.Progress != nil {
+		total, err := c.tree.size(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.tree.pace.total = total
+	}
+	w := newWorker(c.tree)
+	w.begin(newSink(out, part, c.listing.add))
+	err := c.tree.copyTo(ctx, w)
+	c.tree.bad.take(w.bad)
+	c.parts = append(c.parts, manifest.Part{Name: part})
+	return w, err
 }
 
 // watchServer ends the context when the session or the backup in it is lost.
@@ -325,7 +446,7 @@ func (c *copier) finishHeader(control pgdata.Control, stopped server.StopResult)
 	if c.info.InRecovery && control.MinRecoveryTimeline != label.Timeline {
 		return fmt.Errorf("the standby went from timeline %d to %d during the backup: take it again", uint32(label.Timeline), uint32(control.MinRecoveryTimeline))
 	}
-	h.BadPages = c.tree.bad
+	h.BadPages = c.tree.bad.all.first
 	spaces, err := pgdata.ParseTablespaceMap(stopped.TablespaceMap)
 	if err != nil {
 		return err
@@ -334,24 +455,4 @@ func (c *copier) finishHeader(control pgdata.Control, stopped server.StopResult)
 		h.Tablespaces = append(h.Tablespaces, manifest.Tablespace{OID: s.OID, Path: s.Path})
 	}
 	return c.tree.checkTablespaces(spaces)
-}
-
-// writeEnd writes what completes a stream: without pg_control, which comes
-// nearly last, nobody can start a server on it.
-func (c *copier) writeEnd(stopped server.StopResult, control []byte) error {
-	at := c.header.StopTime
-	if err := c.sink.addBytes(pgdata.LabelFile, stopped.Label, c.tree.owner, at); err != nil {
-		return err
-	}
-	if len(stopped.TablespaceMap) > 0 {
-		if err := c.sink.addBytes(pgdata.TablespaceMapFile, stopped.TablespaceMap, c.tree.owner, at); err != nil {
-			return err
-		}
-	}
-	if err := c.sink.addBytes(pgdata.ControlFile, control, c.tree.owner, at); err != nil {
-		return err
-	}
-	return c.sink.finish(manifest.WALRange{
-		Timeline: c.header.StartTimeline, Start: c.header.StartLSN, End: c.header.StopLSN,
-	}, c.tree.owner, at)
 }

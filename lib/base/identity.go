@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"sync"
 )
 
 // identities finds the numbers for the owners that a stream names. Names come
@@ -11,6 +12,7 @@ import (
 // never made an owner only because a name is unknown.
 type identities struct {
 	asRoot        bool // otherwise what is written keeps the owner it gets
+	mu            sync.Mutex
 	users, groups map[string]int
 }
 
@@ -23,6 +25,8 @@ func (i *identities) of(m *Member) (uid, gid int, err error) {
 	if !i.asRoot {
 		return -1, -1, nil
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	uid, err = resolve("user", m.User, m.UID, i.users, func(name string) (string, error) {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -60,6 +64,9 @@ func resolve(what, name string, id int, known map[string]int, lookup func(string
 		return 0, err.advise("create it, or restore as the user that will run the server")
 	}
 	known[key] = n
+	if name != "" { // a manifest has only that
+		known[name+"\x000"] = n
+	}
 	return n, nil
 }
 

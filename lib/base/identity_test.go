@@ -50,3 +50,19 @@ func TestIdentities(t *testing.T) {
 		})
 	}
 }
+
+// A manifest has only names; what their numbers are a stream has told.
+func TestIdentitiesLearnNumbers(t *testing.T) {
+	i := newIdentities()
+	i.asRoot = true
+	unnumbered := &Member{User: "no such user", Group: "no such group"}
+	if _, _, err := i.of(unnumbered); !errors.Is(err, ErrTarget) {
+		t.Errorf("error %v", err)
+	}
+	numbered := &Member{User: "no such user", Group: "no such group", UID: 12345, GID: 54321}
+	for _, m := range []*Member{numbered, unnumbered} { // in this order
+		if uid, gid, err := i.of(m); uid != 12345 || gid != 54321 || err != nil {
+			t.Errorf("%d %d %v", uid, gid, err)
+		}
+	}
+}

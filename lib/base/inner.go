@@ -81,8 +81,13 @@ func (n *inner) check(t *intake) error {
 	if n.algorithm == "CRC32C" {
 		got = n.sums.Entries()
 	}
+	return n.compare(got, unlisted)
+}
+
+// compare fails unless these are the files that backup_manifest wants.
+func (n *inner) compare(got manifest.EntrySource, ignore func(path string) bool) error {
 	o := manifest.CompareOptions{
-		IgnoreMode: true, IgnoreOwner: true, Ignore: unlisted,
+		IgnoreMode: true, IgnoreOwner: true, Ignore: ignore,
 		IgnoreSHA256: n.algorithm != "SHA256" && n.algorithm != "CRC32C",
 	}
 	var differ tally

@@ -32,13 +32,21 @@ type intake struct {
 	in      io.Reader // the stream, compressed or not
 	bare    bool      // need not have a backup_manifest
 	reader  *Reader
+	opened  io.Closer // the stream, decompressed
+	first   Member
+	ended   bool // there is no first one
 	entries *manifest.Writer
+	// wants says whether a member counts; others are passed over.
+	wants func(Member) bool
 	// place gives the place for a member; the writer is closed after it.
 	place func(Member) (io.WriteCloser, error)
+	// note gets the entry of a member that is in its place.
+	note func(manifest.Entry) error
 	// each gets the files of backup_manifest.
 	each     func(manifest.ServerFile) error
 	progress func(done int64)
 	part     string // the name of the part that the stream is
+	cores    int    // that decompress, at most
 
 	kept    map[string][]byte
 	server  manifest.ServerManifest
@@ -48,10 +56,14 @@ type intake struct {
 
 // newIntake has a stream read without doing anything with its contents.
 func newIntake(in io.Reader, tmpdir string) *intake {
+	entries := manifest.NewWriter(tmpdir)
 	return &intake{
 		in:       in,
-		entries:  manifest.NewWriter(tmpdir),
+		cores:    min(decoders, runtime.GOMAXPROCS(0)),
+		entries:  entries,
+		wants:    func(Member) bool { return true },
 		place:    func(Member) (io.WriteCloser, error) { return nowhere{}, nil },
+		note:     entries.Add,
 		each:     func(manifest.ServerFile) error { return nil },
 		progress: func(int64) {},
 		kept:     map[string][]byte{},
@@ -68,31 +80,54 @@ func (nowhere) Close() error                { return nil }
 // decoders is how many cores decompress at most: one writer cannot take more.
 const decoders = 4
 
-// run reads the stream to its end. Without an error it was complete. Being
+// begin opens the stream and reads as far as the first member. Being
 // decompressed here, it does not have to go through one more pipe.
-func (t *intake) run(ctx context.Context) error {
-	in, err := codec.NewReaderAny(t.in, min(decoders, runtime.GOMAXPROCS(0)))
+func (t *intake) begin() error {
+	in, err := codec.NewReaderAny(t.in, t.cores)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	t.opened = in
 	t.reader = NewReader(in)
 	t.reader.bare = t.bare
-	for {
-		m, err := t.reader.Next()
+	t.first, err = t.reader.Next()
+	if err == io.EOF {
+		t.ended, err = true, nil
+	}
+	return err
+}
+
+// close ends the work on the stream.
+func (t *intake) close() {
+	if t.opened != nil {
+		t.opened.Close()
+	}
+}
+
+// run reads the stream to its end. Without an error it was complete.
+func (t *intake) run(ctx context.Context) error {
+	defer t.close()
+	if t.reader == nil {
+		if err := t.begin(); err != nil {
+			return err
+		}
+	}
+	for m := t.first; !t.ended; {
+		err := ctx.Err()
+		if err == nil && t.wants(m) {
+			err = t.member(ctx, m)
+		}
+		if err == nil {
+			m, err = t.reader.Next()
+		}
 		if err == io.EOF {
 			return nil
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = t.member(ctx, m)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 func (t *intake) member(ctx context.Context, m Member) error {
@@ -115,13 +150,16 @@ func (t *intake) member(ctx context.Context, m Member) error {
 		return err
 	}
 	m.Part = t.part
-	return t.entries.Add(m.Entry)
+	return t.note(m.Entry)
 }
 
 // contents writes the contents of a file to w and returns their hash.
 func (t *intake) contents(ctx context.Context, w io.Writer, m Member) (sum string, err error) {
 	h := sha256.New()
 	limit, keep := kept[m.Path]
+	if keep || m.Path == manifestFile {
+		defer t.count(m.Size)
+	}
 	switch {
 	case m.Path == manifestFile:
 		t.server, err = manifest.ReadServerManifest(io.TeeReader(t.reader, io.MultiWriter(h, w)), t.each)
@@ -133,6 +171,11 @@ func (t *intake) contents(ctx context.Context, w io.Writer, m Member) (sum strin
 		err = t.copy(ctx, w, h)
 	}
 	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+func (t *intake) count(n int64) {
+	t.done += n
+	t.progress(t.done)
 }
 
 // copy has a piece hashed and written while the next one is read.
@@ -154,8 +197,7 @@ func (t *intake) copy(ctx context.Context, w io.Writer, h hash.Hash) error {
 			working.Go(func() { h.Write(piece) })
 			working.Go(func() { _, failed = w.Write(piece) })
 		}
-		t.done += int64(n)
-		t.progress(t.done)
+		t.count(int64(n))
 		if err != nil {
 			working.Wait()
 		}

@@ -29,9 +29,15 @@ import (
 // directory there, and counts only together with remains of a data directory
 // that link to the tablespace. It is removed between the filling and the
 // renaming of the other mark; during that step the filled mark stands for it.
+//
+// A data directory that is there already gets a mark of a third name, which is
+// its own global/pg_control renamed. So it cannot be started any more from the
+// moment on at which it is marked, and the mark says of which cluster it is: a
+// killed delta restore has left something that only another one may go on with.
 const (
 	dataMark       = durable.TemporaryPrefix + "restoring"
 	tablespaceMark = durable.TemporaryPrefix + "restoring-tablespace"
+	deltaMark      = durable.TemporaryPrefix + "restoring-delta"
 )
 
 // marked reports whether there is a mark. A link is none.
@@ -78,7 +84,7 @@ func (t *target) claim(ours func() bool) error {
 	if err != nil {
 		return err
 	}
-	err = t.hold(mark)
+	err = t.hold(mark, t.mark)
 	if err == nil { // something may have come since the directory was looked at
 		err = t.examine(func() bool { return remains && ours() })
 		if err != nil && !found {
@@ -93,21 +99,21 @@ func (t *target) claim(ours func() bool) error {
 	return nil
 }
 
-// hold locks the mark, and makes sure that it still is one.
-func (t *target) hold(mark *os.File) error {
+// hold locks the mark, and makes sure that it still has that name.
+func (t *target) hold(mark *os.File, name string) error {
 	err := unix.Flock(int(mark.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return t.busy()
 	case errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.ENOLCK): // some network file systems
 	case err != nil:
-		return fmt.Errorf("%s: lock: %w", filepath.Join(t.path, t.mark), err)
+		return fmt.Errorf("%s: lock: %w", filepath.Join(t.path, name), err)
 	}
 	held, err := mark.Stat()
 	if err != nil {
 		return err
 	}
-	if named, err := t.root.Lstat(t.mark); err != nil || !os.SameFile(named, held) {
+	if named, err := t.root.Lstat(name); err != nil || !os.SameFile(named, held) {
 		return t.busy()
 	}
 	return nil
@@ -129,11 +135,16 @@ func (t *target) explain() error {
 }
 
 func (t *target) fillMark(b []byte) error {
-	if err := t.lock.Truncate(0); err != nil {
-		return err
-	}
 	if _, err := t.lock.WriteAt(b, 0); err != nil {
 		return err
 	}
+	if err := t.lock.Truncate(int64(len(b))); err != nil {
+		return err
+	}
 	return t.lock.Sync()
+}
+
+// isMark holds for the names of marks.
+func isMark(name string) bool {
+	return name == dataMark || name == tablespaceMark || name == deltaMark
 }

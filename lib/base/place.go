@@ -123,6 +123,13 @@ func (p *placed) Write(b []byte) (int, error) {
 
 func (r *restorer) makeFile(t *target, name string, m Member, flag int) (io.WriteCloser, error) {
 	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|flag, 0o600)
+	if errors.Is(err, fs.ErrExist) && r.o.picks() {
+		// What differs, or is of a failed try. It is not written to: it may have
+		// other names.
+		if err = t.root.Remove(name); err == nil {
+			f, err = t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|flag, 0o600)
+		}
+	}
 	if err != nil {
 		return nil, explain(m, err)
 	}
@@ -165,7 +172,11 @@ func (t *target) dress(name string, mode fs.FileMode, at time.Time) error {
 // writeFile writes a small file, or replaces what is in it.
 func (r *restorer) writeFile(m Member, write func(io.Writer) error) error {
 	t, name := r.targets.find(m.Path)
-	w, err := r.makeFile(t, name, m, os.O_TRUNC)
+	flag := os.O_TRUNC
+	if r.o.picks() {
+		flag = os.O_EXCL
+	}
+	w, err := r.makeFile(t, name, m, flag)
 	if err != nil {
 		return err
 	}

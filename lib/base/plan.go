@@ -11,6 +11,7 @@ import (
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // allocation is the unit in which file systems give room to files, and to
@@ -18,22 +19,25 @@ import (
 const allocation = 4096
 
 // plan is what a manifest says of a restore before it begins. The manifest is
-// read twice: at the beginning to know that it is whole and how much room is
+// read several times: at the beginning to know that it is whole and what is
 // needed where, at the end to compare.
 type plan struct {
-	source io.ReadSeeker
-	spool  *durable.File // holds the manifest, if it came from a pipe
-	header manifest.Header
-	room   map[uint32]int64 // bytes, by tablespace; 0 is the data directory
+	source    io.ReadSeeker
+	spool     *durable.File // holds the manifest, if it came from a pipe
+	header    manifest.Header
+	selection *selection
+	index     *index           // nil if one stream is taken as it comes
+	room      map[uint32]int64 // bytes, by tablespace; 0 is the data directory
+	total     int64            // bytes of the files that are wanted
 }
 
-func newPlan(r io.Reader) (*plan, error) {
+func newPlan(o *RestoreOptions) (*plan, error) {
 	p := &plan{room: map[uint32]int64{}}
-	if err := p.rewindable(r); err != nil {
-		p.close()
-		return nil, err
+	err := p.rewindable(o.Manifest)
+	if err == nil {
+		err = p.read(o)
 	}
-	if err := p.read(); err != nil {
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -73,30 +77,106 @@ func (p *plan) reader() (*manifest.Reader, error) {
 	return manifest.NewReader(p.source)
 }
 
-func (p *plan) read() error {
+// each calls do for every entry of the manifest.
+func (p *plan) each(do func(manifest.Entry) error) error {
+	m, err := p.reader()
+	if err != nil {
+		return err
+	}
+	return eachEntry(m, do)
+}
+
+func eachEntry(from manifest.EntrySource, do func(manifest.Entry) error) error {
+	for {
+		e, err := from.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = do(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// read proves that the manifest is whole, adds up what is wanted, and makes the
+// index if more is to be done than to take a stream as it comes.
+func (p *plan) read(o *RestoreOptions) error {
 	m, err := p.reader()
 	if err != nil {
 		return err
 	}
 	p.header = m.Header()
-	outside := map[uint32]bool{}
-	for _, s := range p.header.Tablespaces {
-		outside[s.OID] = true
+	if p.selection, err = newSelection(p.header, o.Databases); err != nil {
+		return err
 	}
-	for {
-		e, err := m.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
+	var making *indexing
+	if o.picks() {
+		making = newIndexing(p.header.Parts)
+	}
+	if err := eachEntry(m, func(e manifest.Entry) error { return p.add(making, e) }); err != nil {
+		return err
+	}
+	if making != nil {
+		if p.index, err = making.finish(); err != nil {
 			return err
 		}
-		oid, _, _ := splitTablespace(e.Path)
-		if !outside[oid] {
-			oid = 0
+		if err := p.checkIndex(o); err != nil {
+			return err
 		}
-		p.room[oid] += max(allocation, (e.Size+allocation-1)/allocation*allocation)
 	}
+	return p.selection.check()
+}
+
+func (p *plan) add(making *indexing, e manifest.Entry) error {
+	at := awaited
+	if p.excludes(e.Path) && e.Kind == manifest.File {
+		at = excluded
+	} else {
+		p.total += e.Size
+		p.room[p.spaceOf(e.Path)] += allocated(e.Size)
+	}
+	if making == nil {
+		return nil
+	}
+	making.add(e, at)
+	return nil
+}
+
+// checkIndex refuses a manifest that cannot be gone by: what is missing would
+// be noticed when much is written, or destroyed, already.
+func (p *plan) checkIndex(o *RestoreOptions) error {
+	for _, name := range []string{pgdata.LabelFile, pgdata.ControlFile} {
+		if f := p.index.find(name); f == nil || f.kind != manifest.File {
+			return badTarget("no %s in the manifest: it is not that of a whole backup", name)
+		}
+	}
+	if o.Source.Text != "" && p.index.nowhere != "" {
+		return badTarget("%s: the manifest does not say in which part it is", show(p.index.nowhere))
+	}
+	return nil
+}
+
+// excludes holds for files that are not wanted.
+func (p *plan) excludes(name string) bool { return p.selection.excludes(name) }
+
+// spaceOf is the tablespace outside the data directory that a path belongs to,
+// otherwise 0.
+func (p *plan) spaceOf(name string) uint32 {
+	oid, _, _ := splitTablespace(name)
+	for _, s := range p.header.Tablespaces {
+		if s.OID == oid {
+			return oid
+		}
+	}
+	return 0
+}
+
+// allocated is how many bytes of a file system a file takes.
+func allocated(size int64) int64 {
+	return max(allocation, (size+allocation-1)/allocation*allocation)
 }
 
 // roomError says that a file system is too small.
@@ -132,6 +212,7 @@ func (t *targets) checkRoom(p *plan, tell func(dir string, need, free int64)) er
 		if err != nil {
 			return err
 		}
+		bytes = max(bytes, 0) // more may be given back than is needed
 		tell(one.path, bytes, free)
 		if bytes > free {
 			return roomError{one.path, bytes, free}

@@ -175,7 +175,7 @@ func newMember(h *tar.Header) (Member, error) {
 		return m, badStream("the data directory is not a directory")
 	case isSparse(h):
 		return m, badStream("%s: a sparse member", show(m.Path))
-	case path.Base(m.Path) == dataMark || path.Base(m.Path) == tablespaceMark:
+	case isMark(path.Base(m.Path)):
 		return m, badStream("%s: the mark of a restore under way", show(m.Path))
 	case m.Kind == manifest.File:
 		m.Size = h.Size

@@ -3,50 +3,18 @@ package base
 import (
 	"context"
 	"io"
+	"sync"
 
 	"pgpipes/lib/manifest"
 )
-
-// RestoreOptions say where to restore to. Dir is needed.
-type RestoreOptions struct {
-	// Dir is the data directory. It must be empty or absent, or hold what a
-	// killed restore left.
-	Dir string
-	// Manifest is the backup's manifest. It is read twice, so what cannot be
-	// rewound goes through a temporary file. Without it the stream is checked
-	// against the backup_manifest in it.
-	Manifest io.Reader
-	// Tablespaces are the places of the tablespaces by OID, absolute, under
-	// the rules for Dir: all of them, or none. With a manifest and none given
-	// they go back to where they were.
-	Tablespaces map[uint32]string
-	// Progress is told the bytes of file contents written, and how many there
-	// are, 0 if that is unknown. May be nil.
-	Progress func(done, total int64)
-	// Room is told, before anything is written, how many bytes are needed and
-	// free in the file system of a directory. Only a manifest knows. May be nil.
-	Room func(dir string, need, free int64)
-	// Notice is told a line about what else is being done. May be nil.
-	Notice func(format string, args ...any)
-}
-
-func (o *RestoreOptions) fill() {
-	if o.Progress == nil {
-		o.Progress = func(int64, int64) {}
-	}
-	if o.Room == nil {
-		o.Room = func(string, int64, int64) {}
-	}
-	if o.Notice == nil {
-		o.Notice = func(string, ...any) {}
-	}
-}
 
 // Restore makes a data directory of a base stream. When it returns nil the
 // data directory is complete, checked and on stable storage; it can be started
 // once the server knows where to find WAL. When it fails it leaves the
 // directories as it found them, empty or absent; mode, owner and time of one
-// that was there may have changed.
+// that was there may have changed. A delta restore does so until it changes
+// something; after that it says by Warn what it leaves, and goes on when it is
+// called again.
 //
 // Errors are in the chain of [ErrTarget], [ErrStream] or [ErrDiffers], of
 // [manifest.ErrDamaged] for a bad manifest and of [lock.ErrBusy] for a
@@ -54,6 +22,9 @@ func (o *RestoreOptions) fill() {
 // system. No error means a wrong or half-made cluster that could be started.
 func Restore(ctx context.Context, in io.Reader, o RestoreOptions) error {
 	o.fill()
+	if err := o.check(); err != nil {
+		return err
+	}
 	r := &restorer{o: o, ids: newIdentities()}
 	defer r.close()
 	if err := r.prepare(); err != nil {
@@ -64,7 +35,7 @@ func Restore(ctx context.Context, in io.Reader, o RestoreOptions) error {
 		err = r.restore(ctx, in)
 	}
 	if err != nil {
-		err = join(err, r.targets.unclaim())
+		err = join(err, r.targets.unclaim(o.Warn))
 	}
 	return err
 }
@@ -75,7 +46,7 @@ type restorer struct {
 	plan     *plan // nil without a manifest
 	targets  *targets
 	ids      *identities
-	intake   *intake
+	intake   *intake  // of the stream that ends the backup
 	missing  []uint32 // tablespaces in the stream that have no place
 	control  Member
 	spaceMap Member
@@ -83,49 +54,64 @@ type restorer struct {
 	global   Member // the directory
 	wanted   *manifest.Writer
 	differ   tally
+
+	mu      sync.Mutex
+	entries *manifest.Writer // of all that is in its place
+	done    int64            // bytes of contents that are
 }
 
 func (r *restorer) close() {
 	r.plan.close()
+	if r.intake != nil {
+		r.intake.close()
+	}
 	if r.targets != nil {
 		r.targets.close()
 	}
-	for _, w := range []*manifest.Writer{r.wanted, r.entries()} {
+	for _, w := range []*manifest.Writer{r.wanted, r.entries} {
 		if w != nil {
 			w.Close()
 		}
 	}
 }
 
-func (r *restorer) entries() *manifest.Writer {
-	if r.intake == nil {
-		return nil
-	}
-	return r.intake.entries
-}
-
 // prepare reads the manifest and looks at the targets, and changes nothing.
 func (r *restorer) prepare() (err error) {
 	var known []manifest.Tablespace
+	var own map[uint32]string
+	var cluster uint64
 	if r.o.Manifest != nil {
-		if r.plan, err = newPlan(r.o.Manifest); err != nil {
+		if r.plan, err = newPlan(&r.o); err != nil {
 			return err
 		}
 		known = r.plan.header.Tablespaces
 	}
-	spaces, err := chooseSpaces(known, r.plan != nil, r.o.Tablespaces)
+	if r.o.Delta {
+		own, cluster = ownSpaces(r.o.Dir), r.plan.header.SystemID
+	}
+	if parts := r.streams(); r.o.Source.Text == "" && parts > 1 {
+		return badTarget("the backup is in %d parts, which one stream cannot hold", parts).advise("give --source COMMAND, which prints the part $PART of the backup $LABEL")
+	}
+	spaces, err := r.o.chooseSpaces(known, own)
 	if err == nil {
-		r.targets, err = newTargets(r.o.Dir, spaces)
+		r.targets, err = newTargets(r.o.Dir, spaces, cluster)
 	}
 	return err
 }
 
+// streams is in how many streams the backup is, as far as that is known.
+func (r *restorer) streams() int {
+	if r.plan == nil {
+		return 1
+	}
+	return len(r.plan.header.Parts)
+}
+
 // restore does the work between the marking of the directories and the end.
 func (r *restorer) restore(ctx context.Context, in io.Reader) error {
-	if r.plan != nil {
-		if err := r.targets.checkRoom(r.plan, r.o.Room); err != nil {
-			return err
-		}
+	r.entries = manifest.NewWriter(r.targets.data.path)
+	if err := r.makeReady(ctx, in); err != nil {
+		return err
 	}
 	if err := r.receive(ctx, in); err != nil {
 		return err
@@ -136,7 +122,7 @@ func (r *restorer) restore(ctx context.Context, in io.Reader) error {
 	if err := r.settle(); err != nil {
 		return err
 	}
-	if err := r.targets.sync(r.intake.entries.Entries()); err != nil {
+	if err := r.targets.sync(r.entries.Entries()); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -145,17 +131,54 @@ func (r *restorer) restore(ctx context.Context, in io.Reader) error {
 	return r.commit()
 }
 
-// receive writes the stream into the targets. Temporary files go to the data
-// directory, where there is room.
+// makeReady does what comes before the contents.
+func (r *restorer) makeReady(ctx context.Context, in io.Reader) error {
+	if r.targets.data.inPlace {
+		if err := r.takeStock(ctx); err != nil {
+			return err
+		}
+	}
+	if r.plan != nil {
+		if err := r.targets.checkRoom(r.plan, r.o.Room); err != nil {
+			return err
+		}
+	}
+	if r.targets.data.inPlace {
+		err := r.probe(ctx, in)
+		if err == nil {
+			err = r.clear(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.targets.link(); err != nil || !r.o.picks() {
+		return err
+	}
+	return r.layOut(ctx)
+}
+
+// receive writes the contents into the targets.
 func (r *restorer) receive(ctx context.Context, in io.Reader) error {
-	dir := r.targets.data.path
-	r.intake = newIntake(in, dir)
-	r.intake.place = r.place
+	switch {
+	case r.o.Source.Text != "":
+		return r.takeParts(ctx)
+	case r.o.picks():
+		return r.pick(ctx, in)
+	}
+	return r.takeStream(ctx, in)
+}
+
+// takeStream takes one stream as it comes. Temporary files go to the data
+// directory, where there is room.
+func (r *restorer) takeStream(ctx context.Context, in io.Reader) error {
+	r.intake = newIntake(in, "")
+	r.intake.place, r.intake.note = r.place, r.entries.Add
 	var total int64
 	if r.plan != nil {
-		total = r.plan.header.Bytes
+		total = r.plan.total
 	} else {
-		r.wanted = manifest.NewWriter(dir)
+		r.wanted = manifest.NewWriter(r.targets.data.path)
 		r.intake.each = r.want
 	}
 	r.intake.progress = func(done int64) { r.o.Progress(done, total) }

@@ -19,8 +19,8 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// listing is everything below a directory with modes, links not followed.
-func listing(t testing.TB, dir string) []string {
+// filesIn is everything below a directory with modes, links not followed.
+func filesIn(t testing.TB, dir string) []string {
 	t.Helper()
 	var list []string
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
@@ -76,7 +76,7 @@ func TestRestore(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "pg")
 			var total, done int64
 			mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: m, Progress: func(d, of int64) { done, total = d, of }})
-			if got := listing(t, dir); !slices.Equal(got, want) {
+			if got := filesIn(t, dir); !slices.Equal(got, want) {
 				t.Errorf("restored\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
 			info, err := os.Stat(filepath.Join(dir, "base/1/1259"))
@@ -86,7 +86,7 @@ func TestRestore(t *testing.T) {
 			if _, raw, err := pgdata.ReadControl(dir); err != nil || !bytes.Equal(raw, testControl()) {
 				t.Errorf("pg_control: %v", err)
 			}
-			if done == 0 || (m != nil) != (total > done) {
+			if done == 0 || m != nil && total != done {
 				t.Errorf("progress ended with %d of %d", done, total)
 			}
 		})
@@ -276,7 +276,7 @@ func TestRestoreTellsOfRoom(t *testing.T) {
 }
 
 func TestRestoreWithoutRoom(t *testing.T) {
-	targets, err := newTargets(t.TempDir(), nil)
+	targets, err := newTargets(t.TempDir(), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,23 +13,14 @@ import (
 // directories, now that nothing is written into them any more, their modes and
 // times.
 func (r *restorer) settle() error {
-	if err := r.writeSpaceMap(); err != nil {
-		return err
+	err := r.writeSpaceMap()
+	if err == nil && r.o.picks() {
+		err = r.settleListed()
+	} else if err == nil {
+		err = eachEntry(r.entries.Entries(), r.settleDirectory)
 	}
-	entries := r.intake.entries.Entries()
-	for {
-		e, err := entries.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if t, name := r.targets.find(e.Path); e.Kind == manifest.Directory && name != "." {
-			if err := t.dress(name, e.Mode, e.MTime); err != nil {
-				return err
-			}
-		}
+	if err != nil {
+		return err
 	}
 	for _, t := range r.targets.all {
 		if err := r.dressTop(t); err != nil {
@@ -37,6 +28,15 @@ func (r *restorer) settle() error {
 		}
 	}
 	return nil
+}
+
+// settleDirectory gives a directory below the top its mode and time.
+func (r *restorer) settleDirectory(e manifest.Entry) error {
+	t, name := r.targets.find(e.Path)
+	if e.Kind != manifest.Directory || name == "." {
+		return nil
+	}
+	return t.dress(name, e.Mode, e.MTime)
 }
 
 // dressTop does the same for the top of a target. A server starts only if its
@@ -47,7 +47,7 @@ func (r *restorer) dressTop(t *target) error {
 	if m == nil {
 		m = &r.global
 	}
-	if err := r.ids.chown(t, ".", m); err != nil {
+	if err := r.chown(t, ".", m); err != nil {
 		return err
 	}
 	return t.dress(".", m.Mode&0o750|0o700, m.MTime)

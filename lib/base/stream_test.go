@@ -31,10 +31,12 @@ START TIMELINE: 1
 `
 
 // testControl is a pg_control of release 15.
-func testControl() []byte {
+func testControl() []byte { return controlOf(testSystemID) }
+
+func controlOf(system uint64) []byte {
 	b := make([]byte, pgdata.ControlSize)
 	le := binary.LittleEndian
-	le.PutUint64(b[0:], testSystemID)
+	le.PutUint64(b[0:], system)
 	for at, value := range map[int]uint32{8: 1300, 12: 202209061, 16: 6, 216: 8192, 220: 131072, 228: 16 << 20} {
 		le.PutUint32(b[at:], value)
 	}

@@ -38,7 +38,7 @@ func (s *survey) run(ctx context.Context, spaces []manifest.Tablespace) error {
 		return s.walk(ctx, ".")
 	})
 	for range hashers {
-		group.Go(func() error { return s.hashAll(ctx, spaces) })
+		group.Go(func() error { return s.hashFiles(ctx, spaces) })
 	}
 	return group.Wait()
 }
@@ -126,8 +126,8 @@ func (s *survey) add(e manifest.Entry) error {
 	return s.entries.Add(e)
 }
 
-// hashAll hashes the files that walk has found.
-func (s *survey) hashAll(ctx context.Context, spaces []manifest.Tablespace) error {
+// hashFiles hashes the files that walk has found.
+func (s *survey) hashFiles(ctx context.Context, spaces []manifest.Tablespace) error {
 	buffer := make([]byte, streamBuffer)
 	for e := range s.files {
 		var err error
@@ -155,21 +155,25 @@ func (s *survey) hash(ctx context.Context, e *manifest.Entry, buffer []byte) err
 		return err
 	}
 	defer f.Close()
-	contents := reading.Reader(f)
+	e.SHA256, e.Size, err = hashAll(ctx, reading.Reader(f), buffer)
+	return err
+}
+
+// hashAll reads to the end.
+func hashAll(ctx context.Context, in io.Reader, buffer []byte) (sum string, size int64, err error) {
 	h := sha256.New()
-	for e.Size = 0; ctx.Err() == nil; {
-		n, err := contents.Read(buffer)
+	for ctx.Err() == nil {
+		n, err := in.Read(buffer)
 		h.Write(buffer[:n])
-		e.Size += int64(n)
+		size += int64(n)
 		if err == io.EOF {
-			e.SHA256 = hex.EncodeToString(h.Sum(nil))
-			return nil
+			return hex.EncodeToString(h.Sum(nil)), size, nil
 		}
 		if err != nil {
-			return err
+			return "", size, err
 		}
 	}
-	return ctx.Err()
+	return "", size, ctx.Err()
 }
 
 // hashSpaceMap hashes tablespace_map as it was before the tablespaces moved.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -34,7 +35,8 @@ func (t *target) syncName(name string) error {
 // Where it cannot be relied on, or fails, each file is synced, which then also
 // says which one failed.
 func (t *targets) sync(entries manifest.EntrySource) error {
-	if syncfsReports() {
+	spread := slices.ContainsFunc(t.all, func(one *target) bool { return one.spread })
+	if syncfsReports() && !spread {
 		var failed error
 		for _, one := range t.all {
 			failed = errors.Join(failed, unix.Syncfs(int(one.dir.Fd())))

@@ -23,6 +23,9 @@ type target struct {
 	lock    *os.File // the mark
 	made    bool     // the directory was absent
 	remains bool     // what is in it is of a restore that was killed
+	inPlace bool     // what is in it stays, as far as it is right
+	spread  bool     // over more than one file system
+	resumed bool     // so it was when a delta restore of it was killed
 	top     *Member  // what the stream says about the directory itself
 }
 
@@ -54,7 +57,7 @@ func (t *target) openRoot() (err error) {
 // examine refuses a directory that holds anything but remains, as ours knows
 // them.
 func (t *target) examine(ours func() bool) error {
-	if t.root == nil {
+	if t.root == nil || t.inPlace {
 		return nil
 	}
 	other, err := t.content()
@@ -64,6 +67,8 @@ func (t *target) examine(ours func() bool) error {
 		return err
 	case t.has(postmasterFile):
 		return badTarget("%s: a server runs in it, or did when it was lost (%s)", t.path, postmasterFile)
+	case t.has(deltaMark):
+		return badTarget("%s: what a killed delta restore left", t.path).advise("give --delta to go on with it")
 	case !t.has(pgdata.ControlFile) && ours():
 		t.remains = true
 		return nil
@@ -104,28 +109,12 @@ func (t *target) has(name string) bool {
 
 // empty removes everything but the mark, following no links.
 func (t *target) empty() error {
-	dir, err := t.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for {
-		names, err := dir.Readdirnames(1000)
-		for _, name := range names {
-			if name == t.mark {
-				continue
-			}
-			if err := t.root.RemoveAll(name); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
+	return t.list(".", func(name string) error {
+		if name == t.mark {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-	}
+		return t.root.RemoveAll(name)
+	})
 }
 
 // unclaim leaves the directory as it was found, empty or absent.
@@ -136,8 +125,13 @@ func (t *target) unclaim() error {
 		}
 		return nil
 	}
-	if err := t.empty(); err != nil {
-		return err
+	if t.inPlace && t.oid == 0 {
+		return t.giveBack()
+	}
+	if !t.inPlace {
+		if err := t.empty(); err != nil {
+			return err
+		}
 	}
 	err := t.root.Remove(t.mark)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -54,12 +54,12 @@ func TestRestoreRefusesTargets(t *testing.T) {
 			parent := t.TempDir()
 			dir := filepath.Join(parent, "pg")
 			c.setup(t, dir)
-			before := listing(t, parent)
+			before := filesIn(t, parent)
 			err := restore(t, backup(t), RestoreOptions{Dir: dir})
 			if !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one about %q", err, c.want)
 			}
-			if after := listing(t, parent); fmt.Sprint(after) != fmt.Sprint(before) {
+			if after := filesIn(t, parent); fmt.Sprint(after) != fmt.Sprint(before) {
 				t.Errorf("left\n%q\nof\n%q", after, before)
 			}
 		})
@@ -101,7 +101,7 @@ func TestRestoreOverRemains(t *testing.T) {
 	}
 	clean := filepath.Join(t.TempDir(), "pg")
 	mustRestore(t, backup(t), RestoreOptions{Dir: clean})
-	if got, want := listing(t, dir), listing(t, clean); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got, want := filesIn(t, dir), filesIn(t, clean); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("left\n%q\nwant\n%q", got, want)
 	}
 }
@@ -117,11 +117,11 @@ func TestRestoreWhileAnotherIsUnderWay(t *testing.T) {
 	if err := unix.Flock(int(mark.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	before := listing(t, dir)
+	before := filesIn(t, dir)
 	if err := restore(t, backup(t), RestoreOptions{Dir: dir}); !errors.Is(err, lock.ErrBusy) {
 		t.Errorf("error %v", err)
 	}
-	if after := listing(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
+	if after := filesIn(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("left %q of %q", after, before)
 	}
 }
@@ -142,7 +142,7 @@ func TestClaimAfterAnotherRestore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			write(t, dir, dataMark)
-			targets, err := newTargets(dir, nil)
+			targets, err := newTargets(dir, nil, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,14 +150,14 @@ func TestClaimAfterAnotherRestore(t *testing.T) {
 			if err := during(dir); err != nil {
 				t.Fatal(err)
 			}
-			before := listing(t, dir)
+			before := filesIn(t, dir)
 			if err := targets.claim(func(string, ...any) {}); err == nil {
 				t.Error("claimed a directory that is in use")
 			}
-			if err := targets.unclaim(); err != nil {
+			if err := targets.unclaim(func(string, ...any) {}); err != nil {
 				t.Error(err)
 			}
-			if after := listing(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
+			if after := filesIn(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
 				t.Errorf("left %q of %q", after, before)
 			}
 		})
@@ -178,7 +178,7 @@ func TestRestoreTablespaces(t *testing.T) {
 				if got, err := os.Readlink(filepath.Join(dir, linkName(oid))); err != nil || got != want {
 					t.Errorf("link of %d: %q %v, want %q", oid, got, err, want)
 				}
-				if got := listing(t, want); len(got) != 4 {
+				if got := filesIn(t, want); len(got) != 4 {
 					t.Errorf("%s holds %q", want, got)
 				}
 			}
@@ -225,7 +225,7 @@ func TestRestoreTablespacesBack(t *testing.T) {
 	first, second, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := spaceBackup(t, first, second)
 	mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar))})
-	if got := listing(t, second); len(got) != 4 {
+	if got := filesIn(t, second); len(got) != 4 {
 		t.Errorf("%s holds %q", second, got)
 	}
 	checkSpaceMap(t, dir, map[uint32]string{16384: first, 16385: second})
@@ -298,7 +298,7 @@ func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRestore(t, tar, o)
-	if got := listing(t, one); len(got) != 4 {
+	if got := filesIn(t, one); len(got) != 4 {
 		t.Errorf("%s holds %q", one, got)
 	}
 }
@@ -309,12 +309,12 @@ func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
 	tar := spaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	mustRestore(t, tar, o)
-	whole := listing(t, dir)
+	whole := filesIn(t, dir)
 	if err := os.Rename(filepath.Join(dir, pgdata.ControlFile), filepath.Join(dir, dataMark)); err != nil {
 		t.Fatal(err)
 	}
 	mustRestore(t, tar, o)
-	if got := listing(t, dir); fmt.Sprint(got) != fmt.Sprint(whole) {
+	if got := filesIn(t, dir); fmt.Sprint(got) != fmt.Sprint(whole) {
 		t.Errorf("restored %q, want %q", got, whole)
 	}
 	if err := restore(t, tar, o); !errors.Is(err, ErrTarget) {

@@ -3,28 +3,30 @@ package base
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"pgpipes/lib/durable"
-	"pgpipes/lib/manifest"
 )
 
 // targets are all directories of one restore.
 type targets struct {
-	data   *target
-	spaces map[uint32]*target
-	all    []*target // the tablespaces first, the data directory last
+	data    *target
+	spaces  map[uint32]*target
+	all     []*target // the tablespaces first, the data directory last
+	cluster uint64    // of which a data directory may be there already; 0 if none may
+	changed bool      // something of what was there is changed
 }
 
 // newTargets checks the places that were asked for, changing nothing.
-func newTargets(data string, spaces map[uint32]string) (*targets, error) {
+func newTargets(data string, spaces map[uint32]string, cluster uint64) (*targets, error) {
 	path, err := filepath.Abs(data)
 	if err != nil || data == "" {
 		return nil, badTarget("no data directory to restore to")
 	}
-	t := &targets{data: &target{path: path, mark: dataMark}, spaces: map[uint32]*target{}}
+	t := &targets{data: &target{path: path, mark: dataMark}, spaces: map[uint32]*target{}, cluster: cluster}
 	for oid, path := range spaces {
 		if !filepath.IsAbs(path) {
 			return nil, badTarget("%s: the place of tablespace %d must be an absolute path", path, oid)
@@ -39,14 +41,23 @@ func newTargets(data string, spaces map[uint32]string) (*targets, error) {
 
 func (t *targets) open() error {
 	for _, one := range slices.Backward(t.all) { // the data directory first
-		if err := one.open(); err != nil {
-			return err
+		err := one.open()
+		if err == nil {
+			err = t.look(one)
 		}
-		if err := one.examine(t.ours(one)); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return t.checkNesting()
+}
+
+// look finds out whether a directory can be restored into.
+func (t *targets) look(one *target) error {
+	if taken, err := t.adopt(one); taken || err != nil {
+		return err
+	}
+	return one.examine(t.ours(one))
 }
 
 // ours says of a directory whether what is in it can be told to be remains.
@@ -98,11 +109,14 @@ func realPath(t *target) (string, error) {
 // of a restore can be recognised all the time.
 func (t *targets) claim(notice func(string, ...any)) error {
 	for _, one := range slices.Backward(t.all) {
-		if err := one.claim(t.ours(one)); err != nil {
+		if err := t.claimOne(one); err != nil {
 			return err
 		}
 	}
 	for _, one := range t.all {
+		if one == t.data && one.inPlace {
+			continue // its mark is pg_control
+		}
 		if err := one.explain(); err != nil {
 			return err
 		}
@@ -116,7 +130,14 @@ func (t *targets) claim(notice func(string, ...any)) error {
 			return err
 		}
 	}
-	return t.link()
+	return nil
+}
+
+func (t *targets) claimOne(one *target) error {
+	if one == t.data && one.inPlace {
+		return one.seize(t.cluster)
+	}
+	return one.claim(t.ours(one))
 }
 
 // link makes the links to the tablespaces, absolute ones: with a relative one
@@ -126,11 +147,12 @@ func (t *targets) link() error {
 	if len(t.spaces) == 0 {
 		return nil
 	}
-	if err := t.data.root.Mkdir(tablespaceDir, 0o700); err != nil {
+	err := t.data.root.Mkdir(tablespaceDir, 0o700)
+	if err != nil && !(t.data.inPlace && errors.Is(err, fs.ErrExist)) {
 		return err
 	}
 	for oid, space := range t.spaces {
-		if err := t.data.root.Symlink(space.path, linkName(oid)); err != nil {
+		if err := t.data.linkTo(oid, space.path); err != nil {
 			return err
 		}
 	}
@@ -140,8 +162,25 @@ func (t *targets) link() error {
 	return durable.SyncOpenDir(t.data.dir)
 }
 
-// unclaim leaves all directories as they were found.
-func (t *targets) unclaim() error {
+// linkTo makes the link to a tablespace, in place of what is there.
+func (t *target) linkTo(oid uint32, path string) error {
+	name := linkName(oid)
+	if at, err := t.root.Readlink(name); err == nil && at == path {
+		return nil
+	}
+	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return t.root.Symlink(path, name)
+}
+
+// unclaim leaves all directories as they were found, but for a data directory
+// of which something is changed.
+func (t *targets) unclaim(warn func(string, ...any)) error {
+	if t.changed {
+		warn("%s: neither as it was nor restored, and no server can start in it; the same command goes on", t.data.path)
+		return nil
+	}
 	var failed error
 	for _, one := range t.all {
 		if err := one.unclaim(); err != nil {
@@ -164,41 +203,6 @@ func (t *targets) find(name string) (*target, string) {
 		return space, inner
 	}
 	return t.data, name
-}
-
-// chooseSpaces says where the tablespaces go: all to the places given, or, if
-// none is and a manifest knows them, back to where they were.
-func chooseSpaces(known []manifest.Tablespace, isKnown bool, given map[uint32]string) (map[uint32]string, error) {
-	if !isKnown {
-		return given, nil
-	}
-	chosen := map[uint32]string{}
-	var missing []uint32
-	for _, s := range known {
-		chosen[s.OID] = s.Path
-		if path, ok := given[s.OID]; ok {
-			chosen[s.OID] = path
-		} else {
-			missing = append(missing, s.OID)
-		}
-	}
-	for oid := range given {
-		if _, ok := chosen[oid]; !ok {
-			return nil, badTarget("the backup has no tablespace %d", oid)
-		}
-	}
-	if len(given) > 0 && len(missing) > 0 {
-		return nil, needPlaces(missing)
-	}
-	return chosen, nil
-}
-
-// needPlaces asks for the places of tablespaces.
-func needPlaces(oids []uint32) error {
-	slices.Sort(oids)
-	list := strings.Trim(fmt.Sprint(oids), "[]")
-	err := badTarget("tablespaces without a place to go: %s", list)
-	return err.advise(fmt.Sprintf("give --tablespace %d=DIR, and so for every tablespace of the backup", oids[0]))
 }
 
 // join is errors.Join that keeps a single error, with its hint, as it is.

@@ -13,33 +13,35 @@ import (
 	"slices"
 	"strconv"
 
-	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
-const tablespaceDir = "pg_tblspc"
+const (
+	tablespaceDir = "pg_tblspc"
+	walDir        = "pg_wal"
+)
 
 // needed are directories without which a data directory is none. All else may
 // vanish while it is copied.
 var needed = map[string]bool{".": true, "base": true, "global": true, tablespaceDir: true}
 
-// A tree is a live data directory that is being copied.
+// A tree is a live data directory that is being copied. What workers change of
+// it is safe for several of them.
 type tree struct {
-	root    string // absolute, without links
-	control pgdata.Control
-	warn    func(format string, args ...any)
-	owner   owner // of the data directory
-	owners  owners
-	spaces  map[uint32]string // the tablespaces outside, by OID, where they really are
-	inside  map[string]bool   // tablespaces that lie inside the data directory, not to be copied twice
-	start   wal.LSN
-	bad     []manifest.BadPage // the first recordedBad of them
-	badAll  int
-	done    int64 // bytes
-	report  func(done int64)
-	buffer  []byte
+	root     string // absolute, without links
+	control  pgdata.Control
+	warn     func(format string, args ...any)
+	owner    owner             // of the data directory
+	owned    string            // by whom that is, by name
+	spaces   map[uint32]string // the tablespaces outside, by OID, where they really are
+	inside   map[string]bool   // tablespaces that lie inside the data directory, not to be copied twice
+	start    wal.LSN
+	follow   bool      // copy what links lead to
+	ancestor *ancestor // nil if all is to be copied
+	pace     *pace
+	bad      *badPages
 }
 
 // newTree looks at the tablespaces of a data directory. It must be called before
@@ -54,8 +56,8 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 		return nil, err
 	}
 	t := &tree{
-		root: root, control: control, warn: warn, spaces: map[uint32]string{},
-		inside: map[string]bool{}, owners: owners{}, report: func(int64) {}, buffer: make([]byte, readSize),
+		root: root, control: control, warn: warn, spaces: map[uint32]string{}, inside: map[string]bool{},
+		pace: newPace(0, nil), bad: &badPages{warn: warn},
 	}
 	if _, err := os.Stat(t.path("PG_VERSION")); err != nil {
 		return nil, err
@@ -65,6 +67,7 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 		return nil, err
 	}
 	t.owner = ownerOf(info)
+	t.owned = owners{}.name(t.owner)
 	return t, t.findTablespaces()
 }
 
@@ -106,36 +109,36 @@ func (t *tree) checkTablespaces(noted []pgdata.Tablespace) error {
 	return nil
 }
 
-// copyTo writes everything but the end members to the sink. The directories of
-// the tablespaces come first, so that a reader knows about them at once.
-func (t *tree) copyTo(ctx context.Context, s *sink, start wal.LSN, progress func(done, total int64)) error {
-	t.start = start
-	if progress != nil {
-		total, err := t.size(ctx)
-		if err != nil {
-			return err
-		}
-		t.report = func(done int64) { progress(done, total) }
-	}
-	for _, name := range []string{".", tablespaceDir} {
-		if err := t.directory(s, name); err != nil {
-			return err
-		}
-	}
-	for _, oid := range slices.Sorted(maps.Keys(t.spaces)) {
-		if err := t.directory(s, path.Join(tablespaceDir, strconv.Itoa(int(oid)))); err != nil {
+// copyTo has a worker write everything but the end members into its sink.
+func (t *tree) copyTo(ctx context.Context, w *worker) error {
+	for _, name := range t.first() {
+		if err := w.directory(name); err != nil {
 			return err
 		}
 	}
 	return t.walk(ctx, ".", func(name string, info fs.FileInfo) error {
-		if !info.IsDir() {
-			return t.file(ctx, s, name)
-		}
-		if name == tablespaceDir || t.isTablespace(name) {
+		switch {
+		case !info.IsDir():
+			return w.file(ctx, name)
+		case t.isFirst(name):
 			return nil // done
 		}
-		return t.directory(s, name)
+		return w.directory(name)
 	})
+}
+
+// first are the directories that a stream begins with: those of the tablespaces
+// are among them, so that a reader knows about them at once.
+func (t *tree) first() []string {
+	list := []string{".", tablespaceDir}
+	for _, oid := range slices.Sorted(maps.Keys(t.spaces)) {
+		list = append(list, path.Join(tablespaceDir, strconv.Itoa(int(oid))))
+	}
+	return list
+}
+
+func (t *tree) isFirst(name string) bool {
+	return name == "." || name == tablespaceDir || t.isTablespace(name)
 }
 
 // size adds up what there is to copy.
@@ -149,22 +152,6 @@ func (t *tree) size(ctx context.Context) (total int64, err error) {
 		return nil
 	})
 	return total, err
-}
-
-func (t *tree) directory(s *sink, name string) error {
-	info, err := os.Stat(t.path(name))
-	if err != nil {
-		return t.vanished(name, err)
-	}
-	return s.addDirectory(t.member(name, info))
-}
-
-func (t *tree) member(name string, info fs.FileInfo) Member {
-	o := ownerOf(info)
-	e := manifest.Entry{
-		Path: name, Mode: permissions(info.Mode()), Owner: t.owners.name(o), Size: info.Size(), MTime: info.ModTime(),
-	}
-	return Member{Entry: e, UID: int(o.uid), GID: int(o.gid)}
 }
 
 // vanished excuses what a running server may remove.
@@ -259,7 +246,7 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 		return visit(name, info)
 	}
 	if at, err := os.Stat(t.path(name)); err == nil && at.IsDir() && path.Dir(name) == "." && info.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("%s: a directory of the cluster behind a link, which is not supported", t.path(name))
+		return fmt.Errorf("%s: a directory of the cluster behind a link (links can be followed, if asked for)", t.path(name))
 	}
 	if !tablespaceLink(name) { // one made since the beginning comes with the WAL
 		t.warn("%s: left out: it is %s", t.path(name), kindOf(info.Mode()))
@@ -273,14 +260,38 @@ func tablespaceLink(name string) bool {
 }
 
 // look describes a directory entry. Links are followed where the server makes or
-// expects them: tablespaces, pg_wal, and directories whose content is dropped.
+// expects them: tablespaces, pg_wal, and directories whose content is dropped;
+// others if that was asked for and they lead anywhere.
 func (t *tree) look(name string, e fs.DirEntry) (fs.FileInfo, error) {
 	if e.Type()&fs.ModeSymlink != 0 {
-		if t.isTablespace(name) || name == "pg_wal" || pgdata.Classify(name, true) == pgdata.EmptyDir {
+		if t.isTablespace(name) || name == walDir || pgdata.Classify(name, true) == pgdata.EmptyDir {
 			return os.Stat(t.path(name))
+		}
+		if t.follow && !tablespaceLink(name) {
+			return t.behind(name)
 		}
 	}
 	return e.Info()
+}
+
+// behind describes what a link leads to. One that leads nowhere is described as
+// a link, and one to a directory above itself is an error.
+func (t *tree) behind(name string) (fs.FileInfo, error) {
+	info, err := os.Stat(t.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Lstat(t.path(name))
+	}
+	if err != nil || !info.IsDir() {
+		return info, err
+	}
+	for above := path.Dir(name); ; above = path.Dir(above) {
+		if dir, err := os.Stat(t.path(above)); err == nil && os.SameFile(dir, info) {
+			return nil, fmt.Errorf("%s: a link to a directory that it lies in", t.path(name))
+		}
+		if above == "." {
+			return info, nil
+		}
+	}
 }
 
 func kindOf(m fs.FileMode) string {

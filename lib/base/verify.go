@@ -24,7 +24,7 @@ func VerifyStream(ctx context.Context, in, want io.Reader) iter.Seq2[manifest.Di
 			yield(manifest.Difference{}, err)
 			return
 		}
-		compare(wanted, t.entries.Entries(), nil)(yield)
+		compare(wanted, t.entries.Entries(), manifest.CompareOptions{})(yield)
 	}
 }
 
@@ -46,6 +46,6 @@ func VerifyDir(ctx context.Context, dir string, want io.Reader) iter.Seq2[manife
 			yield(manifest.Difference{}, err)
 			return
 		}
-		compare(wanted, s.entries.Entries(), s.ignore)(yield)
+		compare(wanted, s.entries.Entries(), manifest.CompareOptions{Ignore: s.ignore})(yield)
 	}
 }

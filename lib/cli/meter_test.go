@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"io"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,7 +44,10 @@ func TestMeterLine(t *testing.T) {
 func TestMeterIsSilentElsewhere(t *testing.T) {
 	p := &Process{dog: newWatchdog(), name: "x"}
 	said := stderr(t, func() {
-		m := p.Meter()
+		m, err := p.Meter(Progress{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if m.Progress() != nil {
 			t.Error("somebody is told how far it is")
 		}
@@ -50,5 +56,28 @@ func TestMeterIsSilentElsewhere(t *testing.T) {
 	})
 	if said != "" {
 		t.Errorf("said %q", said)
+	}
+}
+
+// A log gets a line when the work ends, if not before.
+func TestMeterLines(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{dog: newWatchdog(), name: "x"}
+	m, err := p.Meter(Progress{FD: int(w.Fd())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Progress()(250, 1000)
+	m.Stop()
+	w.Close()
+	b, err := io.ReadAll(r)
+	if !strings.HasPrefix(string(b), "250\t1000\t25\t") || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := p.Meter(Progress{FD: 999}); err == nil {
+		t.Error("a descriptor that is not open")
 	}
 }

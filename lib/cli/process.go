@@ -24,6 +24,9 @@ type Process struct {
 	Out io.Writer // standard output, for data; every write is checked
 	// Text is standard output for lines. Its errors show when the program ends.
 	Text *bufio.Writer
+	// Err is standard error for commands of the user's, which write to it
+	// themselves.
+	Err *os.File
 }
 
 // Being watched hides ReadFrom and WriteTo of os.File, with which io.Copy
@@ -35,7 +38,7 @@ func newProcess(name string) *Process {
 	out := stream("writing standard output").Writer(os.Stdout)
 	return &Process{
 		name: name, dog: dog, closing: stream("closing standard output"),
-		In: in, Out: out, Text: bufio.NewWriter(out),
+		In: in, Out: out, Text: bufio.NewWriter(out), Err: os.Stderr,
 	}
 }
 

@@ -138,7 +138,7 @@ func (e *Entry) check() error {
 		wrong = fmt.Sprintf("size %d", e.Size)
 	case e.SHA256 != "" && !(isFile && validSHA256(e.SHA256)):
 		wrong = "sha256 " + Escape(e.SHA256)
-	case e.Part != "" && !validPart(e.Part):
+	case e.Part != "" && !ValidPart(e.Part):
 		wrong = "part " + Escape(e.Part)
 	case (e.Kind == Link) != (e.Target != "") || strings.IndexByte(e.Target, 0) >= 0:
 		wrong = "target " + Escape(e.Target)
@@ -164,16 +164,4 @@ func validSHA256(s string) bool {
 		}
 	}
 	return true
-}
-
-// validPart holds for names that are safe as file names and shell words.
-func validPart(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		alnum := c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
-		if !alnum && (i == 0 || c != '.' && c != '_' && c != '-') {
-			return false
-		}
-	}
-	return s != ""
 }

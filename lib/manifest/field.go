@@ -25,6 +25,7 @@ const partKey = "part"
 var fields = []field{
 	textField("label", func(h *Header) *string { return &h.Label }),
 	textField("type", func(h *Header) *string { return &h.Type }),
+	parentField(),
 	numberField("system-identifier", func(h *Header) *uint64 { return &h.SystemID }),
 	numberField("postgresql", func(h *Header) *int { return &h.Major }),
 	numberField("catalog", func(h *Header) *uint32 { return &h.Catalog }),
@@ -38,6 +39,7 @@ var fields = []field{
 	lsnField("stop-lsn", func(h *Header) *wal.LSN { return &h.StopLSN }),
 	timeField("stop-time", func(h *Header) *time.Time { return &h.StopTime }),
 	textField("from", func(h *Header) *string { return &h.From }),
+	walField(),
 	countField("files", func(h *Header) *int64 { return &h.Files }),
 	countField("bytes", func(h *Header) *int64 { return &h.Bytes }),
 	tablespaceField(),
@@ -77,6 +79,17 @@ func textField(key string, at func(*Header) *string) field {
 		func(h *Header, value string) (err error) {
 			*at(h), err = Unescape(value)
 			return err
+		})
+}
+
+func parentField() field {
+	return single("parent",
+		func(h *Header) string { return h.Parent },
+		func(h *Header, value string) error {
+			if h.Parent = value; !ValidLabel(value) {
+				return fmt.Errorf("%s is not a label", Escape(value))
+			}
+			return nil
 		})
 }
 
@@ -127,6 +140,16 @@ func checksumsField() field {
 		})
 }
 
+func walField() field {
+	words := map[bool]string{true: "included"}
+	return single("wal",
+		func(h *Header) string { return words[h.WAL] },
+		func(h *Header, value string) error {
+			h.WAL = value == words[true]
+			return nil
+		})
+}
+
 func lsnField(key string, at func(*Header) *wal.LSN) field {
 	return single(key,
 		func(h *Header) string {
@@ -161,21 +184,6 @@ func tablespaceField() field {
 		set: func(h *Header, value string) error {
 			oid, name, err := parseNumberAndText(value)
 			h.Tablespaces = append(h.Tablespaces, Tablespace{OID: oid, Path: name})
-			return err
-		}}
-}
-
-func badPageField() field {
-	return field{key: "bad-page", many: true,
-		values: func(h *Header) (lines []string) {
-			for _, p := range h.BadPages {
-				lines = append(lines, fmt.Sprintf("%d\t%s", p.Block, Escape(p.Path)))
-			}
-			return lines
-		},
-		set: func(h *Header, value string) error {
-			block, name, err := parseNumberAndText(value)
-			h.BadPages = append(h.BadPages, BadPage{Block: block, Path: name})
 			return err
 		}}
 }
@@ -216,7 +224,7 @@ func parsePart(value string) (Part, error) {
 		return Part{}, fmt.Errorf("%d columns", len(c))
 	}
 	p := Part{Name: c[0], SHA256: known(c[1])}
-	if !validPart(p.Name) || p.SHA256 != "" && !validSHA256(p.SHA256) {
+	if !ValidPart(p.Name) || p.SHA256 != "" && !validSHA256(p.SHA256) {
 		return Part{}, fmt.Errorf("part %s, sha256 %s", Escape(c[0]), Escape(c[1]))
 	}
 	size, err := parseNumber[int64](c[2])

@@ -103,7 +103,8 @@ func (p *headerParser) addExtra(key, value string) error {
 	return nil
 }
 
-// checkPart refuses a second part of the same name.
+// checkPart refuses a second part of the same name, and a name that says in
+// another way that the part is the backup's own.
 func (p *headerParser) checkPart(key string) error {
 	if key != partKey {
 		return nil
@@ -111,6 +112,9 @@ func (p *headerParser) checkPart(key string) error {
 	name := p.header.Parts[len(p.header.Parts)-1].Name
 	if p.parts == nil {
 		p.parts = partSet{}
+	}
+	if label, _ := SplitPart(name); label != "" && label == p.header.Label {
+		return fmt.Errorf("part %s: the backup's own, without a label", name)
 	}
 	if p.parts[name] {
 		return fmt.Errorf("part %s: twice", name)

@@ -24,7 +24,18 @@
 // The header is a line a key, in the order of the fields of [Header]; a key
 // without a value is left out, and only tablespace, bad-page and part may come
 // more than once. Keys that begin with "x-" are for extensions; they come last
-// in the header and readers that do not know them pass them on.
+// in the header and readers that do not know them pass them on. These have
+// columns:
+//
+//	tablespace OID PATH
+//	bad-page BLOCK FIRST LAST PATH
+//	part NAME SHA256 SIZE KEY
+//
+// FIRST and LAST are the checksums of the first and the last reading of a page,
+// the stored and the computed one in four hex digits each: 1f3a/07c2. NAME is
+// NNN, at least three digits, or LABEL/NNN for a part that another backup has
+// stored; SHA256 and SIZE are those of the stored bytes and KEY says where in
+// the repository they are.
 //
 // Then comes a line for each directory (d), file (f) and symbolic link (l):
 //
@@ -32,8 +43,8 @@
 //
 // MODE is four octal digits, OWNER is user:group, SIZE counts bytes (0 for
 // what is not a file), MTIME is RFC 3339 in UTC and whole seconds, SHA256 is
-// the hash of a file's contents, PARTS names the part that holds the entry,
-// PATH is relative to the data directory, which itself is ".", and TARGET is
+// the hash of a file's contents, PARTS is the NAME of the part that holds the
+// entry, PATH is relative to the data directory, which itself is ".", and TARGET is
 // where a link points to. "-" stands for what is unknown or does not apply.
 // The entries are sorted by the bytes of PATH as it is written, so that
 // LC_ALL=C sort -t "$(printf '\t')" -k 8,8 changes nothing.
@@ -76,7 +87,8 @@ var (
 // Bytes.
 type Header struct {
 	Label         string
-	Type          string // "full"
+	Type          string // "full"; "incremental" if files are in parts of others; "leftover" if it is of an interrupted one
+	Parent        string // label of the backup since which it was made
 	SystemID      uint64
 	Major         int    // major version of the server
 	Catalog       uint32 // catalogue version
@@ -90,6 +102,7 @@ type Header struct {
 	StopLSN       wal.LSN
 	StopTime      time.Time
 	From          string // "primary" or "standby"
+	WAL           bool   // its parts hold the WAL that it needs
 	Files         int64  // entries of kind File
 	Bytes         int64  // the sum of their sizes
 	Tablespaces   []Tablespace
@@ -105,16 +118,11 @@ type Tablespace struct {
 	Path string `json:"path"`
 }
 
-// BadPage is a page whose checksum was wrong when it was copied.
-type BadPage struct {
-	Block uint32 `json:"block"` // number of the page, counted in the relation and not in the file
-	Path  string `json:"path"`
-}
-
-// Part is one stored tar of the backup and the receipt for it. A part without
-// a receipt has nothing but a name.
+// Part is one stored tar of the backup, or of one before it that is used
+// again, and the receipt for it. A part without a receipt has nothing but a
+// name.
 type Part struct {
-	Name   string `json:"name"`
+	Name   string `json:"name"`   // NNN, or LABEL/NNN if backup LABEL has stored it
 	SHA256 string `json:"sha256"` // of the stored bytes, 64 lower-case hex digits
 	Size   int64  `json:"size"`   // of the stored bytes
 	Key    string `json:"key"`    // where it is in the repository

@@ -38,14 +38,16 @@ func link(path, target string) Entry {
 // fullHeader has a value in every field.
 func fullHeader() Header {
 	return Header{
-		Label: "nightly\tbackup", Type: "full", SystemID: 7575757575757575757, Major: 15, Catalog: 202209061,
+		Label: "nightly\tbackup", Type: "incremental", Parent: "20261121T120000Z", SystemID: 7575757575757575757, Major: 15, Catalog: 202209061,
 		SegmentSize: 16 << 20, BlockSize: 8192, Checksums: true,
 		StartTimeline: 1, StartLSN: 0x2000028, StartTime: noon,
-		StopTimeline: 2, StopLSN: 0xA_02000100, StopTime: noon.Add(time.Minute), From: "standby",
+		StopTimeline: 2, StopLSN: 0xA_02000100, StopTime: noon.Add(time.Minute), From: "standby", WAL: true,
 		Tablespaces: []Tablespace{{16384, "/mnt/fast disk"}, {16385, "/mnt/\xff"}},
-		BadPages:    []BadPage{{7, "base/5/1259"}, {131072, "base/5/1259.1"}},
-		Parts:       []Part{{"000", sum("0"), 512, "base/x/000.tar.zst"}, {Name: "001"}},
-		Extra:       [][2]string{{"x-made-by", "a test\twith columns"}, {"x-empty", ""}},
+		BadPages: []BadPage{
+			{7, PageSum{0xabcd, 0x12}, PageSum{0xabcd, 0x13}, "base/5/1259"}, {Block: 131072, Path: "base/5/1259.1"}},
+		Parts: []Part{{"000", sum("0"), 512, "base/x/000.tar.zst"}, {Name: "001"}, {Name: "1000"},
+			{"20261121T120000Z/000", sum("1"), 1, "base/20261121T120000Z/000.tar.zst"}},
+		Extra: [][2]string{{"x-made-by", "a test\twith columns"}, {"x-empty", ""}},
 	}
 }
 
@@ -53,13 +55,17 @@ func fullHeader() Header {
 func allEntries() []Entry {
 	bare := file("pg_wal.note")
 	bare.Owner, bare.Part, bare.MTime = "", "", time.Time{}
+	old := file("base/5/2619")
+	old.Part = "20261121T120000Z/000"
+	late := directory("base/5")
+	late.Part = "1000"
 	sticky := directory("base")
 	sticky.Mode = 0o1777
 	return []Entry{
 		file("global/pg_control"), directory("pg_wal"), sticky, bare, file("base-1"), file("base/5/1259"),
-		directory("."), directory("base/5"), file("base/new\nline"), file("base/tab\tand blank "),
+		directory("."), late, file("base/new\nline"), file("base/tab\tand blank "),
 		file(`base/back\slash`), file("base/caf\u00e9"), file("base/\xff\xfe"), file("base/\u0085"),
-		link("pg_stat", "../a b\tc"), directory("global"), file("PG_VERSION"),
+		link("pg_stat", "../a b\tc"), directory("global"), file("PG_VERSION"), old,
 	}
 }
 

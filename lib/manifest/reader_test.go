@@ -97,9 +97,14 @@ func TestReaderRefuses(t *testing.T) {
 		"too large a number":   head("checksums", "catalog\t4294967296\nchecksums"),
 		"a key without value":  head("checksums", "label\t\nchecksums"),
 		"bad LSN":              head("files", "start-lsn\t0/0000001\nfiles"),
+		"parent's label":       head("checksums", "parent\t../x\nchecksums"),
+		"WAL unclear":          head("files", "wal\tno\nfiles"),
+		"bad page's sums":      reseal(body + "bad-page\t7\tabcd/12\tabcd/0013\tb\n" + good),
+		"bad page's old form":  reseal(body + "bad-page\t7\tb\n" + good),
 		"bad time":             head("files", "start-time\t2026-11-22T10:15:00+00:00\nfiles"),
 		"part without columns": reseal(body + "part\t000\n" + good),
 		"part twice":           reseal(body + strings.Repeat("part\t000\t-\t0\t-\n", 2) + good),
+		"own part with label":  reseal(versionLine + "\nlabel\tx\n" + body[len(versionLine)+1:] + "part\tx/000\t-\t0\t-\npart\t000\t-\t0\t-\n" + good),
 		"part unknown":         reseal(body + "part\t001\t-\t0\t-\n" + good),
 		"header after x-":      reseal(versionLine + "\nx-a\tb\n" + body[len(versionLine)+1:] + good),
 		"header in the midst":  reseal(body + good + "files\t1\n"),
@@ -120,6 +125,9 @@ func TestReaderRefuses(t *testing.T) {
 		"short hash":           entry(hash, hash[1:]),
 		"upper hash":           entry(hash, strings.ToUpper(hash)),
 		"part name":            entry("\t000\t", "\t../0\t"),
+		"part number":          entry("\t000\t", "\t0000\t"),
+		"part of two digits":   entry("\t000\t", "\tx/00\t"),
+		"part of no label":     entry("\t000\t", "\t/000\t"),
 		"empty owner":          entry("p:p", ""),
 		"absolute":             entry("\tb\n", "\t/b\n"),
 		"parent":               entry("\tb\n", "\t../b\n"),
@@ -208,6 +216,8 @@ func TestReaderStaysAtItsError(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	f.Add(write(f, runSize, fullHeader(), allEntries()...))
 	f.Add([]byte(reseal(body)))
+	f.Add([]byte(reseal(strings.Replace(body, "checksums", "parent\tx\nchecksums", 1) +
+		"bad-page\t7\tabcd/0012\tabcd/0013\tb\npart\tx/1000\t-\t0\tbase/x/1000.tar\nd\t0700\t-\t0\t-\t-\tx/1000\tb\n")))
 	f.Add([]byte(reseal(body + "colour\tblue\n")))
 	for _, name := range []string{"full.manifest", "empty.manifest"} {
 		b, err := os.ReadFile("testdata/" + name)

@@ -27,7 +27,7 @@ const separator = "---\n"
 //	segment  16777216
 //	keep     last=2 abandoned=48h
 //	history  3 1@0/5000000 2@0/9000000
-//	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY]
+//	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY] [needs=LABEL,LABEL]
 //	backup   20261122T110000Z 1 0/8000028 -
 //	wal      1 1..9
 //	---
@@ -143,6 +143,8 @@ func parseBackup(t *testing.T, args []string) retain.Backup {
 			b.StopTime = parseTime(t, time.RFC3339, value)
 		case "pin":
 			b.Pin = strings.ReplaceAll(value, "_", " ")
+		case "needs":
+			b.Needs = strings.Split(value, ",")
 		default:
 			t.Fatalf("backup %q", arg)
 		}

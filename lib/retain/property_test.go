@@ -80,6 +80,14 @@ func (w *world) addBackup(r *rand.Rand, timelines wal.Timeline) {
 			}
 		}
 	}
+	for _, old := range w.state.Backups {
+		if r.IntN(6) == 0 {
+			b.Needs = append(b.Needs, old.Label)
+		}
+	}
+	if r.IntN(20) == 0 {
+		b.Needs = append(b.Needs, "gone", b.Label)
+	}
 	w.state.Backups = append(w.state.Backups, b)
 }
 
@@ -172,9 +180,29 @@ func check(t *testing.T, seed uint64) (dropped int) {
 			}
 		}
 	}
+	checkNeeds(t, seed, w.state, kept)
 	checkWhole(t, seed, w.state, decisions)
 	checkStable(t, seed, w, kept, decisions)
 	return len(drops)
+}
+
+// checkNeeds checks that no backup is dropped of which a kept one uses parts.
+func checkNeeds(t *testing.T, seed uint64, s, kept retain.State) {
+	labels := func(backups []retain.Backup) map[string]bool {
+		set := make(map[string]bool)
+		for _, b := range backups {
+			set[b.Label] = true
+		}
+		return set
+	}
+	there, stays := labels(s.Backups), labels(kept.Backups)
+	for _, b := range kept.Backups {
+		for _, label := range b.Needs {
+			if there[label] && !stays[label] {
+				t.Errorf("seed %d: %s is dropped, but %s uses its parts", seed, label, b.Label)
+			}
+		}
+	}
 }
 
 // apply carries out the decisions on a state.

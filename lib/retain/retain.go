@@ -15,6 +15,8 @@
 //   - A backup that any rule keeps is kept, and so is all WAL that a kept
 //     backup, or one in progress, needs to be restored and to be rolled
 //     forward to the end of any timeline that can be reached from it.
+//   - A backup whose parts are used by one that is kept, or in progress, is
+//     kept, and so are those whose parts that one uses.
 //   - WAL on a timeline whose history is unknown is kept, and as long as there
 //     is no complete backup, all WAL is.
 //   - Deciding again about what was kept drops nothing more.
@@ -42,6 +44,8 @@ type Backup struct {
 	StartTime, StopTime time.Time
 	Complete            bool   // it has its manifest
 	Pin                 string // why somebody pinned it; "" if nobody did
+	// Needs are the labels of other backups whose parts it uses.
+	Needs []string
 }
 
 // WALRange is a run of consecutive segments, all of them present.
@@ -103,6 +107,7 @@ func (d Decision) String() string {
 // backup is left that looks complete and cannot be restored.
 func Decide(s State, p Policy) []Decision {
 	backups := decideBackups(s, p)
+	keepNeeded(s, backups)
 	return append(backups, decideWAL(s, p, kept(s, backups))...)
 }
 

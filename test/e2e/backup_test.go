@@ -94,8 +94,8 @@ func (h *heldCopy) store(label string) {
 func (s *site) unpack(label string) string {
 	s.t.Helper()
 	dir := filepath.Join(pgtest.TempDir(s.t), "data")
-	s.must("sh", "-euc", `mkdir -m 700 "$2" && zstd -dc "$1" | tar -xpf - -C "$2"`,
-		"sh", filepath.Join(s.repo, "base", label, "000.tar.zst"), dir)
+	s.must("sh", "-euc", `mkdir -m 700 "$2"; for part in "$1"/*.tar.zst; do zstd -dc "$part" | tar -xpf - -C "$2"; done`,
+		"sh", filepath.Join(s.repo, "base", label), dir)
 	return dir
 }
 

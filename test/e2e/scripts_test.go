@@ -85,30 +85,39 @@ func TestBackupIsBusy(t *testing.T) {
 	s.must("manifest", "verify", "-r", s.repo)
 }
 
-// A backup that fails on its way leaves nothing, whichever stage it was.
+// A backup that fails on its way is none, whichever stage it was, and the next
+// one removes what it has left.
 func TestBackupThatFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, small)
 	s.backup("good")
-	failures := map[string]string{
-		"base-copy": "exit 111",
-		"compress":  "head -c 100000; exit 111",
-		"repo":      `case " $* " in *" put "*000.tar*) head -c 100000 >/dev/null; exit 111;; esac; exec REAL "$@"`,
-		"manifest":  `case $1 in seal) exit 111;; esac; exec REAL "$@"`,
+	failures := map[string]struct {
+		program, fake, says string
+		status              int
+	}{
+		"base-copy":                {"base-copy", "exit 111", "base-copy ended with status 111", 111},
+		"repo put of parts":        {"repo", `case " $* " in *" put "*.tar*) head -c 100000 >/dev/null; exit 111;; esac; exec REAL "$@"`, "ended with status 111", 111},
+		"repo put of the manifest": {"repo", `case " $* " in *" put "*/manifest*) exit 111;; esac; exec REAL "$@"`, "--resume", 111},
+		"manifest":                 {"manifest", `case $1 in verify) exit 1;; esac; exec REAL "$@"`, "--resume", 1},
 	}
-	for program, fake := range failures {
-		t.Run(program, func(t *testing.T) {
+	for name, f := range failures {
+		t.Run(name, func(t *testing.T) {
 			s := s.in(t)
-			backup := filepath.Join(withFake(t, program, fake), "backup")
-			if r := s.run(backup, "-r", s.repo, "-D", s.Data, "--fast", "--label", "bad"); r.status != 111 {
+			backup := filepath.Join(withFake(t, f.program, f.fake), "backup")
+			r := s.run(backup, "-r", s.repo, "-D", s.Data, "--fast", "--label", "bad")
+			if r.status != f.status || !strings.Contains(r.err, f.says) {
 				t.Errorf("backup: %s", r)
 			}
-			expect(t, "backups", s.listed(), "good")
-			expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/bad/"), "")
+			if exists(filepath.Join(s.repo, "base/bad/manifest")) {
+				t.Error("it is listed all the same")
+			}
 		})
 	}
 	s.backup("bad")
 	s.must("manifest", "verify", "-r", s.repo)
+	expect(t, "backups", s.listed(), "bad good")
+	s.backup("last")
+	expect(t, "backups", s.listed(), "bad good last")
 }
 
 // withFake makes a directory of all programs but one, which is replaced by a

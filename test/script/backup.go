@@ -15,12 +15,13 @@ import (
 // segment first and ended in segment last, at the time stop.
 func backup(ts *testscript.TestScript, _ bool, args []string) {
 	values, rest := settings(args)
-	need(ts, rest, 2, "backup [tli=N] first=N last=N stop=TIME [system=N] REPOSITORY LABEL")
+	need(ts, rest, 2, "backup [tli=N] first=N last=N stop=TIME [system=N] [parent=LABEL] REPOSITORY LABEL")
 	stop, err := time.Parse(time.RFC3339, values["stop"])
 	ts.Check(err)
 	files, err := fixture.Backup{
 		Label: rest[1], SystemID: uint64(number(ts, values, "system")), Timeline: wal.Timeline(number(ts, values, "tli")),
 		First: uint64(number(ts, values, "first")), Last: uint64(number(ts, values, "last")), Stop: stop,
+		Parent: values["parent"],
 	}.Files()
 	ts.Check(err)
 	dir := filepath.Join(ts.MkAbs(rest[0]), "base", rest[1])

@@ -6,7 +6,7 @@
 //	within TIME N COMMAND…     status, and it must take less than TIME
 //	segment [K=V]… FILE…       write WAL segments; keys name, size, system, tli, address, magic, length, seed, sparse
 //	pgdata [K=V]… DIR          make a data directory; keys size, system
-//	backup K=V… REPO LABEL     make a backup of nearly nothing; keys tli, first, last, stop, system
+//	backup K=V… REPO LABEL     make a backup of nearly nothing; keys tli, first, last, stop, system, parent
 //	stream FILE                write the base stream of a small cluster, which needs segment 2
 //	flip FILE                  change one bit in the middle of a file
 //	cut FILE BYTES             make a file that long

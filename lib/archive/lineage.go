@@ -1,0 +1,121 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/retain"
+)
+
+// Needs are the labels of the other backups whose parts a backup uses, or will
+// use when it is complete.
+func (b Backup) Needs() []string {
+	if !b.Complete {
+		if b.Start.Parent == "" {
+			return nil
+		}
+		return []string{b.Start.Parent}
+	}
+	var labels []string
+	for _, p := range b.Header.Parts {
+		if label, _ := manifest.SplitPart(p.Name); label != "" && !slices.Contains(labels, label) {
+			labels = append(labels, label)
+		}
+	}
+	return labels
+}
+
+// Orphans are the keys of parts that a complete backup has stored and does not
+// name: of tries that failed. They are no use to anybody.
+func (b Backup) Orphans() []string {
+	if !b.Complete || b.Err != nil {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, p := range b.Header.Parts {
+		named[p.Key] = true
+	}
+	return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return named[key] || partNumber(key) == "" })
+}
+
+// partNumber is the number of the part that a key is for by its name, NNN and
+// perhaps a suffix, "" if it is no part's.
+func partNumber(key string) string {
+	number, _, _ := strings.Cut(path.Base(key), ".")
+	if !manifest.ValidPart(number) {
+		return ""
+	}
+	return number
+}
+
+// kindPart is the kind of decisions about stored parts that nobody needs.
+const kindPart = "part"
+
+// decideOrphans lets those of the backups go that stay. None is one that
+// another backup uses: that has it from the manifest of this one.
+func (e *Expiry) decideOrphans() {
+	used := map[string]bool{}
+	for _, b := range e.backups {
+		for _, p := range b.Header.Parts {
+			used[p.Key] = true
+		}
+	}
+	for _, b := range e.backups {
+		if e.drops(b.Label) {
+			continue
+		}
+		for _, key := range b.Orphans() {
+			if !used[key] {
+				e.orphans = append(e.orphans, key)
+				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindPart, Name: key, Reason: "no manifest names it"})
+			}
+		}
+	}
+}
+
+// childrenFirst are the backups that are dropped, each one after those that use
+// its parts.
+func (e *Expiry) childrenFirst() []Backup {
+	dropped := slices.DeleteFunc(slices.Clone(e.backups), func(b Backup) bool { return !e.drops(b.Label) })
+	var order []Backup
+	seen := map[string]bool{}
+	var visit func(b Backup)
+	visit = func(b Backup) {
+		if seen[b.Label] {
+			return
+		}
+		seen[b.Label] = true
+		for _, other := range dropped {
+			if slices.Contains(other.Needs(), b.Label) {
+				visit(other)
+			}
+		}
+		order = append(order, b)
+	}
+	for _, b := range dropped {
+		visit(b)
+	}
+	return order
+}
+
+// refuseChildren keeps everything if a backup that is to be dropped is needed by
+// one that has begun, or ended, since that was decided.
+func (e *Expiry) refuseChildren(ctx context.Context) error {
+	now, err := e.repo.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range now {
+		if e.drops(b.Label) {
+			continue
+		}
+		if i := slices.IndexFunc(b.Needs(), e.drops); i >= 0 {
+			return fmt.Errorf("backup %s has changed meanwhile and needs %s: nothing is removed", b.Label, b.Needs()[i])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package base
+
+import (
+	"context"
+	"io"
+	"runtime"
+
+	"pgpipes/lib/manifest"
+)
+
+// picking reads a stream of which only counts what is awaited and may be in it.
+type picking struct {
+	*intake
+	seen   int64 // bytes
+	unsure int64 // those of them that are not of whole files
+}
+
+func (r *restorer) picking(in io.Reader, mayHave func(*listed) bool) *picking {
+	t := &picking{intake: newIntake(in, "")}
+	t.place = r.placeListed
+	t.wants = func(m Member) bool { return r.wantsListed(m, mayHave, !t.bare) }
+	t.note = func(e manifest.Entry) error {
+		t.unsure -= e.Size
+		return r.noteListed(e)
+	}
+	t.progress = func(done int64) {
+		r.advance(done - t.seen)
+		t.unsure += done - t.seen
+		t.seen = done
+	}
+	return t
+}
+
+// pickingPart reads a part, of which only counts what the manifest says is in
+// it.
+func (r *restorer) pickingPart(in io.Reader, number int) *picking {
+	t := r.picking(in, func(f *listed) bool { return int(f.part) == number })
+	t.bare = number != r.plan.index.last
+	t.cores = max(1, min(decoders, runtime.GOMAXPROCS(0)/r.o.Jobs))
+	return t
+}
+
+// pick takes what is awaited from the one stream that there is.
+func (r *restorer) pick(ctx context.Context, in io.Reader) error {
+	if r.intake == nil {
+		r.intake = r.picking(in, func(*listed) bool { return true }).intake
+	}
+	return r.intake.run(ctx)
+}
+
+// wantsListed says whether a member counts. The end members do, even if they
+// have come before: the end of a restore needs what is in them.
+func (r *restorer) wantsListed(m Member, mayHave func(*listed) bool, isLast bool) bool {
+	f := r.plan.index.find(m.Path)
+	switch _, isEnd := kept[m.Path]; {
+	case f == nil: // a manifest need not list backup_manifest
+		return m.Path == manifestFile && isLast
+	case f.kind != manifest.File || m.Kind != manifest.File || !mayHave(f):
+		return false
+	case isEnd || m.Path == manifestFile:
+		return true
+	}
+	return f.state == awaited
+}
+
+// placeListed makes the place for a file of the manifest.
+func (r *restorer) placeListed(m Member) (io.WriteCloser, error) {
+	if f := r.plan.index.find(m.Path); f != nil && f.size != m.Size {
+		return nil, &fault{kind: ErrDiffers, text: show(m.Path) + ": not of the size that the manifest says"}
+	}
+	return r.place(m)
+}
+
+// noteListed notes a file that has been written, if it is the right one.
+func (r *restorer) noteListed(e manifest.Entry) error {
+	f := r.plan.index.find(e.Path)
+	switch {
+	case f == nil:
+		return nil
+	case f.sum != beginning(e.SHA256):
+		return &fault{kind: ErrDiffers, text: show(e.Path) + ": not what the manifest says"}
+	case f.state == received:
+		r.advance(-e.Size) // counted before
+		return nil
+	}
+	f.state = received
+	return r.add(e)
+}
+
+// add lists what is in its place.
+func (r *restorer) add(e manifest.Entry) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.entries.Add(e)
+}
+
+// advance counts bytes that are in their place.
+func (r *restorer) advance(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done += n
+	r.o.Progress(r.done, r.plan.total)
+}

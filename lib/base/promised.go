@@ -1,0 +1,70 @@
+package base
+
+import (
+	"io"
+
+	"pgpipes/lib/manifest"
+)
+
+// promised compares the files that a server sends with its own manifest of them,
+// which comes last.
+type promised struct {
+	inner
+	said manifest.ServerManifest
+	came bool
+}
+
+func newPromised() promised {
+	return promised{inner: inner{wanted: manifest.NewWriter(""), sums: manifest.NewWriter("")}}
+}
+
+func (p *promised) close() {
+	if p.wanted != nil {
+		p.inner.close()
+	}
+}
+
+// watch notes a file as it is read. When it has been read to its end it counts
+// as come.
+func (p *promised) watch(in io.Reader, m Member) (io.Reader, error) {
+	sum, err := manifest.NewServerHash("CRC32C")
+	return &summedReader{io.TeeReader(in, sum), &summed{sum, m, p.sums}}, err
+}
+
+// A summedReader notes a file's checksum at its end.
+type summedReader struct {
+	io.Reader
+	sum *summed // nil when it is noted
+}
+
+func (w *summedReader) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err == io.EOF && w.sum != nil {
+		if cerr := w.sum.Close(); cerr != nil {
+			err = cerr
+		}
+		w.sum = nil
+	}
+	return n, err
+}
+
+// read takes the server's manifest.
+func (p *promised) read(in io.Reader) (err error) {
+	p.came = true
+	p.said, err = manifest.ReadServerManifest(in, p.want)
+	return err
+}
+
+// check fails unless all that was promised has come, and nothing else.
+func (p *promised) check(system uint64) error {
+	if !p.came {
+		return badStream("the server has sent no %s", manifestFile)
+	}
+	if p.algorithm != "CRC32C" {
+		return badStream("%s has not the checksums that were asked for but %q", manifestFile, p.algorithm)
+	}
+	if p.said.Version > 1 && p.said.SystemID != system {
+		return badStream("%s is of another cluster", manifestFile)
+	}
+	return p.compare(p.sums.Entries(), isWAL)
+}

@@ -1,0 +1,50 @@
+package base
+
+import (
+	"context"
+	"os"
+
+	"pgpipes/lib/manifest"
+)
+
+// A worker copies files of a tree into one sink after the other.
+type worker struct {
+	tree   *tree
+	sink   *sink
+	buffer []byte
+	owners owners
+	done   int64 // bytes of the part at hand
+	bad    tallyOfPages
+}
+
+func newWorker(t *tree) *worker {
+	return &worker{tree: t, buffer: make([]byte, readSize), owners: owners{}}
+}
+
+// begin has the worker write into another part.
+func (w *worker) begin(s *sink) { w.sink, w.done, w.bad = s, 0, tallyOfPages{} }
+
+// directory copies a directory without what is in it.
+func (w *worker) directory(name string) error {
+	info, err := os.Stat(w.tree.path(name))
+	if err != nil {
+		return w.tree.vanished(name, err)
+	}
+	return w.sink.addDirectory(w.member(name, info))
+}
+
+// member describes a file or directory.
+func (w *worker) member(name string, info os.FileInfo) Member {
+	o := ownerOf(info)
+	e := manifest.Entry{
+		Path: name, Mode: permissions(info.Mode()), Owner: w.owners.name(o), Size: info.Size(), MTime: info.ModTime(),
+	}
+	return Member{Entry: e, UID: int(o.uid), GID: int(o.gid)}
+}
+
+// count notes that bytes have been copied, and holds the worker up if that goes
+// too fast.
+func (w *worker) count(ctx context.Context, n int) error {
+	w.done += int64(n)
+	return w.tree.pace.count(ctx, n)
+}

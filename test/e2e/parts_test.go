@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgpipes/test/pgtest"
+)
+
+// tiny has a small cluster make many parts.
+var tiny = []string{"--part-size", "1MiB", "-j", "2"}
+
+// copies are the files of a backup that its own parts hold.
+func (s *site) copies(label string) map[string]bool {
+	s.t.Helper()
+	own := map[string]bool{}
+	for line := range strings.Lines(s.must("manifest", "show", "-r", s.repo, label)) {
+		c := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(c) >= 8 && c[0] == "f" && !strings.Contains(c[6], "/") {
+			own[c[7]] = true
+		}
+	}
+	return own
+}
+
+// Increments hold what has changed, under load, and every one of them restores:
+// also the last, of files from all of them.
+func TestIncrements(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.populate()
+	idle := s.SQL("CREATE TABLE idle AS SELECT n, repeat('i', 500) AS pad FROM generate_series(1, 3000) n; CHECKPOINT; SELECT pg_relation_filepath('idle')")
+	idle = idle[strings.LastIndex(idle, "\n")+1:]
+	time.Sleep(3 * time.Second) // the times of files tell something when they are older than the backup
+	s.must("backup", append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "full"}, tiny...)...)
+	s.burst(100)
+	s.disturb()
+	stop := s.keepBusy()
+	s.must("backup", append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "inc1", "--since", "full"}, tiny...)...)
+	stop()
+	s.SQL("INSERT INTO marks VALUES ('between')")
+	s.must("backup", append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "inc2", "--since", "last"}, tiny...)...)
+	s.SQL("INSERT INTO marks VALUES ('after')")
+	want := s.SQL(digest)
+	s.endAnySegment()
+	s.nothingWaits()
+
+	if !s.copies("full")[idle] || s.copies("inc1")[idle] || s.copies("inc2")[idle] {
+		t.Errorf("%s is copied again, or not at all", idle)
+	}
+	for _, label := range []string{"full", "inc1", "inc2"} {
+		c := s.recovered(t, "--backup", label, "--archive-mode", "off", "--tablespace", s.spaceOID()+"="+s.path(label+" space"))
+		expect(t, label, c.SQL(digest), want)
+		c.Run("pg_amcheck", "--install-missing", "-d", "postgres")
+		c.Stop("fast")
+		c.Run("pg_checksums", "--check", "-D", c.Data)
+	}
+	s.must("manifest", "verify", "-r", s.repo)
+	s.must("expire", "-r", s.repo, "--keep-last", "1")
+	s.must("manifest", "verify", "-r", s.repo, "inc2")
+	s.must("rm", "-r", s.path("inc2 space"))
+	s.restored(t, "--backup", "inc2", "--tablespace", s.spaceOID()+"="+s.path("inc2 space"))
+}
+
+// spaceOID is the tablespace that populate makes.
+func (s *site) spaceOID() string {
+	s.t.Helper()
+	return s.SQL("SELECT oid FROM pg_tablespace WHERE spcname = 'elsewhere'")
+}
+
+// A backup that is killed, again and again, and then gone on with is equal to
+// one that was not, and copies nothing twice that has not changed.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.populate()
+	s.SQL("CREATE TABLE idle AS SELECT n, repeat('i', 500) AS pad FROM generate_series(1, 20000) n; CHECKPOINT")
+	time.Sleep(3 * time.Second)
+	options := append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--resume"}, tiny...)
+	for _, parts := range []int{2, 4, 6} {
+		s.interrupt(parts, append(options, "--label", "b")...)
+		s.SQL("INSERT INTO marks VALUES ('interrupted')")
+		if exists(filepath.Join(s.repo, "base/b/manifest")) {
+			t.Fatal("it was not interrupted")
+		}
+	}
+	stored := s.stored("b")
+	s.must("backup", append(options, "--label", "b")...)
+	for name, at := range stored {
+		if name == "start" {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(s.repo, "base/b", name)); err != nil || !info.ModTime().Equal(at) {
+			t.Errorf("%s was written again, or is gone: %v", name, err)
+		}
+	}
+	s.must("manifest", "verify", "-r", s.repo)
+	s.SQL("CHECKPOINT")
+	s.must("backup", append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "c"}, tiny...)...)
+	if b, c := s.outline("b"), s.outline("c"); b != c {
+		t.Errorf("the manifests are of different files:\n%s\n%s", b, c)
+	}
+	if b, c := len(s.stored("b")), len(s.stored("c")); b > c+9 {
+		t.Errorf("%d parts with three interruptions, %d without", b, c)
+	}
+	want := s.SQL(digest)
+	s.endAnySegment()
+	s.nothingWaits()
+	c := s.recovered(t, "--backup", "b", "--archive-mode", "off", "--tablespace", s.spaceOID()+"="+s.path("space"))
+	expect(t, "contents", c.SQL(digest), want)
+	c.Run("pg_amcheck", "--install-missing", "-d", "postgres")
+}
+
+// interrupt starts the backup script and kills it and its base-copy as soon as
+// a number of parts is stored. The commands that store parts see their input
+// end, and store what they have got.
+func (s *site) interrupt(parts int, options ...string) {
+	s.t.Helper()
+	cmd := s.Command("backup", append(options, "--", "--max-rate", "4MiB")...)
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(s.t, "some parts", func() bool {
+		found, _ := filepath.Glob(filepath.Join(s.repo, "base/b/*.tar.zst"))
+		return len(found) >= parts
+	})
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+	cmd.Wait()
+	s.noBackupRuns()
+}
+
+// stored are the objects of a backup and when they were stored.
+func (s *site) stored(label string) map[string]time.Time {
+	s.t.Helper()
+	list, err := os.ReadDir(filepath.Join(s.repo, "base", label))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	found := map[string]time.Time{}
+	for _, e := range list {
+		if info, err := e.Info(); err == nil {
+			found[e.Name()] = info.ModTime()
+		}
+	}
+	return found
+}
+
+// outline is what a manifest says about the files that two backups of an idle
+// server have in common.
+func (s *site) outline(label string) string {
+	s.t.Helper()
+	var lines []string
+	for line := range strings.Lines(s.must("manifest", "show", "-r", s.repo, label)) {
+		c := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(c) >= 8 && (c[0] == "f" || c[0] == "d") {
+			lines = append(lines, c[0]+" "+c[1]+" "+c[2]+" "+c[7])
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// What an interrupted backup has left goes when the next one begins.
+func TestLeftoverIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.interrupt(2, append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "b"}, tiny...)...)
+	s.backup("next")
+	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), "")
+	s.must("manifest", "verify", "-r", s.repo)
+}
+
+// A backup with its WAL starts without an archive, from a server that has none.
+func TestWithWAL(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.populate()
+	s.Stop("fast")
+	s.Configure("archive_mode = off")
+	s.Start()
+	stop := s.keepBusy()
+	dir := s.path("data")
+	s.must("sh", "-euc", `mkdir -m 700 "$2"; cd "$2"; base-copy -D "$1" --fast --with-wal -m "$3" | tar -xpf -
+		pg_verifybackup . && mkdir "$3 space" && mv pg_tblspc/*/* "$3 space" && rmdir pg_tblspc/* && sed -i "s|/.*|$3 space|" tablespace_map`,
+		"sh", s.Data, dir, s.path("manifest"))
+	stop()
+	c := pgtest.Attach(t, dir)
+	c.Start()
+	expect(t, "balanced", c.SQL(balanced), "t")
+	c.Run("pg_amcheck", "--install-missing", "-d", "postgres")
+}
