@@ -1,5 +1,6 @@
 # make            build the programs into ./bin
 # make test       install what is missing, then lint, race tests and all tests
+# make matrix     back up and restore clusters of every major version; MAJORS=13,18
 # make soak       random schedules of failures for an hour; SOAK=10m for less
 # make demo       back up and restore a scratch cluster before your eyes
 # make install    PREFIX=/usr/local DESTDIR= PROGPREFIX=
@@ -11,10 +12,11 @@ PREFIX     = /usr/local
 DESTDIR    =
 PROGPREFIX =
 SOAK       = 1h
+MAJORS     = 13,14,15,16,17,18
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
 SCRIPTS  = backup restore check demo
-SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup .ci/run
+SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup test/majors/install .ci/run
 
 LIB = $(DESTDIR)$(PREFIX)/lib/pgpipes
 BIN = $(DESTDIR)$(PREFIX)/bin
@@ -31,7 +33,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 export HOME := $(or $(HOME),$(shell getent passwd $$(id -u) | cut -d: -f6))
 
 .NOTPARALLEL:
-.PHONY: all go setup test lint race soak demo bench install uninstall clean
+.PHONY: all go setup test lint race matrix soak demo bench install uninstall clean
 
 all: go
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
@@ -54,6 +56,9 @@ lint: go
 
 race: go
 	CGO_ENABLED=1 go test -race -count=1 ./lib/...
+
+matrix: setup go
+	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS)
 
 soak: setup go
 	go test -count=1 -v -timeout 0 ./test/model -soak $(SOAK)

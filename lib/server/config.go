@@ -16,18 +16,18 @@ const (
 
 // parseConfig is what conninfo and libpq's environment together ask for, with
 // our defaults where neither says anything.
-func parseConfig(conninfo string) (*pgconn.Config, error) {
+func parseConfig(conninfo, database string) (*pgconn.Config, error) {
 	config, err := pgconn.ParseConfig(conninfo)
 	if err == nil && config.Database == "" {
 		// Asked again rather than patched, because the password file is
 		// searched by database too.
-		config, err = pgconn.ParseConfig(withDatabase(conninfo))
+		config, err = pgconn.ParseConfig(withDatabase(conninfo, database))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect: %s", oneLine(err.Error()))
 	}
 	if config.Database == "" { // dbname= without a name
-		config.Database = defaultDatabase
+		config.Database = database
 	}
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = applicationName
@@ -39,15 +39,15 @@ func parseConfig(conninfo string) (*pgconn.Config, error) {
 	return config, nil
 }
 
-// withDatabase is conninfo, which names no database, with the default one. Of
-// keywords it comes first: after "key=" it would be taken for the value.
-func withDatabase(conninfo string) string {
+// withDatabase is conninfo, which names no database, with one. Of keywords it
+// comes first: after "key=" it would be taken for the value.
+func withDatabase(conninfo, database string) string {
 	switch {
 	case !strings.HasPrefix(conninfo, "postgres://") && !strings.HasPrefix(conninfo, "postgresql://"):
-		return "dbname=" + defaultDatabase + " " + conninfo
+		return "dbname=" + database + " " + conninfo
 	case strings.Contains(conninfo, "?"):
-		return conninfo + "&dbname=" + defaultDatabase
+		return conninfo + "&dbname=" + database
 	default:
-		return conninfo + "?dbname=" + defaultDatabase
+		return conninfo + "?dbname=" + database
 	}
 }

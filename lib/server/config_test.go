@@ -39,7 +39,7 @@ func TestParseConfig(t *testing.T) {
 			for k, v := range test.env {
 				t.Setenv(k, v)
 			}
-			c, err := parseConfig(test.conninfo)
+			c, err := parseConfig(test.conninfo, defaultDatabase)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestParseConfigFiles(t *testing.T) {
 	}
 	t.Setenv("PGSERVICEFILE", write("service", "[backup]\nhost=h.example\nport=6000\nuser=b\n"))
 	t.Setenv("PGPASSFILE", write("pass", "h.example:6000:postgres:b:secret\nh.example:6000:b:b:other\n"))
-	c, err := parseConfig("service=backup")
+	c, err := parseConfig("service=backup", defaultDatabase)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestParseConfigFiles(t *testing.T) {
 func TestParseConfigErrors(t *testing.T) {
 	clearEnv(t)
 	for _, conninfo := range []string{"host", "port=x", "postgres://h:1:2/", "service=none", "sslmode=perhaps host=h"} {
-		if _, err := parseConfig(conninfo); err == nil {
+		if _, err := parseConfig(conninfo, defaultDatabase); err == nil {
 			t.Errorf("%q: no error", conninfo)
 		} else if got := oneLine(err.Error()); got != err.Error() {
 			t.Errorf("%q: %q", conninfo, err)
@@ -95,7 +95,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add("postgres://u:p@h:1,g:2/d?sslmode=disable")
 	f.Add("postgres://u@h?")
 	f.Fuzz(func(t *testing.T, conninfo string) {
-		if c, err := parseConfig(conninfo); err == nil && c.Database == "" {
+		if c, err := parseConfig(conninfo, defaultDatabase); err == nil && c.Database == "" {
 			t.Errorf("%q: no database", conninfo)
 		}
 	})

@@ -39,8 +39,10 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Hint() string { return e.hint }
 
 // fail makes the error of a call, with a hint where there is one.
-func (s *Session) fail(call string, err error) error {
-	return &Error{Call: call, Err: err, hint: hint(call, err, s.target)}
+func (s *Session) fail(call string, err error) error { return s.target.fail(call, err) }
+
+func (t target) fail(call string, err error) error {
+	return &Error{Call: call, Err: err, hint: hint(call, err, t)}
 }
 
 // describe is an error in one line, without the repetitions that the driver
@@ -90,12 +92,18 @@ func serverHint(call string, pg *pgconn.PgError, t target) string {
 		return "wal_level is minimal: set it to replica and restart the server"
 	case pg.Hint != "":
 		return oneLine(pg.Hint)
-	case pg.Code == statePassword, pg.Code == stateAuth:
+	case pg.Code == statePassword, pg.Code == stateAuth && !t.replication:
 		return fmt.Sprintf("check pg_hba.conf, ~/.pgpass and PGUSER (the role is %s)", t.user)
 	case pg.Code == stateNoDatabase:
 		return "set PGDATABASE or dbname to a database that exists"
 	case pg.Code == stateStarting:
 		return "the server is starting, stopping or recovering without hot_standby: try again later"
+	case pg.Code == statePrivilege && t.replication:
+		return fmt.Sprintf("as a superuser: ALTER ROLE %s REPLICATION", quoteName(t.user))
+	case pg.Code == stateAuth && t.replication:
+		return fmt.Sprintf("pg_hba.conf needs a line for database \"replication\", with a role that may be used for it (this one is %s)", t.user)
+	case pg.Code == stateTooMany && t.replication:
+		return "raise max_wal_senders"
 	case pg.Code == stateTooMany:
 		return "raise max_connections, or connect as a superuser"
 	}

@@ -21,6 +21,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type target struct {
 	user, database string
 	major          int
 	walLevel       string
+	replication    bool
 }
 
 // Connect opens a session. conninfo is a libpq connection string or URL; ""
@@ -74,7 +76,7 @@ type target struct {
 // An attempt to connect is given up after 30 seconds unless connect_timeout says
 // otherwise.
 func Connect(ctx context.Context, conninfo string) (*Session, error) {
-	config, err := parseConfig(conninfo)
+	config, err := parseConfig(conninfo, defaultDatabase)
 	if err != nil {
 		return nil, err
 	}
@@ -170,9 +172,12 @@ func settings(major int) []string {
 // the end of a backup waits for the archiver, they are all one hears of it.
 func (s *Session) OnNotice(f func(severity, message string)) { s.notice.Store(&f) }
 
-func (s *Session) noticed(n *pgconn.Notice) {
-	if f := s.notice.Load(); f != nil && *f != nil {
-		(*f)(n.Severity, oneLine(n.Message))
+func (s *Session) noticed(n *pgconn.Notice) { tell(s.notice.Load(), n) }
+
+// tell hands a notice to whoever wants to know.
+func tell(f *func(severity, message string), n *pgconn.Notice) {
+	if f != nil && *f != nil {
+		(*f)(cmp.Or(n.SeverityUnlocalized, n.Severity), oneLine(n.Message))
 	}
 }
 
