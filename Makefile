@@ -13,6 +13,8 @@ DESTDIR    =
 PROGPREFIX =
 SOAK       = 1h
 MAJORS     = 13,14,15,16,17,18
+RELATIONS  = 20000
+LARGE      = 3000
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
 SCRIPTS  = backup restore check demo
@@ -58,7 +60,7 @@ race: go
 	CGO_ENABLED=1 go test -race -count=1 ./lib/...
 
 matrix: setup go
-	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS)
+	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS) -relations $(RELATIONS) -large $(LARGE)
 
 soak: setup go
 	go test -count=1 -v -timeout 0 ./test/model -soak $(SOAK)

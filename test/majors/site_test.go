@@ -25,27 +25,26 @@ type site struct {
 	repo string
 }
 
-// newSite makes a cluster with two tablespaces, something in each of them, and
-// tables that pgbench works on.
+// newSite makes a cluster with everything in it that a backup may stumble over.
 func newSite(t *testing.T) *site {
 	t.Helper()
 	tools, dir := pgtest.BuildTools(t), pgtest.TempDir(t)
 	s := &site{t: t, dir: dir, repo: filepath.Join(dir, "repo")}
-	s.Cluster = pgtest.New(t, pgtest.Options{Checksums: true, SegmentMB: 1, Conf: []string{
+	s.Cluster = pgtest.New(t, pgtest.Options{Checksums: true, SegmentMB: segmentMB(), Conf: []string{
 		"archive_mode = on", "archive_command = '" + tools + "/wal-push -r " + s.repo + " %p'",
 		"shared_buffers = 16MB", "wal_retrieve_retry_interval = 100ms", "max_wal_senders = 10", "wal_keep_size = 256MB",
 	}})
-	s.must("pgbench", "-i", "-q", "-s", "2")
-	for _, name := range []string{"one", `the "second" one`} {
-		at := filepath.Join(dir, name)
-		s.must("mkdir", at)
-		id := strings.Fields(name)[0]
-		s.SQL("CREATE TABLESPACE " + id + " LOCATION '" + at + "'")
-		s.SQL("CREATE TABLE in_" + id + " TABLESPACE " + id + " AS SELECT generate_series(1, 20000) n")
-	}
-	s.SQL("CREATE UNLOGGED TABLE unlogged AS SELECT generate_series(1, 1000) n")
-	s.SQL("CREATE EXTENSION amcheck")
+	s.populate()
 	return s
+}
+
+// segmentMB is the size of WAL segments: many small ones, unless there is much
+// for them.
+func segmentMB() int {
+	if *large > 0 {
+		return 16
+	}
+	return 1
 }
 
 // in is the site in a subtest.
@@ -88,12 +87,7 @@ func (s *site) finish(cmd *exec.Cmd) string {
 func (s *site) busy() (stop func()) {
 	s.t.Helper()
 	script := s.path("script")
-	must(s.t, os.WriteFile(script, []byte(strings.Join([]string{
-		"\\set n random(1, 1000000)",
-		"CREATE TABLE IF NOT EXISTS passing_:n AS SELECT generate_series(1, 500) n;",
-		"INSERT INTO in_one SELECT generate_series(1, 50);",
-		"DROP TABLE IF EXISTS passing_:n;",
-	}, "\n")), 0o644))
+	must(s.t, os.WriteFile(script, []byte(busyness), 0o644))
 	cmd := s.command("pgbench", "-n", "-c", "2", "-T", "600", "-b", "tpcb-like@9", "-f", script+"@1")
 	must(s.t, cmd.Start())
 	return func() {
@@ -115,12 +109,6 @@ func (s *site) archived() {
 	}
 	s.t.Fatalf("%s has not been archived", name)
 }
-
-// digest is what clusters are compared by.
-const digest = `SELECT (SELECT count(*) || '/' || sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM pgbench_tellers),
-	(SELECT sum(bbalance) FROM pgbench_branches), (SELECT count(*) || '/' || sum(delta) FROM pgbench_history),
-	(SELECT count(*) || '/' || sum(n) FROM in_one), (SELECT count(*) || '/' || sum(n) FROM in_the),
-	(SELECT count(*) FROM pg_class)`
 
 func must(t *testing.T, err error) {
 	t.Helper()

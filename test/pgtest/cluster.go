@@ -96,12 +96,27 @@ func (c *Cluster) Standby(conf ...string) *Cluster {
 	dir := TempDir(c.t)
 	s := attach(c.t, filepath.Join(dir, "data"), dir)
 	c.Run("cp", "-a", c.Data, s.Data)
+	s.ownTablespaces(dir)
 	c.Start()
 	s.Run("touch", filepath.Join(s.Data, "standby.signal"))
 	s.Configure(fmt.Sprintf("primary_conninfo = '%s'", c.ConnInfo()))
 	s.Configure(conf...)
 	s.Start()
 	return s
+}
+
+// ownTablespaces gives a copy of a cluster tablespaces of its own.
+func (c *Cluster) ownTablespaces(dir string) {
+	c.t.Helper()
+	links, err := filepath.Glob(filepath.Join(c.Data, "pg_tblspc", "[0-9]*"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, link := range links {
+		own := filepath.Join(dir, "space "+filepath.Base(link))
+		c.Run("cp", "-a", link+"/.", own)
+		c.Run("ln", "-sfn", own, link)
+	}
 }
 
 // Configure appends lines to postgresql.conf; a running server does not notice.
