@@ -17,8 +17,10 @@ cases() {
             echo "$operation_ $tool"
         done
     done <<LIST
-backup pgbackrest_2 pgbackrest_1 tar_zstd basebackup_zstd pgpipes_2 pgpipes_1
-restore pgbackrest_2 pgbackrest_1 tar_zstd pgpipes_2 pgpipes_1
+backup pgbackrest_2 pgbackrest_bundle_2 pgbackrest_1 tar_zstd basebackup_zstd cp pgpipes_3 pgpipes_2 pgpipes_1 pgpipes_stream
+restore pgbackrest_2 pgbackrest_bundle_2 pgbackrest_1 tar_zstd cp pgpipes_3 pgpipes_2 pgpipes_1
+same pgbackrest_2 pgbackrest_bundle_2 pgpipes_3 pgpipes_2
+touched pgbackrest_2 pgbackrest_bundle_2 pgpipes_3 pgpipes_2
 backlog pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_zstd3 pgpipes_alone
 trickle pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 get pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
@@ -54,9 +56,20 @@ ready() {
             written_by backup "$2"
             rm -rf "$dest" && mkdir -m 700 "$dest"
             ;;
+        same | touched)
+            ready restore "$2"
+            "$here/run" --case restore "$2"
+            [ "$1" = same ] || touch_some
+            ;;
         *) [ "$2" = true ] || written_by backlog "$2" ;;
     esac
-    case $1 in backup | restore) ;; *) lay_out "$1" ;; esac
+    case $1 in backup | restore | same | touched) ;; *) lay_out "$1" ;; esac
+}
+
+# touch_some changes a byte in one of a hundred files that were restored.
+touch_some() {
+    find "$dest/base" -type f -size +15 | LC_ALL=C sort | awk 'NR % 100 == 1' |
+        while read -r file_; do printf x | dd of="$file_" bs=1 seek=5000 conv=notrunc status=none; done
 }
 
 written_by() {
@@ -148,43 +161,51 @@ rest_each='pgbackrest --config="$config/pgbackrest.conf" --stanza=b'
 walg_each='WALG_FILE_PREFIX="$repository" WALG_COMPRESSION_METHOD=zstd PGDATA="$outline" wal-g'
 publish='sync "$t.part" && mv "$t.part" "$t" && sync "$repository"'
 
-### pgpipes: default level, with 2 cores and with 1
+### pgpipes: default level, so many parts at once, or one stream on all cores
 
 backup_pgpipes_1() { jobs=1 && backup_pgpipes; }
 backup_pgpipes_2() { jobs=2 && backup_pgpipes; }
+backup_pgpipes_3() { jobs=3 && backup_pgpipes; }
 restore_pgpipes_1() { jobs=1 && restore_pgpipes; }
 restore_pgpipes_2() { jobs=2 && restore_pgpipes; }
+restore_pgpipes_3() { jobs=3 && restore_pgpipes; }
+same_pgpipes_2() { jobs=2 && restore_pgpipes --delta; }
+same_pgpipes_3() { jobs=3 && restore_pgpipes --delta; }
+touched_pgpipes_2() { same_pgpipes_2; }
+touched_pgpipes_3() { same_pgpipes_3; }
 
 backup_pgpipes() {
+    base-copy -D "$PGDATA" -r "$repository" --label b -m "$work/manifest" --fast --no-archive-check -j "$jobs" \
+        --filter 'exec repo put -r "$repository" -c zstd -j 1 "base/$LABEL/$PART.tar.zst"'
+    repo put -r "$repository" base/b/manifest <"$work/manifest"
+}
+restore_pgpipes() {
+    repo get -r "$repository" base/b/manifest >"$work/manifest"
+    base-restore -D "$dest" -m "$work/manifest" -j "$jobs" --source 'exec repo get -r "$repository" "$KEY"' "$@"
+}
+backup_pgpipes_stream() {
     run_pipeline copy_out base-copy compress 'repo put'
     manifest seal "$work/manifest" <"$work/receipts" >"$work/sealed"
     repo put -r "$repository" base/b/manifest <"$work/sealed"
 }
 copy_out() {
     stage base-copy base-copy -D "$PGDATA" -r "$repository" --label b -m "$work/manifest" --fast --no-archive-check |
-        stage compress compress -j "$jobs" |
+        stage compress compress |
         stage 'repo put' repo put -r "$repository" base/b/000.tar.zst >"$work/receipts"
-}
-restore_pgpipes() {
-    repo get -r "$repository" base/b/manifest >"$work/manifest"
-    run_pipeline copy_back 'repo get' base-restore
-}
-copy_back() {
-    stage 'repo get' repo get -r "$repository" base/b/000.tar.zst |
-        stage base-restore base-restore -D "$dest" -m "$work/manifest"
 }
 
 ### pgBackRest: zst level 3, process-max 2 and 1
 
 # configure_pgbackrest OPERATION [_async][_PROCESSES]
 configure_pgbackrest() {
-    data=$PGDATA online=--online async=n processes=${2##*_}
+    data=$PGDATA online=--online async=n bundle=n processes=${2##*_}
     [ "$1" = backup ] || data=$outline online=--no-online
-    case $2 in _async*) async=y ;; esac
+    case $2 in _async*) async=y ;; _bundle*) bundle=y ;; esac
     cat >"$config/pgbackrest.conf" <<CONF
 [global]
 repo1-path=$repository
 repo1-retention-full=2
+repo1-bundle=$bundle
 lock-path=$config/lock
 spool-path=$config/spool
 log-path=$config
@@ -207,14 +228,22 @@ rest() { pgbackrest --config="$config/pgbackrest.conf" --stanza=b "$@"; }
 backup_pgbackrest_1() { rest backup --type=full --no-archive-check; }
 backup_pgbackrest_2() { backup_pgbackrest_1; }
 restore_pgbackrest_1() { rest restore --pg1-path="$dest" --archive-mode=off --type=immediate; }
+backup_pgbackrest_bundle_2() { backup_pgbackrest_1; }
 restore_pgbackrest_2() { restore_pgbackrest_1; }
+restore_pgbackrest_bundle_2() { restore_pgbackrest_1; }
+same_pgbackrest_2() { rest restore --pg1-path="$dest" --archive-mode=off --type=immediate --delta; }
+same_pgbackrest_bundle_2() { same_pgbackrest_2; }
+touched_pgbackrest_2() { same_pgbackrest_2; }
+touched_pgbackrest_bundle_2() { same_pgbackrest_2; }
 
-### tar, pg_basebackup and zstd: nothing is checked, but all is made durable
+### tar, cp, pg_basebackup and zstd: nothing is checked, but all is made durable
 
 backup_tar_zstd() { run_pipeline tar_out tar zstd && sync "$repository"/*; }
 tar_out() { stage tar tar -C "$PGDATA" --exclude ./pg_wal -cf - . | to_zstd; }
 backup_basebackup_zstd() { run_pipeline base_out pg_basebackup zstd && sync "$repository"/*; }
 base_out() { stage pg_basebackup pg_basebackup -Ft -D - -X none -c fast | to_zstd; }
 to_zstd() { stage zstd zstd -q -3 -T2 >"$repository/base.tar.zst"; }
+backup_cp() { mkdir "$repository/data" && (cd "$PGDATA" && find . -maxdepth 1 -mindepth 1 ! -name pg_wal -exec cp -a {} "$repository/data/" ';') && sync -f "$repository"; }
+restore_cp() { cp -a "$repository/data/." "$dest" && sync -f "$dest"; }
 restore_tar_zstd() { run_pipeline tar_back zstd tar && sync -f "$dest"; }
 tar_back() { stage zstd zstd -q -dc "$repository/base.tar.zst" | stage tar tar -C "$dest" -xf -; }

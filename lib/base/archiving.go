@@ -14,9 +14,10 @@ import (
 const pollArchive = 200 * time.Millisecond
 
 // watchesArchive reports whether the copy looks after its WAL at all.
-// One that brings its WAL along needs no archive.
+// One that brings its WAL along needs no archive, and looks after one only if
+// there is one.
 func (c *copier) watchesArchive() bool {
-	return !c.o.Unchecked && (!c.o.WithWAL || c.o.Archive != nil)
+	return !c.o.Unchecked && (!c.o.WithWAL || c.o.Archive != nil && c.info.ArchiveMode != "off")
 }
 
 // checkArchiving finds settings with which no WAL can ever be archived.

@@ -198,3 +198,63 @@ func TestWithWAL(t *testing.T) {
 	expect(t, "balanced", c.SQL(balanced), "t")
 	c.Run("pg_amcheck", "--install-missing", "-d", "postgres")
 }
+
+// Parts may be stored by any command, which stands for encryption here: the
+// backup, one that is resumed, its verification and the restore go through it.
+func TestPartsThroughCommands(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.populate()
+	in := `gzip -1 | base64 -w 0 | repo put -r "` + s.repo + `" "base/$LABEL/$PART.tar.gz.b64"`
+	out := `repo get -r "` + s.repo + `" "$KEY" | base64 -d`
+	through := append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "--filter", in, "--source", out}, tiny...)
+	cmd := s.Command("backup", append(through, "--", "--max-rate", "4MiB")...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "some parts", func() bool {
+		found, _ := filepath.Glob(filepath.Join(s.repo, "base/b/*.b64"))
+		return len(found) >= 3
+	})
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err == nil || exists(filepath.Join(s.repo, "base/b/manifest")) {
+		t.Fatalf("it was not interrupted: %v", err)
+	}
+	s.noBackupRuns()
+	parts := len(s.stored("b"))
+	s.must("backup", append(through, "--resume")...)
+	if after := len(s.stored("b")); after <= parts {
+		t.Errorf("%d objects were there, %d are", parts, after)
+	}
+	s.must("manifest", "verify", "-r", s.repo, "--source", out)
+	want := s.SQL(digest)
+	s.endAnySegment()
+	s.nothingWaits()
+	c := s.recovered(t, "--source", out, "--archive-mode", "off", "--tablespace", s.spaceOID()+"="+s.path("space"))
+	expect(t, "contents", c.SQL(digest), want)
+}
+
+// A backup that brings its WAL is restored by the script where there is no
+// archive at all.
+func TestRestoreWithWALAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.populate()
+	s.SQL("CREATE DATABASE \"odd 'name'\"")
+	s.Stop("fast")
+	s.Configure("archive_mode = off")
+	s.Start()
+	s.must("rm", "-rf", s.repo)
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "--with-wal")
+	s.must("manifest", "verify", "-r", s.repo)
+	header := s.must("manifest", "show", "-r", s.repo, "--header", "b")
+	for _, line := range []string{"wal\tincluded\n", "\todd 'name'\n", "x-database\t"} {
+		if !strings.Contains(header, line) {
+			t.Errorf("no %q in\n%s", line, header)
+		}
+	}
+	want := s.SQL(digest)
+	c := s.restored(t, "--tablespace", s.spaceOID()+"="+s.path("space"))
+	c.Start()
+	expect(t, "contents", c.SQL(digest), want)
+}

@@ -32,7 +32,7 @@ func newSite(t *testing.T) *site {
 	s := &site{t: t, dir: dir, repo: filepath.Join(dir, "repo")}
 	s.Cluster = pgtest.New(t, pgtest.Options{Checksums: true, SegmentMB: segmentMB(), Conf: []string{
 		"archive_mode = on", "archive_command = '" + tools + "/wal-push -r " + s.repo + " %p'",
-		"shared_buffers = 16MB", "wal_retrieve_retry_interval = 100ms", "max_wal_senders = 10", "wal_keep_size = 256MB",
+		"shared_buffers = 16MB", "max_locks_per_transaction = 512", "wal_retrieve_retry_interval = 100ms", "max_wal_senders = 10", "wal_keep_size = 256MB",
 	}})
 	s.populate()
 	return s
