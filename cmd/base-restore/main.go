@@ -18,6 +18,7 @@ var options struct {
 	Source      string   `long:"source" value-name:"COMMAND" description:"take the parts of the backup from COMMAND, run once for each by sh, with LABEL, PART and KEY in its environment"`
 	Jobs        int      `short:"j" long:"jobs" value-name:"N" description:"how many parts to take, and files in place to read, at once; all cores by default"`
 	Delta       bool     `long:"delta" description:"over an existing data directory: take only what differs, remove what the backup does not have"`
+	Signal      string   `long:"signal" choice:"recovery" choice:"standby" description:"create recovery.signal or standby.signal before the server can be started"`
 	Databases   []string `long:"only-database" value-name:"OID" description:"of the databases made by users restore this one; may be repeated"`
 	Tablespaces []string `long:"tablespace" value-name:"OID=DIR" description:"put the tablespace OID, or with OLDDIR=DIR the one that was there, into DIR; given for all tablespaces or for none"`
 	Root        string   `long:"tablespace-root" value-name:"DIR" description:"put the tablespaces without another place into DIR/OID"`
@@ -49,9 +50,10 @@ no server runs, and the tablespaces that it links to; a copy made by cp links to
 those of the original. Every file is read and compared. What the backup does not
 have is removed, WAL and logs too: save what is not archived in pg_wal before.
 Links are not followed: where the backup has a directory there will be one. What
-is mounted stays, or stops the restore. Once a byte has been changed no server
-can start until it is complete; if it fails or is killed, the same command goes
-on.
+is mounted stays, or stops the restore. No server can start until it is complete;
+if it fails after it has changed something, or is killed, the same command goes
+on. One that was killed while it compared has changed nothing yet, but for the
+name of global/pg_control, which is .pgpipes-restoring-delta.
 
 Tablespaces go back to where they were, as the manifest has it, or with --delta
 stay where they are; with --tablespace, or without a manifest, all of them must
@@ -64,8 +66,8 @@ WAL may refer to pages that are not there, above all without page checksums:
 recover with ignore_invalid_pages = on. A database may be given by name if the
 manifest knows the names.
 
-WAL is not restored: set restore_command and create recovery.signal before
-starting the server.`,
+WAL is not restored, unless the backup holds it: set restore_command, and have
+recovery.signal created, before starting the server.`,
 		Options: &options,
 		Action:  cli.Action{Run: run},
 	})
@@ -114,8 +116,12 @@ func restoreOptions(p *cli.Process) (o base.RestoreOptions, err error) {
 	if err != nil {
 		return o, err
 	}
+	signal := options.Signal
+	if signal != "" {
+		signal += ".signal"
+	}
 	return base.RestoreOptions{
-		Dir: options.Data, Jobs: options.Jobs, Delta: options.Delta, Databases: options.Databases,
+		Dir: options.Data, Signal: signal, Jobs: options.Jobs, Delta: options.Delta, Databases: options.Databases,
 		Source:      filter.Command{Text: options.Source, Stderr: p.Err},
 		Tablespaces: places.byOID, Moved: places.byPath, TablespaceRoot: options.Root,
 		Notice: p.Verbosef, Warn: p.Warnf,

@@ -110,9 +110,6 @@ func (b Backup) state() retain.Backup {
 // dropped backup still has its manifest neither WAL is removed nor a backup that
 // it needs. The error says how much is left.
 func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
-	if err := e.refuseChildren(ctx); err != nil {
-		return err
-	}
 	failed := 0
 	remove := func(key string) bool {
 		err := e.repo.Remove(ctx, key)
@@ -123,7 +120,10 @@ func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
 		}
 		return true
 	}
-	whole := e.removeBackups(remove)
+	whole, err := e.removeBackups(ctx, remove)
+	if err != nil {
+		return err
+	}
 	for _, key := range e.orphans {
 		remove(key)
 	}
@@ -151,9 +151,12 @@ func leftBehind(failed int) error {
 
 // removeBackups reports whether none of the dropped backups has a manifest any
 // more.
-func (e *Expiry) removeBackups(remove func(key string) bool) bool {
+func (e *Expiry) removeBackups(ctx context.Context, remove func(key string) bool) (whole bool, err error) {
 	needed := map[string]bool{} // by backups that could not be removed
 	for _, b := range e.childrenFirst() {
+		if err := e.refuseChildren(ctx); err != nil { // one may begin at any time
+			return false, err
+		}
 		if !needed[b.Label] && removeBackup(b, remove) {
 			continue
 		}
@@ -162,7 +165,7 @@ func (e *Expiry) removeBackups(remove func(key string) bool) bool {
 			needed[label] = true
 		}
 	}
-	return len(needed) == 0
+	return len(needed) == 0, nil
 }
 
 // refuseNewer keeps all WAL if a backup has begun since the decision was made: on

@@ -30,7 +30,7 @@ func (r *Repo) Leftover(ctx context.Context, label string) (manifest.Header, []m
 	parts, err := r.storedParts(ctx, label)
 	return manifest.Header{
 		Label: label, Parent: s.Parent, SystemID: r.SystemID, Major: r.Major, SegmentSize: r.SegmentSize,
-		BlockSize: s.BlockSize, Checksums: s.Checksums,
+		From: s.From, BlockSize: s.BlockSize, Checksums: s.Checksums,
 		StartTimeline: s.FirstTimeline, StartLSN: s.LSN, StartTime: s.FirstTime,
 	}, parts, err
 }

@@ -30,16 +30,23 @@ func (b Backup) Needs() []string {
 }
 
 // Orphans are the keys of parts that a complete backup has stored and does not
-// name: of tries that failed. They are no use to anybody.
+// name: of tries that failed. They are no use to anybody. What has the number of a
+// part that is named belongs to that, as a signature does.
 func (b Backup) Orphans() []string {
 	if !b.Complete || b.Err != nil {
 		return nil
 	}
-	named := map[string]bool{}
+	named, taken := map[string]bool{}, map[string]bool{}
 	for _, p := range b.Header.Parts {
 		named[p.Key] = true
+		if label, number := manifest.SplitPart(p.Name); label == "" {
+			taken[number] = true
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return named[key] || partNumber(key) == "" })
+	return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
+		number := partNumber(key)
+		return number == "" || named[key] || taken[number]
+	})
 }
 
 // partNumber is the number of the part that a key is for by its name, NNN and

@@ -38,6 +38,7 @@ type Start struct {
 	// Checksums says that the cluster has page checksums, and BlockSize, in
 	// bytes, how large its pages are; 0 if it is unknown.
 	Checksums bool
+	From      string
 	BlockSize int
 	Parent    string
 	// FirstTime is when the first of its runs began, and FirstTimeline the
@@ -55,7 +56,7 @@ type Start struct {
 func (r *Repo) Begin(ctx context.Context, h manifest.Header, resume bool) error {
 	s := Start{
 		Timeline: h.StartTimeline, LSN: h.StartLSN, Time: h.StartTime,
-		Checksums: h.Checksums, BlockSize: h.BlockSize, Parent: h.Parent,
+		From: h.From, Checksums: h.Checksums, BlockSize: h.BlockSize, Parent: h.Parent,
 	}
 	s.FirstTime, s.FirstTimeline = s.Time, s.Timeline
 	if resume {
@@ -92,7 +93,7 @@ func (r *Repo) takeOver(ctx context.Context, label string, s *Start) error {
 	if old.FirstTime.Before(s.FirstTime) {
 		s.FirstTime = old.FirstTime
 	}
-	if s.FirstTimeline = old.FirstTimeline; s.LSN < old.LSN {
+	if s.FirstTimeline = old.FirstTimeline; s.LSN < old.LSN || s.From != old.From {
 		s.FirstTimeline = 0
 	}
 	return r.Remove(ctx, baseKey(label, startName))
@@ -112,6 +113,9 @@ func (s Start) text() string {
 		host, os.Getpid(), uint32(s.Timeline), s.LSN, s.Time.UTC().Format(time.RFC3339Nano))
 	if s.BlockSize > 0 {
 		text += fmt.Sprintf("checksums\t%s\nblock-size\t%d\n", map[bool]string{true: "on", false: "off"}[s.Checksums], s.BlockSize)
+	}
+	if s.From != "" {
+		text += "from\t" + s.From + "\n"
 	}
 	if s.Parent != "" {
 		text += "parent\t" + s.Parent + "\n"
@@ -163,6 +167,8 @@ func (s *Start) set(key, value string) (err error) {
 		s.LSN, err = wal.ParseLSN(value)
 	case "time":
 		s.Time, err = time.Parse(time.RFC3339Nano, value)
+	case "from":
+		s.From = value
 	case "checksums":
 		s.Checksums = value == "on"
 	case "block-size":

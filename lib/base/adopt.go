@@ -24,7 +24,10 @@ func (t *targets) adopt(one *target) (bool, error) {
 	}
 	if one != t.data {
 		one.inPlace = t.data.inPlace && t.data.linksTo(one)
-		return one.inPlace, nil
+		if one.inPlace {
+			return true, one.refuseLive()
+		}
+		return false, nil
 	}
 	if one.marked() && !one.has(pgdata.ControlFile) && !one.has(deltaMark) {
 		return false, nil
@@ -108,10 +111,13 @@ func (t *target) seize(cluster uint64) error {
 		return err
 	}
 	t.lock, t.resumed = mark, name == deltaMark
-	if !t.resumed {
-		if err := t.moveControl(name, deltaMark); err != nil {
-			return err
-		}
+	if t.resumed { // whoever was killed may not have come to that
+		err = t.syncMove()
+	} else {
+		err = t.moveControl(name, deltaMark)
+	}
+	if err != nil {
+		return err
 	}
 	if t.has(postmasterFile) {
 		return badTarget("%s: a server has been started in it (%s)", t.path, postmasterFile)
@@ -123,6 +129,10 @@ func (t *target) moveControl(from, to string) error {
 	if err := t.root.Rename(from, to); err != nil {
 		return err
 	}
+	return t.syncMove()
+}
+
+func (t *target) syncMove() error {
 	if err := t.syncName("global"); err != nil {
 		return err
 	}
@@ -135,4 +145,29 @@ func (t *target) giveBack() error {
 		return nil
 	}
 	return t.moveControl(deltaMark, pgdata.ControlFile)
+}
+
+// refuseLive refuses a tablespace of a running server: in a copy of a data
+// directory the links lead to where the original's do. Servers stay in their
+// data directories (miscinit.c:ChangeToDataDir).
+func (t *target) refuseLive() error {
+	here, err := t.dir.Stat()
+	if err != nil {
+		return err
+	}
+	running, _ := filepath.Glob("/proc/[0-9]*/cwd/" + postmasterFile) // those that may be looked at
+	for _, name := range running {
+		data := filepath.Dir(name)
+		links, _ := filepath.Glob(filepath.Join(data, tablespaceDir, "*"))
+		for _, link := range links {
+			if info, err := os.Stat(link); err == nil && os.SameFile(here, info) {
+				if at, err := os.Readlink(data); err == nil {
+					data = at
+				}
+				return badTarget("%s: a tablespace of the server that runs in %s", t.path, data).
+					advise("give --tablespace or --tablespace-root, or stop that server if it needs it no more")
+			}
+		}
+	}
+	return nil
 }

@@ -52,7 +52,9 @@ func (r *restorer) dropped(version string, do func(t *target, version string) er
 			continue
 		}
 		if err == nil && t.has(version) {
-			err = do(t, version)
+			if err = t.refuseLive(); err == nil {
+				err = do(t, version)
+			}
 		}
 		t.close()
 		if err != nil {

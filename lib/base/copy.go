@@ -170,6 +170,9 @@ func (c *copier) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.resumes() && c.o.Parts.Command == "" {
+		return fmt.Errorf("%s: %w: one stream cannot go on with itself", c.o.Label, ErrParent)
+	}
 	if c.o.Parts.Command != "" {
 		c.outlet = &outlet{command: c.o.Parts.Command, label: c.o.Label, stderr: c.o.Parts.Stderr}
 		if c.tree.ancestor != nil {

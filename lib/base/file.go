@@ -41,7 +41,7 @@ func (w *worker) file(ctx context.Context, name string) error {
 	}
 	f := watched{pagecache.Of(opened), reading}
 	m := w.member(name, info)
-	if reused, err := w.reuse(ctx, f, m); err != nil || reused {
+	if reused, err := w.reuse(ctx, f, m, info); err != nil || reused {
 		return err
 	}
 	first, isRelation := t.relation(name)

@@ -23,7 +23,7 @@ func (r *restorer) layOut(ctx context.Context) error {
 		switch {
 		case e.Kind == manifest.Directory:
 			return errors.Join(r.layDirectory(t, name, memberOf(e)), r.add(e))
-		case e.Kind == manifest.Link && t == r.targets.data:
+		case e.Kind == manifest.Link && (t == r.targets.data || name != "."):
 			return badStream("%s: a tablespace that the manifest does not know", show(e.Path))
 		case e.Kind == manifest.Link:
 			return r.add(e)
@@ -60,7 +60,7 @@ func (r *restorer) makeHole(t *target, name string, m Member) error {
 		return err
 	}
 	f := w.(*placed).File // settleListed dresses it
-	return errors.Join(f.Truncate(m.Size), f.Close())
+	return errors.Join(f.Truncate(m.Size), f.Sync(), f.Close())
 }
 
 // memberOf is what a manifest knows of a member.

@@ -110,6 +110,8 @@ func (s *salvage) readPart(ctx context.Context, p *manifest.Part) error {
 		err = s.add(files, pages)
 	}
 	if ctx.Err() == nil && isBadPart(err) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.Warn("part %s: %s is passed over: %v", p.Name, p.Key, err)
 		return nil
 	}
@@ -185,7 +187,7 @@ func (s *salvage) addParent() error {
 	if h.StartTime.Before(s.Header.StartTime) {
 		s.Header.StartTime = h.StartTime
 	}
-	if h.StopTimeline != s.Header.StartTimeline || h.StopLSN > s.Header.StartLSN {
+	if h.StopTimeline != s.Header.StartTimeline || h.StopLSN > s.Header.StartLSN || h.From != s.Header.From {
 		s.Header.StartTimeline = 0
 	}
 	return eachEntry(m, func(e manifest.Entry) error {

@@ -161,7 +161,7 @@ func TestLeftoverOfIncrement(t *testing.T) {
 	}
 	var said []string
 	l := shelf{"000": tarOf(t, map[string]string{"c": "new", "d": "new"})}.leftover(&said)
-	l.Parent = bytes.NewReader(parent.Bytes())
+	l.Parent, l.Header.From = bytes.NewReader(parent.Bytes()), ph.From
 	h, files := describe(t, l)
 	if files != "old/000:a older/003:b 000:c 000:d" {
 		t.Error(files)

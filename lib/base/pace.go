@@ -25,16 +25,15 @@ func newPace(limit int64, report func(done, total int64)) *pace {
 	return p
 }
 
-// count takes up to readSize bytes that have been read.
-func (p *pace) count(ctx context.Context, n int) error {
-	p.add(int64(n))
+// wait holds up whoever has read up to readSize bytes too fast.
+func (p *pace) wait(ctx context.Context, n int) error {
 	if p.limiter == nil {
 		return nil
 	}
 	return p.limiter.WaitN(ctx, n)
 }
 
-// add corrects the count, as for a part that has to be written again.
+// add counts bytes, fewer than none for a part that has to be written again.
 func (p *pace) add(n int64) {
 	done := p.done.Add(n)
 	if p.report != nil {

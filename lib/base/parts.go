@@ -83,7 +83,7 @@ func (t *tree) outline(ctx context.Context) (*outline, error) {
 // changed: parts are filled with what has.
 func (t *tree) toCopy(name string, info fs.FileInfo) int64 {
 	e := manifest.Entry{Path: name, Size: info.Size(), MTime: info.ModTime()}
-	if _, same, _ := t.ancestor.find(e, time.Now()); same {
+	if _, same, _ := t.ancestor.find(e, changedAt(info), time.Now()); same {
 		return 0
 	}
 	return info.Size()

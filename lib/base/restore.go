@@ -119,6 +119,9 @@ func (r *restorer) restore(ctx context.Context, in io.Reader) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	if err := r.writeSignal(); err != nil {
+		return err
+	}
 	if err := r.settle(); err != nil {
 		return err
 	}

@@ -12,6 +12,9 @@ type RestoreOptions struct {
 	// Dir is the data directory. It must be empty or absent, or hold what a
 	// killed restore left.
 	Dir string
+	// Signal is the name of a signal file, recovery.signal or standby.signal,
+	// that is made before the data directory can be started. May be "".
+	Signal string
 	// Manifest is the backup's manifest. It is read several times, so what
 	// cannot be rewound goes through a temporary file. Without it the stream is
 	// checked against the backup_manifest in it.

@@ -53,6 +53,23 @@ func (r *restorer) dressTop(t *target) error {
 	return t.dress(".", m.Mode&0o750|0o700, m.MTime)
 }
 
+// writeSignal makes the signal file, if the backup has not brought it. A server
+// then cannot take what is restored for a cluster that has merely crashed: it
+// wants to be told where WAL comes from, or stays a standby
+// (xlogrecovery.c:readRecoverySignalFile).
+func (r *restorer) writeSignal() error {
+	data := r.targets.data
+	if r.o.Signal == "" || data.has(r.o.Signal) {
+		return nil
+	}
+	m := r.control // it belongs to the same user
+	m.Path, m.Size = r.o.Signal, 0
+	if err := r.writeFile(m, func(io.Writer) error { return nil }); err != nil {
+		return err
+	}
+	return data.syncName(m.Path)
+}
+
 // commit gives pg_control its name: the one step that makes a cluster of what
 // was written.
 func (r *restorer) commit() error {

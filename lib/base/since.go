@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"pgpipes/lib/manifest"
@@ -79,7 +82,7 @@ func readAncestor(r io.Reader, label string) (*ancestor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Kind != manifest.File || e.Part == "" || isEnd(e.Path) || isWAL(e.Path) {
+		if e.Kind != manifest.File || e.Part == "" || isEnd(e.Path) || isWAL(e.Path) || a.mayBeBad(e.Path) {
 			continue
 		}
 		f := ancestral{key: a.key(e.Path), size: e.Size, mtime: e.MTime.Unix(), part: place[e.Part]}
@@ -90,6 +93,12 @@ func readAncestor(r io.Reader, label string) (*ancestor, error) {
 			a.files = slices.Grow(a.files, int(min(a.header.Files, mostGrown)))
 		}
 	}
+}
+
+// mayBeBad holds for files with bad pages that a manifest does not name, because
+// there are too many.
+func (a *ancestor) mayBeBad(name string) bool {
+	return len(a.header.BadPages) >= recordedBad && pgdata.RelationDir(path.Dir(name))
 }
 
 // mostGrown is for how many files room is made at once, because a header says
@@ -122,6 +131,8 @@ func (a *ancestor) fits(h manifest.Header, now time.Time) error {
 		return fmt.Errorf("%s: %w: it is of the cluster %d, not %d", p.Label, ErrParent, p.SystemID, h.SystemID)
 	case p.Major != 0 && p.Major != h.Major || p.Catalog != 0 && p.Catalog != h.Catalog:
 		return fmt.Errorf("%s: %w: it is of another major version of the server", p.Label, ErrParent)
+	case p.Type == TypeLeftover && p.Label != h.Label:
+		return fmt.Errorf("%s: %w: it was interrupted, only a backup of that label can go on with it", p.Label, ErrParent)
 	case p.StartTime.IsZero():
 		return fmt.Errorf("%s: %w: its manifest does not say when it began", p.Label, ErrParent)
 	}
@@ -129,7 +140,10 @@ func (a *ancestor) fits(h manifest.Header, now time.Time) error {
 	if end == 0 { // interrupted
 		timeline, end, endTime = p.StartTimeline, p.StartLSN, p.StartTime
 	}
-	a.trusted = timeline == h.StartTimeline && end <= h.StartLSN && !endTime.After(now)
+	// A standby writes its files when it likes: equal times are those of the
+	// primary's only by chance, and what is in them may not be.
+	primary := p.From == "primary" && h.From == "primary"
+	a.trusted = primary && timeline == h.StartTimeline && end <= h.StartLSN && !endTime.After(now)
 	return nil
 }
 
@@ -140,8 +154,9 @@ const margin = 2 * time.Second
 
 // find looks a file up. It is same if it cannot have changed, and worth
 // comparing by its hash if it may not have. What was modified while the
-// ancestor was copied, or later, proves nothing by its time.
-func (a *ancestor) find(m manifest.Entry, now time.Time) (f ancestral, same, perhaps bool) {
+// ancestor was copied, or later, proves nothing by its time, nor does a file whose
+// inode has changed since: it may have been replaced by one that kept its time.
+func (a *ancestor) find(m manifest.Entry, changed, now time.Time) (f ancestral, same, perhaps bool) {
 	if a == nil {
 		return f, false, false
 	}
@@ -150,7 +165,8 @@ func (a *ancestor) find(m manifest.Entry, now time.Time) (f ancestral, same, per
 		return f, false, false
 	}
 	f = a.files[i]
-	sure := a.trusted && m.MTime.Before(a.header.StartTime.Add(-margin)) && !m.MTime.After(now)
+	limit := a.header.StartTime.Add(-margin)
+	sure := a.trusted && m.MTime.Before(limit) && changed.Before(limit) && !m.MTime.After(now)
 	equal := f.mtime == m.MTime.Unix()
 	return f, sure && equal, !a.trusted || equal
 }
@@ -187,9 +203,9 @@ func (a *ancestor) carried(path string) []manifest.BadPage {
 }
 
 // reuse lists a file without copying it if an ancestor has it.
-func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m Member) (bool, error) {
+func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m Member, info fs.FileInfo) (bool, error) {
 	a := w.tree.ancestor
-	known, same, perhaps := a.find(m.Entry, time.Now())
+	known, same, perhaps := a.find(m.Entry, changedAt(info), time.Now())
 	if !same && perhaps {
 		sum, err := w.hash(ctx, f, m.Size)
 		if err != nil {
@@ -201,7 +217,16 @@ func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m Member) (bool, erro
 		return false, nil
 	}
 	w.bad.add(a.carried(m.Path)...)
+	w.advance(m.Size)
 	return true, w.sink.note(a.entry(m.Entry, known))
+}
+
+// changedAt is when the inode of a file was changed, which nobody can set back.
+func changedAt(info fs.FileInfo) time.Time {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(s.Ctim.Unix())
+	}
+	return time.Now()
 }
 
 // hash hashes the first size bytes of a file. Of one that has become shorter it
@@ -221,6 +246,9 @@ func (w *worker) hash(ctx context.Context, f io.ReaderAt, size int64) (sum [sha2
 			return sum, nil
 		}
 		h.Write(w.buffer[:n])
+		if err := w.tree.pace.wait(ctx, n); err != nil {
+			return sum, err
+		}
 		at += int64(n)
 	}
 	h.Sum(sum[:0])

@@ -15,7 +15,7 @@ import (
 )
 
 var sinceHeader = manifest.Header{
-	Label: "old", Type: "full", SystemID: 7, Major: 15, StartTimeline: 1, StartLSN: 0x1000, StopTimeline: 1, StopLSN: 0x2000,
+	Label: "old", Type: "full", SystemID: 7, Major: 15, From: "primary", StartTimeline: 1, StartLSN: 0x1000, StopTimeline: 1, StopLSN: 0x2000,
 	StartTime: testTime, StopTime: testTime.Add(time.Minute),
 	Parts: []manifest.Part{{Name: "000"}, {Name: "older/003"}},
 }
@@ -48,7 +48,7 @@ func ancestorOf(t *testing.T, label string, h manifest.Header) *ancestor {
 
 func TestAncestorFinds(t *testing.T) {
 	now := testTime.Add(time.Hour)
-	current := manifest.Header{SystemID: 7, Major: 15, StartTimeline: 1, StartLSN: 0x3000}
+	current := manifest.Header{SystemID: 7, Major: 15, From: "primary", StartTimeline: 1, StartLSN: 0x3000}
 	for _, c := range []struct {
 		name          string
 		change        func(h *manifest.Header, e *manifest.Entry)
@@ -64,6 +64,7 @@ func TestAncestorFinds(t *testing.T) {
 		{"the clock went back", func(h *manifest.Header, _ *manifest.Entry) { h.StopTime = now.Add(time.Second) }, false, true},
 		{"modified when that began", func(h *manifest.Header, _ *manifest.Entry) { h.StartTime = testTime.Add(-time.Hour) }, false, true},
 		{"just before that began", func(h *manifest.Header, _ *manifest.Entry) { h.StartTime = testTime.Add(-time.Hour + time.Second) }, false, true},
+		{"taken from a standby", func(h *manifest.Header, _ *manifest.Entry) { h.From = "standby" }, false, true},
 		{"interrupted", func(h *manifest.Header, _ *manifest.Entry) { h.StopTimeline, h.StopLSN, h.StopTime = 0, 0, time.Time{} }, true, true},
 		{"interrupted, another timeline", func(h *manifest.Header, _ *manifest.Entry) {
 			h.StartTimeline, h.StopTimeline, h.StopLSN, h.StopTime = 2, 0, 0, time.Time{}
@@ -76,7 +77,7 @@ func TestAncestorFinds(t *testing.T) {
 		if err := a.fits(current, now); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if _, same, perhaps := a.find(e, now); same != c.same || perhaps != c.perhaps {
+		if _, same, perhaps := a.find(e, e.MTime, now); same != c.same || perhaps != c.perhaps {
 			t.Errorf("%s: same %v, perhaps %v; want %v, %v", c.name, same, perhaps, c.same, c.perhaps)
 		}
 	}
@@ -106,7 +107,7 @@ func TestAncestorParts(t *testing.T) {
 		a := ancestorOf(t, label, sinceHeader)
 		var names []string
 		for _, name := range []string{"a", "b"} {
-			f, _, _ := a.find(manifest.Entry{Path: name, Size: 5}, time.Now())
+			f, _, _ := a.find(manifest.Entry{Path: name, Size: 5}, time.Now(), time.Now())
 			names = append(names, a.entry(manifest.Entry{Path: name}, f).Part)
 		}
 		if got := strings.Join(names, " "); got != want.parts || a.lastNumber() != want.last || len(a.needed()) != 2 {
@@ -115,10 +116,20 @@ func TestAncestorParts(t *testing.T) {
 	}
 }
 
+// A file that was replaced by one of the same size and time is not the same.
+func TestReplacedFile(t *testing.T) {
+	a := ancestorOf(t, "new", sinceHeader)
+	a.trusted = true
+	e := manifest.Entry{Path: "a", Size: 5, MTime: testTime.Add(-time.Hour)}
+	if _, same, perhaps := a.find(e, testTime, time.Now()); same || !perhaps {
+		t.Error("it is taken for unchanged")
+	}
+}
+
 // Only parts in which something counts are needed.
 func TestNeededParts(t *testing.T) {
 	a := ancestorOf(t, "new", sinceHeader)
-	f, _, _ := a.find(manifest.Entry{Path: "b", Size: 5}, time.Now())
+	f, _, _ := a.find(manifest.Entry{Path: "b", Size: 5}, time.Now(), time.Now())
 	a.entry(manifest.Entry{Path: "b"}, f)
 	if got := a.needed(); len(got) != 1 || got[0].Name != "older/003" {
 		t.Errorf("%v", got)
@@ -146,7 +157,7 @@ func TestCopySince(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := manifest.Header{
-		Label: "old", SystemID: 7, StartTime: time.Now().Add(-time.Minute), StartTimeline: 1, StartLSN: wal.LSN(1),
+		Label: "old", SystemID: 7, From: "primary", StartTime: time.Now().Add(-time.Minute), StartTimeline: 1, StartLSN: wal.LSN(1),
 		Parts: first.parts, BadPages: []manifest.BadPage{{Path: "base/1/1", Block: 0}},
 	}
 	var text bytes.Buffer
@@ -169,7 +180,7 @@ func TestCopySince(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.fits(manifest.Header{SystemID: 7, StartTimeline: 1, StartLSN: 2}, now); err != nil {
+	if err := a.fits(manifest.Header{SystemID: 7, From: "primary", StartTimeline: 1, StartLSN: 2}, now); err != nil {
 		t.Fatal(err)
 	}
 	second.tree.ancestor = a

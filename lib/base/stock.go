@@ -27,6 +27,7 @@ type inHand struct {
 	name   string
 	listed *listed
 	entry  manifest.Entry
+	info   fs.FileInfo
 }
 
 // takeStock finds out what can stay.
@@ -39,7 +40,7 @@ func (r *restorer) takeStock(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	s.sweep.file = func(t *target, name string, f *listed, info fs.FileInfo) error {
-		return s.file(ctx, inHand{t, name, f, newEntry(t.member(name), manifest.File, info)}, info)
+		return s.file(ctx, inHand{t, name, f, newEntry(t.member(name), manifest.File, info), info}, info)
 	}
 	s.sweep.stray = s.stray
 	group.Go(func() error {
@@ -85,7 +86,9 @@ func (s *stock) stray(t *target, name string, info fs.FileInfo) error {
 		return mountError(t, name, err)
 	}
 	if !info.IsDir() {
+		s.mu.Lock()
 		s.freed[t.oid] += freedBy(info)
+		s.mu.Unlock()
 		return nil
 	}
 	return t.list(name, func(below string) error {
@@ -123,9 +126,9 @@ func (s *stock) compare(ctx context.Context, h inHand, buffer []byte) error {
 		return ctx.Err()
 	case err != nil:
 		s.o.Warn("%v: it will be replaced", err)
-		return nil
+		return s.stray(h.target, h.name, h.info)
 	case size != h.listed.size || beginning(sum) != h.listed.sum:
-		return nil
+		return s.stray(h.target, h.name, h.info)
 	}
 	h.listed.state = inPlace
 	h.entry.SHA256 = sum

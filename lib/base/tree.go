@@ -186,6 +186,8 @@ func (t *tree) walk(ctx context.Context, dir string, visit func(name string, inf
 			return err
 		}
 	}
+	// While files are renamed a name may be listed twice.
+	list = slices.CompactFunc(list, func(a, b fs.DirEntry) bool { return a.Name() == b.Name() })
 	unlogged := t.unlogged(dir, list)
 	for _, e := range list {
 		if err := ctx.Err(); err != nil {

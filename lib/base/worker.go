@@ -45,6 +45,12 @@ func (w *worker) member(name string, info os.FileInfo) Member {
 // count notes that bytes have been copied, and holds the worker up if that goes
 // too fast.
 func (w *worker) count(ctx context.Context, n int) error {
-	w.done += int64(n)
-	return w.tree.pace.count(ctx, n)
+	w.advance(int64(n))
+	return w.tree.pace.wait(ctx, n)
+}
+
+// advance notes that so much more is done of the part at hand.
+func (w *worker) advance(n int64) {
+	w.done += n
+	w.tree.pace.add(n)
 }

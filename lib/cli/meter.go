@@ -29,6 +29,7 @@ type Meter struct {
 	total atomic.Int64
 	lines *os.File // nil if nobody wants them
 	stop  chan struct{}
+	told  chan struct{} // closed after the last line
 	ended sync.WaitGroup
 }
 
@@ -43,7 +44,8 @@ func (p *Process) Meter(o Progress) (*Meter, error) {
 			return nil, Usagef("--progress-fd %d: %v", o.FD, err)
 		}
 		m.lines = os.NewFile(uintptr(o.FD), "progress")
-		m.ended.Go(func() { m.every(logPeriod, m.log); m.log() })
+		m.told = make(chan struct{})
+		go func() { defer close(m.told); m.every(logPeriod, m.log); m.log() }()
 	}
 	if isTerminal(os.Stderr) {
 		m.ended.Go(func() { m.every(time.Second, m.show); fmt.Fprint(os.Stderr, "\r\033[K") })
@@ -69,6 +71,12 @@ func (m *Meter) Set(done, total int64) {
 // Stop clears the line.
 func (m *Meter) Stop() {
 	close(m.stop)
+	if m.lines != nil {
+		select {
+		case <-m.told:
+		case <-time.After(time.Second): // nobody reads it
+		}
+	}
 	m.ended.Wait()
 }
 

@@ -1,10 +1,12 @@
 package filter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 // A Reader is the standard output of a command, which reads from /dev/null.
@@ -22,7 +24,7 @@ func (c Command) Reader(ctx context.Context) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{ctx: ctx, out: ours}
-	r.running, err = c.start(ctx, nil, theirs, func() {})
+	r.running, err = c.start(ctx, nil, theirs, r.bound)
 	theirs.Close()
 	if err != nil {
 		return nil, errors.Join(err, ours.Close())
@@ -35,15 +37,27 @@ func (c Command) Reader(ctx context.Context) (*Reader, error) {
 func (r *Reader) Read(p []byte) (int, error) {
 	r.moving.Begin()
 	defer r.moving.End()
-	return r.out.Read(p)
+	select {
+	case <-r.ended:
+		r.bound()
+	default:
+	}
+	n, err := r.out.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = failed("%s: a process that it has left behind holds its output", r.text)
+	}
+	return n, err
 }
+
+// bound is for when sh has ended: a process left behind may hold the other end.
+func (r *Reader) bound() { _ = r.out.SetReadDeadline(time.Now().Add(ending)) }
 
 // Finish waits for the command, whose output must have been read to its end. An
 // error is in the chain of [ErrFailed] or is the context's.
 func (r *Reader) Finish() error {
-	n, _ := io.Copy(io.Discard, io.LimitReader(r.out, 1))
+	n, err := io.Copy(io.Discard, io.LimitReader(r, 1))
 	r.out.Close()
-	if err := r.wait(r.ctx); err != nil {
+	if err := cmp.Or(r.wait(r.ctx), err); err != nil {
 		return err
 	}
 	if n > 0 {

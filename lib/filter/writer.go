@@ -39,6 +39,7 @@ func (c Command) Writer(ctx context.Context) (*Writer, error) {
 	w.running, err = c.start(ctx, theirs, out, func() {
 		control(theirs, func(fd int) { w.unread, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
 		theirs.Close()
+		_ = ours.SetWriteDeadline(time.Now()) // a process left behind may hold the reading end
 	})
 	out.Close()
 	if err != nil {
@@ -72,7 +73,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return n, nil
 	}
 	w.in.Close()
-	if errors.Is(err, unix.EPIPE) {
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrDeadlineExceeded) {
 		if err = w.wait(w.ctx); err == nil {
 			err = failed("%s: ended before it had read everything", w.text)
 		}
