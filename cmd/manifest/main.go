@@ -31,7 +31,8 @@ the same label. Parts that are not whole are passed over with a note.
 			{Name: "verify", Summary: "Verify a directory, a tar on standard input, or backups in a repository with their WAL.",
 				Description: `With -D DIR or standard input: against the manifest that -m names. With -r: the
 backups named, or all, each with the parts of others that it uses and the WAL
-from its start to its stop, unless it holds that itself; with all also that wal-push --queue-max has dropped nothing that is still missing.
+from its start to its stop, unless it holds that itself; with all also that
+wal-push --queue-max has dropped nothing that is still missing.
 Prints a line for each difference; status 1 if there is one.`,
 				Options: &verifyOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runVerify}},
 			{Name: "show", Summary: "Print a manifest, with -r that of the backup LABEL; status 0 says that it is whole.",

@@ -43,6 +43,7 @@ func TestWriter(t *testing.T) {
 		{text: "exit 3", n: 5 << 20, failure: "status 3"},
 		{text: "exit 0", n: 5 << 20, failure: "before it had read everything"},
 		{text: "true", n: 100, failure: "before it had read everything"},
+		{text: "setsid -f sleep 2; exit 0", n: 3 << 20, failure: "before it had read everything"}, // which keeps the input open
 		{text: "head -c 1000 >/dev/null", n: 3 << 20, failure: "before it had read everything"},
 		{text: "cat >/dev/null; kill -KILL $$", n: 1, failure: "signal killed"},
 		{text: "cat; cat", n: 100 << 10, failure: "prints too much"},
@@ -80,6 +81,19 @@ func TestReader(t *testing.T) {
 		if (err == nil) != (failure == "") || err != nil && !strings.Contains(err.Error(), failure) {
 			t.Errorf("%s: %v, want %q", text, err, failure)
 		}
+	}
+}
+
+// A process that a command leaves behind is not waited for longer than for some
+// seconds.
+func TestReaderIsNotHeldUp(t *testing.T) {
+	r, err := Command{Text: "head -c 10 /dev/zero; setsid -f sleep 7"}.Reader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Abandon()
+	if n, err := io.Copy(io.Discard, r); n != 10 || !errors.Is(err, ErrFailed) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 

@@ -258,3 +258,44 @@ func TestRestoreWithWALAlone(t *testing.T) {
 	c.Start()
 	expect(t, "contents", c.SQL(digest), want)
 }
+
+// Its own WAL takes a backup to its end, also where the archive has a hole.
+func TestRestoreWithWALOverHole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.populate()
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "--with-wal")
+	needed := s.segmentFile(s.startSegment("b"))
+	s.endAnySegment()
+	s.nothingWaits()
+	s.must("rm", needed)
+	space := s.spaceOID() + "=" + s.path("space")
+	s.refuses(1, "is missing", "restore", "-r", s.repo, "-D", s.path("data"), "--tablespace", space)
+	c := s.recovered(t, "--to", "immediate", "--archive-mode", "off", "--tablespace", space)
+	expect(t, "timeline", c.SQL("SELECT timeline_id FROM pg_control_checkpoint()"), "2")
+	expect(t, "balanced", c.SQL(balanced), "t")
+}
+
+// What a standby has on its disk has times of its own: nothing of its backup is
+// taken for unchanged without a look at the contents.
+func TestIncrementOfStandbysBackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	standby := s.Standby("archive_mode = off")
+	s.SQL("CREATE TABLE victim AS SELECT n, md5(n::text) AS pad FROM generate_series(1, 20000) n; CHECKPOINT")
+	standby.Until("SELECT pg_last_wal_replay_lsn() >= '"+s.SQL("SELECT pg_current_wal_lsn()")+"'", "t")
+	standby.SQL("CHECKPOINT")
+	s.SQL("CREATE INDEX ON victim (n)")
+	end := s.SQL("SELECT pg_current_wal_lsn()")
+	standby.Until("SELECT pg_last_wal_replay_lsn() >= '"+end+"'", "t")
+	time.Sleep(3 * time.Second)
+	put := `repo put -r "` + s.repo + `" -c zstd "base/$LABEL/$PART.tar.zst"`
+	s.must("base-copy", "-D", standby.Data, "-d", standby.ConnInfo(), "--fast", "--no-archive-check", "--label", "h1", "--filter", put, "-m", s.path("h1"))
+	s.SQL("CHECKPOINT")
+	s.must("base-copy", "-D", s.Data, "--fast", "--no-archive-check", "--label", "h2", "--since", s.path("h1"), "--filter", put, "-m", s.path("h2"))
+	s.endAnySegment()
+	s.nothingWaits()
+	s.must("sh", "-euc", `repo put -r "$1" base/h1/manifest <"$2"; repo put -r "$1" base/h2/manifest <"$3"`, "sh", s.repo, s.path("h1"), s.path("h2"))
+	c := s.recovered(t, "--backup", "h2", "--archive-mode", "off")
+	c.Run("pg_amcheck", "--install-missing", "--heapallindexed", "-d", "postgres", "-t", "victim")
+}
