@@ -54,7 +54,7 @@ func TestBackupKilledAnytime(t *testing.T) {
 				}
 				if name == "server" {
 					s.Wait()
-					s.Start()
+					eventually(t, "a server again", func() bool { return s.TryStart() == nil }) // the old one's sessions end first
 				}
 				s.aftermath(t, name+" killed after "+at.String(), cmd)
 			}
