@@ -37,7 +37,8 @@ hides no failure.
 
 With --since a file is not copied again if its size and time are as they were
 and the time is from before that backup; if the clock or the timeline has
-changed, or the time is from while that backup was made, its contents decide.
+changed, the time is from while that backup was made, or a standby is one of the
+two sources, its contents decide.
 
 With --stream the server sends its files and verifies its pages: base-copy may run
 anywhere, as a role that is allowed replication. What is written is the same. The
