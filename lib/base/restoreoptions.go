@@ -24,8 +24,8 @@ type RestoreOptions struct {
 	// LABEL and its key in the repository, as far as the manifest knows it, as
 	// KEY. With it no stream is read. It needs a Manifest.
 	Source filter.Command
-	// Jobs is how many parts are taken, and files in place read, at once; 0 is
-	// one for each core.
+	// Jobs is how many parts are taken, and files in place read, at once; 0 is one
+	// more than there are cores.
 	Jobs int
 	// Delta makes of a data directory that is there already the one of the
 	// backup: what is right stays, and what the manifest does not list goes. It
@@ -70,7 +70,7 @@ func (o *RestoreOptions) fill() {
 		o.Warn = func(string, ...any) {}
 	}
 	if o.Jobs < 1 {
-		o.Jobs = runtime.GOMAXPROCS(0)
+		o.Jobs = runtime.GOMAXPROCS(0) + 1 // one mostly waits for its command or the disk
 	}
 }
 
