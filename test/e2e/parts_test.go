@@ -299,3 +299,17 @@ func TestIncrementOfStandbysBackup(t *testing.T) {
 	c := s.recovered(t, "--backup", "h2", "--archive-mode", "off")
 	c.Run("pg_amcheck", "--install-missing", "--heapallindexed", "-d", "postgres", "-t", "victim")
 }
+
+// What another host has begun today may be under way there.
+func TestBackupElsewhereIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.interrupt(2, append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "b"}, tiny...)...)
+	s.must("sed", "-i", "s/^host\t.*/host\telsewhere/", filepath.Join(s.repo, "base/b/start"))
+	before := s.must("repo", "ls", "-r", s.repo, "base/b/")
+	s.backup("next")
+	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), before)
+	s.must("sed", "-i", "s/^time\t.*/time\t2026-01-01T00:00:00Z/", filepath.Join(s.repo, "base/b/start"))
+	s.backup("later")
+	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), "")
+}
