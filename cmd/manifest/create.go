@@ -25,6 +25,18 @@ var createOptions struct {
 	Source   string `long:"source" value-name:"COMMAND" description:"with --leftover: a shell command that prints a part if that cannot be read as it is stored; gets LABEL, PART and KEY in its environment"`
 }
 
+var createCommand = cli.Command{
+	Name:    "create",
+	Summary: "Make a manifest from the tar of a base backup on standard input, compressed or not.",
+	Description: `With --leftover: reads the parts that an interrupted backup has left in a
+repository, and makes a manifest of the files in them, for base-copy --since with
+the same label. Parts that are not whole are passed over with a note.
+
+  manifest create --leftover -r /backup/pg/main 20261122T101500Z > left
+  base-copy --label 20261122T101500Z --since left --filter …`,
+	Options: &createOptions, Action: cli.Action{Operands: "[LABEL]", Max: 1, Run: runCreate},
+}
+
 func runCreate(ctx context.Context, p *cli.Process, operands []string) error {
 	if createOptions.Leftover != (len(operands) == 1) {
 		return cli.Usagef("--leftover goes with the LABEL of a backup, and the other way round")
@@ -60,6 +72,12 @@ func verdict(err error) error {
 		return cli.No(err)
 	}
 	return err
+}
+
+var sealCommand = cli.Command{
+	Name:    "seal",
+	Summary: "Add the receipts of the stored parts, from standard input, to MANIFEST; print the result.",
+	Action:  cli.Action{Operands: "MANIFEST", Min: 1, Max: 1, Run: runSeal},
 }
 
 func runSeal(ctx context.Context, p *cli.Process, operands []string) error {

@@ -31,6 +31,19 @@ func open(ctx context.Context) (*archive.Repo, error) {
 	return cli.OpenRepository(ctx, location)
 }
 
+var listCommand = cli.Command{
+	Name:    "list",
+	Summary: "List the backups of a repository, or those named.",
+	Description: `Columns: label, type, start, stop, timeline, start and stop LSN, bytes, stored
+bytes, state of the WAL between start and stop (ok, included if the backup holds
+it itself, or the first file that is missing, or that wal-push --queue-max has
+dropped). A backup without a manifest has the type incomplete; one whose parts,
+or those of others that it uses, are not all there, damaged. With --to only those
+that can be recovered to the target, the best one first; status 1 if there is
+none.`,
+	Options: &listOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runList},
+}
+
 func runList(ctx context.Context, p *cli.Process, operands []string) error {
 	r, err := open(ctx)
 	if err != nil {

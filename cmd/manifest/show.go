@@ -20,6 +20,12 @@ var showOptions struct {
 	Parts  bool `long:"parts" description:"print name, SHA-256, size and key of the stored parts, tab-separated"`
 }
 
+var showCommand = cli.Command{
+	Name:    "show",
+	Summary: "Print a manifest, with -r that of the backup LABEL; status 0 says that it is whole.",
+	Options: &showOptions, Action: cli.Action{Operands: "[FILE|LABEL]", Max: 1, Run: runShow},
+}
+
 func runShow(ctx context.Context, p *cli.Process, operands []string) error {
 	in, err := openManifest(ctx, p, operands)
 	if err != nil {

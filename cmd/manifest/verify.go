@@ -24,6 +24,17 @@ var verifyOptions struct {
 // errDiffers ends a verification whose findings have been printed.
 var errDiffers = cli.No(errors.New("does not verify"))
 
+var verifyCommand = cli.Command{
+	Name:    "verify",
+	Summary: "Verify a directory, a tar on standard input, or backups in a repository with their WAL.",
+	Description: `With -D DIR or standard input: against the manifest that -m names. With -r: the
+backups named, or all, each with the parts of others that it uses and the WAL
+from its start to its stop, unless it holds that itself; with all also that
+wal-push --queue-max has dropped nothing that is still missing.
+Prints a line for each difference; status 1 if there is one.`,
+	Options: &verifyOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runVerify},
+}
+
 func runVerify(ctx context.Context, p *cli.Process, operands []string) error {
 	if verifyOptions.Manifest == "" {
 		return verifyRepository(ctx, p, operands)

@@ -81,6 +81,7 @@ type Coverage struct {
 	Ranges    []retain.WALRange
 	Histories map[wal.Timeline]wal.History
 	Gaps      []Gap
+	Accepted  []Accepted
 }
 
 // Coverage reads it.
@@ -94,7 +95,11 @@ func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
 		return Coverage{}, err
 	}
 	gaps, err := r.Gaps(ctx)
-	return Coverage{r.SegmentSize, ranges, histories, gaps}, err
+	if err != nil {
+		return Coverage{}, err
+	}
+	accepted, err := r.AcceptedHoles(ctx)
+	return Coverage{r.SegmentSize, ranges, histories, gaps, accepted}, err
 }
 
 // MissingFor says what of the WAL is missing without which a backup cannot

@@ -195,7 +195,7 @@ func (r *Repo) follows(last, n wal.Name) bool {
 
 func (g *Gap) extend(d drop) {
 	if g.Segments == 0 {
-		*g = Gap{First: d.name, From: d.time, To: d.time, Host: d.host, Reason: d.reason}
+		*g = Gap{Span: Span{First: d.name}, From: d.time, To: d.time, Host: d.host, Reason: d.reason}
 	}
 	g.Last = d.name
 	g.Segments++

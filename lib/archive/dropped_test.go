@@ -267,7 +267,7 @@ func FuzzGap(f *testing.F) {
 		if !ok {
 			return
 		}
-		if gapPrefix+g.String() != gapPrefix+strings.TrimPrefix(key, gapPrefix) || g.Segments == 0 || !g.Covers(g) || g.First.Kind > wal.Partial {
+		if gapPrefix+g.String() != gapPrefix+strings.TrimPrefix(key, gapPrefix) || g.Segments == 0 || !g.Covers(g.Span) || g.First.Kind > wal.Partial {
 			t.Errorf("%q: %+v", key, g)
 		}
 		g.readText([]byte(text))

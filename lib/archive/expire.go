@@ -248,7 +248,7 @@ func (e *Expiry) removeGaps(ctx context.Context, remove func(key string) bool) e
 			return err
 		}
 		part, ok := e.repo.parseGapKey(info.Key)
-		if ok && slices.ContainsFunc(e.gaps, func(g Gap) bool { return g.Covers(part) }) {
+		if ok && slices.ContainsFunc(e.gaps, func(g Gap) bool { return g.Covers(part.Span) }) {
 			remove(info.Key)
 		}
 	}

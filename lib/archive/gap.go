@@ -3,15 +3,12 @@ package archive
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
@@ -38,11 +35,11 @@ const (
 // A segment of a gap that is in the repository all the same is not missing:
 // look for it first.
 type Gap struct {
-	First, Last wal.Name // both segments, or both .partial, of one timeline
-	Segments    uint64   // how many
-	From, To    time.Time
-	Host        string
-	Reason      string
+	Span
+	Segments uint64 // how many
+	From, To time.Time
+	Host     string
+	Reason   string
 }
 
 // number is that of a segment whose name has been found good before.
@@ -50,22 +47,6 @@ func (r *Repo) number(n wal.Name) uint64 {
 	number, _ := r.SegmentSize.Split(n)
 	return number
 }
-
-// Holds reports whether a file was dropped with the gap.
-func (g Gap) Holds(n wal.Name) bool {
-	return n.Kind == g.First.Kind && n.Timeline == g.First.Timeline &&
-		compareSegments(g.First, n) <= 0 && compareSegments(n, g.Last) <= 0
-}
-
-// Covers reports whether the gap holds all of another.
-func (g Gap) Covers(other Gap) bool { return g.Holds(other.First) && g.Holds(other.Last) }
-
-func compareSegments(a, b wal.Name) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Timeline, b.Timeline), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Low, b.Low))
-}
-
-// String names the gap: FIRST-LAST.
-func (g Gap) String() string { return g.First.String() + "-" + g.Last.String() }
 
 // Story says of something in the gap what became of it.
 func (g Gap) Story() string {
@@ -85,27 +66,15 @@ func (g Gap) Story() string {
 }
 
 func (g Gap) text() string {
-	return fmt.Sprintf("%s\t%d\nfirst\t%s\nlast\t%s\nsegments\t%d\nfrom\t%s\nto\t%s\nhost\t%s\nreason\t%s\n",
-		gapTitle, gapFormat, g.First, g.Last, g.Segments, g.From.Format(time.RFC3339), g.To.Format(time.RFC3339), g.Host, g.Reason)
+	return writeLines(gapTitle, gapFormat, "first", g.First.String(), "last", g.Last.String(), "segments", strconv.FormatUint(g.Segments, 10),
+		"from", g.From.Format(time.RFC3339), "to", g.To.Format(time.RFC3339), "host", g.Host, "reason", g.Reason)
 }
 
 // parseGapKey reads the range from the key of a gap. Other keys are not ok.
 func (r *Repo) parseGapKey(key string) (g Gap, ok bool) {
-	first, last, isRange := strings.Cut(strings.TrimPrefix(key, gapPrefix), "-")
-	var err1, err2 error
-	g.First, err1 = wal.ParseName(first)
-	g.Last, err2 = wal.ParseName(last)
-	if !isRange || err1 != nil || err2 != nil || !isSegment(g.First) || !g.Holds(g.First) || !g.Holds(g.Last) {
-		return Gap{}, false
-	}
-	from, err1 := r.SegmentSize.Split(g.First)
-	to, err2 := r.SegmentSize.Split(g.Last)
-	g.Segments = to - from + 1
-	return g, err1 == nil && err2 == nil
+	g.Span, g.Segments, ok = r.parseSpan(strings.TrimPrefix(key, gapPrefix))
+	return g, ok
 }
-
-// isSegment reports whether a file is as long as a segment.
-func isSegment(n wal.Name) bool { return n.Kind == wal.Segment || n.Kind == wal.Partial }
 
 // readText adds what the text of the record says. One that is damaged says
 // nothing; it is the name that counts.
@@ -120,43 +89,10 @@ func (g *Gap) readText(text []byte) {
 	g.From, g.To, g.Host, g.Reason = from.UTC().Truncate(time.Second), to.UTC().Truncate(time.Second), value["host"], value["reason"]
 }
 
-// readLines takes lines of a key, a tab and a value apart, the first of which
-// is a title and the number of the format.
-func readLines(text []byte, title string, format int) (map[string]string, bool) {
-	value := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		key, v, found := strings.Cut(line, "\t")
-		v, whole := strings.CutSuffix(v, "\n")
-		if !found || !whole {
-			return nil, false
-		}
-		value[key] = v
-	}
-	return value, value[title] == strconv.Itoa(format)
-}
-
-// inLine makes a text fit for one line of a record.
-func inLine(text string) string {
-	const longest = 1000 // bytes
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
-	return strings.ToValidUTF8(text[:min(len(text), longest)], "?")
-}
-
 // putGap records a gap. The name being taken by other words is success: the
 // range is the same.
 func (r *Repo) putGap(ctx context.Context, g Gap) error {
-	key := gapPrefix + g.String()
-	_, err := r.Put(ctx, key, func(w io.Writer) error {
-		_, err := io.WriteString(w, g.text())
-		return err
-	})
-	if !errors.Is(err, store.ErrDiffers) {
-		return err
-	}
-	if s, able := r.Store.(interface{ Sync(key string) error }); able {
-		return s.Sync(key)
-	}
-	return nil
+	return r.putNote(ctx, gapPrefix+g.String(), g.text())
 }
 
 // Gaps lists the records of what was dropped, by timeline and number. Those
@@ -193,7 +129,7 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 	})
 	var gaps []Gap
 	for _, g := range all {
-		if n := len(gaps); n > 0 && gaps[n-1].Covers(g) {
+		if n := len(gaps); n > 0 && gaps[n-1].Covers(g.Span) {
 			continue
 		}
 		text, err := r.small(ctx, gapPrefix+g.String())

@@ -463,7 +463,7 @@ func TestQueueDropsAPartial(t *testing.T) {
 
 func TestGapStory(t *testing.T) {
 	at := time.Date(2026, 11, 22, 10, 15, 0, 0, time.UTC)
-	g := Gap{First: name(t, segmentName(5)), Last: name(t, segmentName(9)), Segments: 5, From: at, To: at}
+	g := Gap{Span: Span{name(t, segmentName(5)), name(t, segmentName(9))}, Segments: 5, From: at, To: at}
 	for want, change := range map[string]func(g *Gap){
 		"was dropped on 2026-11-22T10:15:00Z by wal-push --queue-max (5 segments, 000000010000000000000005 to 000000010000000000000009)": func(*Gap) {},
 		"between 2026-11-22T10:15:00Z and 2026-11-22T10:16:00Z by":                                                                       func(g *Gap) { g.To = at.Add(time.Minute) },

@@ -13,6 +13,9 @@
 //	base/20261122T101500Z/manifest                       written last: the backup exists
 //	base/20261122T101500Z/keep                           a pin, the reason in it
 //	gap/FIRST-LAST                                       segments that were dropped, see Gap
+//	hole/FIRST-LAST                                      segments known to be missing, see Accepted
+//	verify/20261122T101500Z                              what came of a verification, see Record
+//	drill/20261122T101500Z                               what came of a restore that was tried
 //	lock/NAME
 //
 // # Guarantees
