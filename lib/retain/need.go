@@ -41,7 +41,7 @@ func sortedWAL(ranges []WALRange) []WALRange {
 func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 	everything := func(reason string) []need { return []need{{0, endless, reason}} }
 	switch {
-	case p.KeepLast <= 0:
+	case !p.hasRule() && !p.WAL.Limited:
 		return everything("no rule")
 	case !slices.ContainsFunc(kept, func(b Backup) bool { return b.Complete }):
 		return everything("there is no complete backup")
@@ -51,8 +51,13 @@ func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 		return everything(fmt.Sprintf("the history of timeline %d is unknown", tli))
 	}
 	var needs []need
+	onward := p.onward(s, kept)
 	for _, b := range kept {
-		if n, ok := b.needOn(tli, s); ok {
+		need := b.ownOn
+		if onward(b) {
+			need = b.needOn
+		}
+		if n, ok := need(tli, s); ok {
 			needs = append(needs, n)
 		}
 	}
@@ -81,6 +86,49 @@ func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
 	way := s.Histories[stopTimeline]
 	if _, known := way.SwitchFrom(b.Timeline); !known {
 		// The way is unknown, or the backup's facts contradict each other.
+		return n, tli >= min(b.Timeline, stopTimeline) && tli <= max(b.Timeline, stopTimeline)
+	}
+	left, onWay := way.SwitchFrom(tli)
+	n.last = s.SegmentSize.Number(left)
+	return n, onWay && tli >= b.Timeline
+}
+
+// onward says which of the kept backups are to be rolled forward to any moment.
+// The others are for their own end alone.
+func (p Policy) onward(s State, kept []Backup) func(Backup) bool {
+	if !p.WAL.Limited {
+		return func(Backup) bool { return true }
+	}
+	complete := newestFirst(kept)
+	root := len(complete) - 1 // the newest that ended before, else the oldest
+	for i, b := range complete {
+		if !b.StopTime.After(s.Now.Add(-p.WAL.Within)) {
+			root = i
+			break
+		}
+	}
+	onLine := reaching(s, complete)
+	forth := map[string]bool{}
+	for _, b := range complete[:root+1] {
+		forth[b.Label] = true
+	}
+	return func(b Backup) bool { return !b.Complete || b.InUse != "" || b.Label == onLine || forth[b.Label] }
+}
+
+// ownOn is what a backup needs of a timeline to be restored to its own end. Where
+// the way from its start to its end is unknown it is more than that.
+func (b Backup) ownOn(tli wal.Timeline, s State) (need, bool) {
+	if b.WAL {
+		return need{}, false
+	}
+	stopTimeline, stop := b.end()
+	n := need{s.SegmentSize.Number(b.Start), s.SegmentSize.LastNumber(stop), "needed by " + b.Label + " alone"}
+	way := s.Histories[stopTimeline]
+	_, known := way.SwitchFrom(b.Timeline)
+	switch {
+	case tli == stopTimeline:
+		return n, true
+	case !known:
 		return n, tli >= min(b.Timeline, stopTimeline) && tli <= max(b.Timeline, stopTimeline)
 	}
 	left, onWay := way.SwitchFrom(tli)
