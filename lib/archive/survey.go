@@ -69,7 +69,7 @@ func (c Coverage) newestWAL() Stored {
 func (s Survey) NewestBackup() *Backup {
 	var newest *Backup
 	for i, b := range s.Backups {
-		if b.Complete && b.Err == nil && (newest == nil || !b.Header.StopTime.Before(newest.Header.StopTime)) {
+		if b.Complete && b.Err == nil && (newest == nil || !b.Ended().Before(newest.Ended())) {
 			newest = &s.Backups[i]
 		}
 	}

@@ -63,10 +63,7 @@ func (c Coverage) window(b Backup, tli wal.Timeline) (Window, bool) {
 	if b.Err != nil || !b.Complete || b.Lost != nil || c.MissingFor(h) != "" || c.missingHistory(tli) != "" {
 		return Window{}, false
 	}
-	w := Window{Timeline: tli, FromLSN: h.StopLSN, From: h.StopTime, Backups: []string{b.Label}}
-	if w.From.IsZero() { // pg_basebackup does not tell
-		w.From = h.StartTime
-	}
+	w := Window{Timeline: tli, FromLSN: h.StopLSN, From: b.Ended(), Backups: []string{b.Label}}
 	next := c.Size.LastNumber(h.StopLSN)
 	if tli != h.StopTimeline {
 		at, way := c.switchTo(tli)
@@ -136,7 +133,7 @@ func (r *Repo) timeOf(ctx context.Context, c Coverage, w *Window) {
 // that begins or ends a run was.
 func (c Coverage) storedAt(tli wal.Timeline, number uint64) time.Time {
 	for i, w := range c.Ranges {
-		if w.Timeline == tli && number <= w.Last {
+		if w.Timeline == tli && number <= w.Last && i < len(c.Times) {
 			if number <= w.First {
 				return c.Times[i].First
 			}
