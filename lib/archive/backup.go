@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
@@ -40,6 +41,15 @@ type Backup struct {
 	Keys     []string
 	Err      error // why its manifest or another of its notes cannot be read
 	Lost     error // what of its stored parts is missing or cut, if it is complete
+}
+
+// Ended is when a complete backup stopped, or began if that is unknown:
+// pg_basebackup does not tell.
+func (b Backup) Ended() time.Time {
+	if b.Header.StopTime.IsZero() {
+		return b.Header.StartTime
+	}
+	return b.Header.StopTime
 }
 
 // Backups lists what is below base/, in the order of labels.
