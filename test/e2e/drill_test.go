@@ -20,9 +20,13 @@ type drilled struct {
 	segments [4]string // they end with rows 1 to 4; the second backup is between 2 and 3
 }
 
+// alone is the shape of clusters that have no twins: drill looks for live servers
+// with the system identifier.
+func alone(serial int) shape { return shape{checksums: true, segmentMB: 1, serial: serial} }
+
 func newDrilled(t *testing.T) drilled {
 	t.Helper()
-	d := drilled{site: newSite(t, small)}
+	d := drilled{site: newSite(t, alone(2))}
 	d.lean()
 	d.must("mkdir", d.path("space"))
 	d.SQL("CREATE TABLESPACE space LOCATION '" + d.path("space") + "'")
@@ -305,7 +309,7 @@ func drillKilled(t *testing.T, d drilled, signal syscall.Signal) {
 // place, where the live server has it.
 func TestDrillSparesTheLiveServer(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := newSite(t, alone(3))
 	d := drilled{site: s}
 	s.backup("b")
 	s.must("mkdir", s.path("space"))
@@ -323,7 +327,7 @@ func TestDrillSparesTheLiveServer(t *testing.T) {
 // has been archived yet, or in the middle of a record of several segments.
 func TestDrillToOddEnds(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := newSite(t, alone(4))
 	d := drilled{site: s}
 	d.lean()
 	s.SQL("CREATE TABLE rows (n int)")
