@@ -109,18 +109,18 @@ decimal_timeline() {
 
 # begin makes $work unless it is set already; it goes when the script ends.
 begin() {
-    trap cleanup EXIT
+    trap 'cleanup; exit "$ended"' EXIT
     for signal_ in HUP INT TERM; do
         # shellcheck disable=SC2064 # the name is meant to be expanded now
         trap "die_of $signal_" "$signal_"
     done
-    [ -n "$work" ] || work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/pgpipes-${program#pgpipes-}.XXXXXX")
+    [ -n "$work" ] || work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/pgpipes-${program#pgpipes-}.XXXXXX") ||
+        die 111 'there is no place for temporary files'
 }
 
 undo() { :; }
 
-# cleanup leaves the status of the script in $ended for undo.
-# shellcheck disable=SC2034
+# cleanup leaves the status of the script in $ended for undo, which may set it.
 cleanup() {
     ended=$?
     set +e
