@@ -32,12 +32,11 @@ for the options to say. --wal-age needs archive_timeout on the server: one that
 has nothing to do ends no segment otherwise.
 
 Whatever keeps status from telling, wrong usage too, is 3, and is said on standard
-output as well.
+output as well. Monitoring systems do not wait long: give --timeout 20s, or so.
 
 With --prometheus it prints metrics for the textfile collector of node_exporter,
-and the status is 0; it judges nothing but holes, and takes no limits. If the
-repository cannot be read pgpipes_up is 0, and alone. Have it replace a whole
-file:
+and the status is 0; the limits do not count. If the repository cannot be read
+pgpipes_up is 0, and alone. Have it replace a whole file:
 
   manifest status -r /backup/pg/main --prometheus > x.$$ && mv x.$$ pgpipes.prom`,
 	Options: &statusOptions, Action: cli.Action{Max: 0, Run: runStatus}, Unknown: cannotTell,
