@@ -2,13 +2,8 @@ package archive
 
 import (
 	"context"
-	"errors"
-	"iter"
-	"slices"
 	"strings"
 	"time"
-
-	"pgpipes/lib/store"
 )
 
 const (
@@ -46,59 +41,21 @@ func recordKey(kind string, began time.Time) string {
 // are left out.
 func (r *Repo) Records(ctx context.Context, kind string) ([]Record, error) {
 	var all []Record
-	for record, err := range r.NewestRecords(ctx, kind) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, record)
-	}
-	slices.Reverse(all)
-	return all, nil
-}
-
-// NewestRecords yields them the newest first. Only those that are asked for are
-// read.
-func (r *Repo) NewestRecords(ctx context.Context, kind string) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		times, err := r.recordTimes(ctx, kind)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		for _, began := range slices.Backward(times) {
-			record, whole, err := r.record(ctx, kind, began)
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			if whole && !yield(record, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (r *Repo) recordTimes(ctx context.Context, kind string) ([]time.Time, error) {
-	var times []time.Time
 	for info, err := range r.List(ctx, kind+"/", "") {
 		if err != nil {
 			return nil, err
 		}
-		if began, err := time.Parse(recordTime, strings.TrimPrefix(info.Key, kind+"/")); err == nil {
-			times = append(times, began)
+		began, err := time.Parse(recordTime, strings.TrimPrefix(info.Key, kind+"/"))
+		if err != nil {
+			continue
+		}
+		text, err := r.small(ctx, info.Key)
+		if err != nil {
+			return nil, err
+		}
+		if values, ok := readLines(text, recordTitle, recordFormat); ok && values["kind"] == kind {
+			all = append(all, Record{kind, began, values})
 		}
 	}
-	return times, nil
-}
-
-func (r *Repo) record(ctx context.Context, kind string, began time.Time) (record Record, whole bool, err error) {
-	text, err := r.small(ctx, recordKey(kind, began))
-	if errors.Is(err, store.ErrNotExist) { // removed since
-		return Record{}, false, nil
-	}
-	if err != nil {
-		return Record{}, false, err
-	}
-	values, whole := readLines(text, recordTitle, recordFormat)
-	return Record{kind, began, values}, whole && values["kind"] == kind, nil
+	return all, nil
 }
