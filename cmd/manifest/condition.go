@@ -8,66 +8,68 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/wal"
 )
 
-// A condition is all that status says of a repository at one time.
+// A condition is a survey as status judges it.
 type condition struct {
-	now           time.Time
+	archive.Survey
+	repo          *archive.Repo
 	good          []archive.Backup // that can be recovered, in the order of their ends
 	bad           []badBackup
-	dropped       []archive.Gap // of which something is still missing
+	running       []archive.Backup
+	interrupted   []archive.Backup
 	verify, drill trial
-	survey
 }
 
-// A badBackup is complete and cannot be recovered.
+// A badBackup cannot be recovered.
 type badBackup struct {
-	archive.Backup
-	why      string
-	accepted bool // what it lacks is in a hole that somebody knows of
+	label, why string
+	known      bool // what it lacks is in a hole that has been accepted
 }
 
 func look(ctx context.Context, r *archive.Repo, now time.Time) (condition, error) {
-	c := condition{now: now}
-	var err error
-	if c.survey, err = takeSurvey(ctx, r, now); err != nil {
-		return c, err
+	s, err := r.Survey(ctx, now)
+	c := condition{Survey: s, repo: r, verify: verifications(s.Verified), drill: drills(s.Drilled)}
+	for _, b := range s.Backups {
+		c.sort(b)
 	}
-	c.sort()
-	if c.dropped, err = r.OpenGaps(ctx, c.coverage); err != nil {
-		return c, err
-	}
-	c.dropped = slices.DeleteFunc(c.dropped, func(g archive.Gap) bool {
-		return slices.ContainsFunc(c.coverage.Accepted, func(a archive.Accepted) bool { return a.Covers(g.Span) })
-	})
-	if c.verify, err = verifications(ctx, r); err != nil {
-		return c, err
-	}
-	c.drill, err = drills(ctx, r)
+	slices.SortStableFunc(c.good, func(a, b archive.Backup) int { return ended(a).Compare(ended(b)) })
 	return c, err
 }
 
-// sort tells good backups from bad ones.
-func (c *condition) sort() {
-	for _, b := range c.backups {
-		if !b.Complete {
-			continue
+// sort puts a backup where it belongs.
+func (c *condition) sort(b archive.Backup) {
+	switch c.State(b) {
+	case archive.BackupInProgress:
+		c.running = append(c.running, b)
+	case archive.BackupInterrupted:
+		c.interrupted = append(c.interrupted, b)
+	case archive.BackupDamaged:
+		why := b.Err
+		if why == nil {
+			why = b.Lost
 		}
-		bad := badBackup{Backup: b}
-		switch missing := c.coverage.MissingFor(b.Header); {
-		case b.Err != nil:
-			bad.why = b.Err.Error()
-		case b.Lost != nil:
-			bad.why = b.Lost.Error()
-		case missing != "":
-			bad.why, bad.accepted = missing+" is missing", c.coverage.IsAccepted(missing)
-		default:
+		c.bad = append(c.bad, badBackup{label: b.Label, why: why.Error()})
+	default:
+		missing := c.Coverage.MissingFor(b.Header)
+		if missing == "" {
 			c.good = append(c.good, b)
-			continue
+			return
 		}
-		c.bad = append(c.bad, bad)
+		c.bad = append(c.bad, badBackup{b.Label, missing + " is missing", c.isKnown(missing)})
 	}
-	slices.SortStableFunc(c.good, func(a, b archive.Backup) int { return ended(a).Compare(ended(b)) })
+}
+
+// isKnown reports whether a file is missing in a hole that has been accepted.
+func (c *condition) isKnown(missing string) bool {
+	n, err := wal.ParseName(missing)
+	return err == nil && slices.ContainsFunc(c.Holes, func(h archive.Hole) bool { return h.Holds(n) && !h.Open() })
+}
+
+// holes are those in a state.
+func (c *condition) holes(state string) []archive.Hole {
+	return slices.DeleteFunc(slices.Clone(c.Holes), func(h archive.Hole) bool { return h.State != state })
 }
 
 // ended is when a complete backup ended, as far as is known.
@@ -79,35 +81,36 @@ func ended(b archive.Backup) time.Time {
 }
 
 // findings are what status judges, in the order in which it tells.
-func (c condition) findings() []finding {
+func (c *condition) findings() []finding {
 	return []finding{
-		c.newestBackup(), c.newestWAL(), c.holesFound(), c.droppedFound(), c.badFound(), c.interruptedFound(),
-		c.verify.finding(c.now, statusOptions.VerifyAge), c.drill.finding(c.now, statusOptions.DrillAge),
+		c.newestBackup(), c.newestWAL(), c.missing(), c.dropped(), c.lost(), c.damaged(), c.unfinished(),
+		c.verify.finding(c.At, statusOptions.VerifyAge), c.drill.finding(c.At, statusOptions.DrillAge),
 	}
 }
 
-func (c condition) newestBackup() finding {
+func (c *condition) newestBackup() finding {
 	count := fmt.Sprintf("backups=%d", len(c.good))
 	if len(c.good) == 0 {
 		return finding{cli.Critical, "no backup", []string{"there is no backup that can be recovered"}, []string{count}}
 	}
 	b := c.good[len(c.good)-1]
-	age := since(c.now, ended(b))
-	text := fmt.Sprintf("newest backup %s old (%s)", cli.Duration(age), b.Label)
-	f := finding{severity: statusOptions.BackupAge.judge(age), text: text, data: []string{statusOptions.BackupAge.data("backup_age", age), count}}
-	return f.detailed(text)
+	age, limits := since(c.At, ended(b)), statusOptions.BackupAge
+	return aged(limits, age, fmt.Sprintf("newest backup %s old (%s)", cli.Duration(age), b.Label), limits.data("backup_age", age), count)
 }
 
-func (c condition) newestWAL() finding {
+func (c *condition) newestWAL() finding {
 	limits := statusOptions.WALAge
-	newest := c.newest()
-	if newest.IsZero() {
+	if c.NewestWAL.At.IsZero() {
 		f := finding{severity: limits.worst(), text: "no WAL"}
 		return f.detailed("there is no WAL")
 	}
-	age := since(c.now, newest)
-	text := fmt.Sprintf("newest WAL %s old", cli.Duration(age))
-	f := finding{severity: limits.judge(age), text: text, data: []string{limits.data("wal_age", age)}}
+	age := since(c.At, c.NewestWAL.At)
+	return aged(limits, age, fmt.Sprintf("newest WAL %s old", cli.Duration(age)), limits.data("wal_age", age))
+}
+
+// aged is the finding that something is so old.
+func aged(l limits, age time.Duration, text string, data ...string) finding {
+	f := finding{severity: l.judge(age), text: text, data: data}
 	return f.detailed(text)
 }
 
@@ -119,64 +122,62 @@ func (f finding) detailed(line string) finding {
 	return f
 }
 
-func (c condition) holesFound() finding {
-	f := finding{text: "no holes", data: []string{fmt.Sprintf("holes=%d;;0", len(c.missing))}}
-	if len(c.missing) == 0 {
-		return f
-	}
-	f.severity, f.text = cli.Critical, plural(len(c.missing), "hole")
-	for _, w := range c.missing {
-		f.details = append(f.details, "hole: "+c.coverage.RunName(w))
-	}
-	return f
-}
-
-func (c condition) droppedFound() finding {
-	f := finding{data: []string{fmt.Sprintf("dropped=%d;;0", len(c.dropped))}}
-	if len(c.dropped) == 0 {
-		return f
-	}
-	f.severity, f.text = cli.Critical, "WAL was dropped"
-	for _, g := range c.dropped {
-		f.details = append(f.details, fmt.Sprintf("%s %s", g, g.Story()))
-	}
-	return f
-}
-
-func (c condition) badFound() finding {
-	var f finding
-	known := 0
-	for _, b := range c.bad {
-		if b.accepted {
-			known++
-			continue
+// several is the finding that there are things that should not be, each with a
+// line about it.
+func several(severity cli.Severity, what, name string, lines []string) finding {
+	limit := map[cli.Severity]string{cli.Warning: ";0", cli.Critical: ";;0"}[severity]
+	f := finding{data: []string{fmt.Sprintf("%s=%d%s", name, len(lines), limit)}}
+	if n := len(lines); n > 0 {
+		f.severity, f.details, f.text = severity, lines, fmt.Sprintf("%d %s", n, what)
+		if n > 1 {
+			f.text += "s"
 		}
-		f.severity = cli.Critical
-		f.details = append(f.details, fmt.Sprintf("backup %s cannot be recovered: %s", b.Label, b.why))
-	}
-	n := len(c.bad) - known
-	f.data = []string{fmt.Sprintf("damaged=%d;;0", n)}
-	if n > 0 {
-		f.text = plural(n, "damaged backup")
 	}
 	return f
 }
 
-func (c condition) interruptedFound() finding {
-	f := finding{data: []string{fmt.Sprintf("interrupted=%d;0", len(c.interrupted))}}
+func (c *condition) missing() finding {
+	var lines []string
+	for _, h := range c.holes(archive.HoleMissing) {
+		lines = append(lines, fmt.Sprintf("hole %s, %d missing", h.Span, h.Segments))
+	}
+	f := several(cli.Critical, "hole", "holes", lines)
+	if len(lines) == 0 {
+		f.text = "no holes"
+	}
+	return f
+}
+
+func (c *condition) dropped() finding {
+	var lines []string
+	for _, h := range c.holes(archive.HoleDropped) {
+		lines = append(lines, fmt.Sprintf("hole %s, %d dropped by wal-push --queue-max: %s", h.Span, h.Segments, h.Reason))
+	}
+	return several(cli.Critical, "dropped run", "dropped", lines)
+}
+
+func (c *condition) lost() finding {
+	var lines []string
+	for _, name := range c.Histories {
+		lines = append(lines, name+" is missing: recovery cannot find its timeline")
+	}
+	return several(cli.Critical, "lost timeline", "lost", lines)
+}
+
+func (c *condition) damaged() finding {
+	var lines []string
+	for _, b := range c.bad {
+		if !b.known {
+			lines = append(lines, fmt.Sprintf("backup %s cannot be recovered: %s", b.label, b.why))
+		}
+	}
+	return several(cli.Critical, "damaged backup", "damaged", lines)
+}
+
+func (c *condition) unfinished() finding {
+	var lines []string
 	for _, b := range c.interrupted {
-		f.severity = cli.Warning
-		f.details = append(f.details, fmt.Sprintf("backup %s was interrupted", b.Label))
+		lines = append(lines, fmt.Sprintf("backup %s was interrupted", b.Label))
 	}
-	if len(c.interrupted) > 0 {
-		f.text = plural(len(c.interrupted), "interrupted backup")
-	}
-	return f
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return several(cli.Warning, "interrupted backup", "interrupted", lines)
 }

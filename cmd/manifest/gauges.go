@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,29 +14,30 @@ import (
 )
 
 // metrics are the condition as Prometheus wants it.
-func (c condition) metrics(repository string) string {
+func (c *condition) metrics(ctx context.Context, repository string) (string, error) {
 	m := metrics{repository: repository}
+	bytes, err := walBytes(ctx, c.repo)
 	m.up(true)
 	m.gauge("repository_info", "What the repository is of.", number(1,
 		"system_identifier", strconv.FormatUint(c.repo.SystemID, 10), "postgresql", strconv.Itoa(c.repo.Major)))
 	c.backupGauges(&m)
-	c.walGauges(&m)
+	c.walGauges(&m, bytes)
 	c.windowGauges(&m)
 	c.verify.gauges(&m, c.verifySeconds())
 	c.drill.gauges(&m, c.drillSeconds())
-	return m.text.String()
+	return m.text.String(), err
 }
 
 func (m *metrics) up(yes bool) {
 	m.gauge("up", "Whether the repository could be read.", truth(yes))
 }
 
-func (c condition) backupGauges(m *metrics) {
+func (c *condition) backupGauges(m *metrics) {
 	m.gauge("backups", "Base backups, by whether they can be recovered.",
 		number(len(c.good), "state", "good"), number(len(c.bad), "state", "bad"),
 		number(len(c.running), "state", "running"), number(len(c.interrupted), "state", "interrupted"))
 	var stored int64
-	for _, b := range c.backups {
+	for _, b := range c.Backups {
 		stored += b.Stored
 	}
 	m.gauge("backups_stored_bytes", "Size of all that is stored of base backups.", number(stored))
@@ -51,47 +54,74 @@ func (c condition) backupGauges(m *metrics) {
 	}
 }
 
-func (c condition) walGauges(m *metrics) {
-	var segments, bytes, newest []sample
-	for _, tli := range slices.Sorted(maps.Keys(c.stored)) {
-		w := c.stored[tli]
-		segments = append(segments, number(w.segments, timelineLabel(tli)...))
-		bytes = append(bytes, number(w.bytes, timelineLabel(tli)...))
-		newest = append(newest, moment(w.newest, timelineLabel(tli)...))
+func (c *condition) walGauges(m *metrics, bytes map[wal.Timeline]int64) {
+	segments, newest := map[wal.Timeline]uint64{}, map[wal.Timeline]time.Time{}
+	for i, w := range c.Coverage.Ranges {
+		segments[w.Timeline] += w.Last - w.First + 1
+		newest[w.Timeline] = c.Coverage.Times[i].Last
 	}
-	m.gauge("wal_segments", "WAL segments that are stored.", segments...)
-	m.gauge("wal_stored_bytes", "Size of what is stored of them.", bytes...)
-	m.gauge("newest_wal_timestamp_seconds", "When the last WAL segment was stored.", newest...)
-	var missing uint64
-	for _, w := range c.missing {
-		missing += w.Last - w.First + 1
+	var counts, sizes, ages []sample
+	for _, tli := range slices.Sorted(maps.Keys(segments)) {
+		label := timelineLabel(tli)
+		counts, sizes, ages = append(counts, number(segments[tli], label...)), append(sizes, number(bytes[tli], label...)), append(ages, moment(newest[tli], label...))
 	}
-	m.gauge("holes", "Runs of missing WAL segments that nobody has accepted.", number(len(c.missing)))
-	m.gauge("missing_segments", "WAL segments in them.", number(missing))
-	m.gauge("accepted_holes", "Holes that an operator or expire has accepted.", number(len(c.coverage.Accepted)))
-	m.gauge("dropped_gaps", "Runs of WAL segments that wal-push --queue-max has dropped.", number(len(c.dropped)))
+	m.gauge("wal_segments", "WAL segments that are stored.", counts...)
+	m.gauge("wal_stored_bytes", "Size of what is stored of WAL, with histories and labels.", sizes...)
+	m.gauge("newest_wal_timestamp_seconds", "When the last WAL segment was stored.", ages...)
+	c.holeGauges(m)
+}
+
+func (c *condition) holeGauges(m *metrics) {
+	var holes, segments []sample
+	for _, state := range []string{archive.HoleMissing, archive.HoleDropped, archive.HoleAccepted, archive.HoleExpired} {
+		runs, n := c.holes(state), uint64(0)
+		for _, h := range runs {
+			n += h.Segments
+		}
+		holes = append(holes, number(len(runs), "state", state))
+		segments = append(segments, number(n, "state", state))
+	}
+	m.gauge("holes", "Runs of WAL segments that are not there, by what is known of them.", holes...)
+	m.gauge("missing_segments", "WAL segments in them.", segments...)
+	m.gauge("lost_histories", "Timeline histories that are missing.", number(len(c.Histories)))
+}
+
+// walBytes sums up what is stored of each timeline.
+func walBytes(ctx context.Context, r *archive.Repo) (map[wal.Timeline]int64, error) {
+	bytes := map[wal.Timeline]int64{}
+	for info, err := range r.List(ctx, "wal/", "") {
+		if err != nil {
+			return nil, err
+		}
+		name, _, _ := strings.Cut(path.Base(info.Key), ".")
+		if tli, err := strconv.ParseUint(name[:min(len(name), 8)], 16, 32); err == nil {
+			bytes[wal.Timeline(tli)] += info.Size
+		}
+	}
+	return bytes, nil
 }
 
 func timelineLabel(tli wal.Timeline) []string {
 	return []string{"timeline", strconv.FormatUint(uint64(tli), 10)}
 }
 
-// windowGauges say for each timeline from when to when there is no hole. What the
-// last segment holds is a little older than the segment.
-func (c condition) windowGauges(m *metrics) {
+// windowGauges say of each timeline from when to when its last window is, the one
+// that may still grow. Of one that begins with the timeline nobody knows when.
+func (c *condition) windowGauges(m *metrics) {
 	var from, to []sample
-	for _, tli := range slices.Sorted(maps.Keys(c.stored)) {
-		i := slices.IndexFunc(c.good, func(b archive.Backup) bool {
-			return c.coverage.Reach(b, archive.Target{Kind: "latest", Timeline: tli}) == nil
-		})
-		if i < 0 {
+	for i, w := range c.Windows {
+		if i+1 < len(c.Windows) && c.Windows[i+1].Timeline == w.Timeline {
 			continue
 		}
-		from = append(from, moment(ended(c.good[i]), timelineLabel(tli)...))
-		to = append(to, moment(c.stored[tli].newest, timelineLabel(tli)...))
+		if !w.From.IsZero() {
+			from = append(from, moment(w.From, timelineLabel(w.Timeline)...))
+		}
+		if !w.To.IsZero() {
+			to = append(to, moment(w.To, timelineLabel(w.Timeline)...))
+		}
 	}
-	m.gauge("recoverable_from_timestamp_seconds", "The first moment that can be recovered, up to the end of the timeline.", from...)
-	m.gauge("recoverable_to_timestamp_seconds", "When the last WAL segment of the timeline was stored.", to...)
+	m.gauge("recoverable_from_timestamp_seconds", "The first moment from which on all can be recovered, up to the end of the WAL.", from...)
+	m.gauge("recoverable_to_timestamp_seconds", "The last moment that can be recovered; where that is not known, when the last WAL segment was stored.", to...)
 }
 
 // gauges say of the newest of its kind when it was, how long it took, and what came
@@ -107,7 +137,7 @@ func (t trial) gauges(m *metrics, seconds []sample) {
 	}
 }
 
-func (c condition) verifySeconds() []sample {
+func (c *condition) verifySeconds() []sample {
 	if c.verify.newest == nil {
 		return nil
 	}
@@ -119,7 +149,7 @@ func (c condition) verifySeconds() []sample {
 }
 
 // drillSeconds are the steps of the last drill, as far as it came.
-func (c condition) drillSeconds() (steps []sample) {
+func (c *condition) drillSeconds() (steps []sample) {
 	if c.drill.newest == nil {
 		return nil
 	}

@@ -24,10 +24,11 @@ var statusCommand = cli.Command{
 	Description: `The first line says it, with data behind a bar; lines with details follow.
 
 Critical are: no backup that can be recovered, a damaged one, one whose WAL is
-missing, a hole in the WAL (unless manifest accept-hole or expire has accepted
-it), WAL that wal-push --queue-max has dropped, a last verification that found
-damage, a last drill that failed. A quick verification does not make up for a
-full one. A warning is a backup that was interrupted. How old things may be is
+missing, a hole in the WAL behind a backup (unless manifest accept-hole or expire
+has accepted it), also if wal-push --queue-max has made it, a timeline without its
+history, a last verification that found damage, a last drill that failed. A quick
+verification does not make up for a full one. A warning is a backup that was
+interrupted. How old things may be is
 for the options to say. --wal-age needs archive_timeout on the server: one that
 has nothing to do ends no segment otherwise.
 
@@ -63,7 +64,10 @@ func runStatus(ctx context.Context, p *cli.Process, _ []string) error {
 		return err
 	}
 	if statusOptions.Prometheus {
-		_, err = p.Text.WriteString(c.metrics(options.Locations[0]))
+		text, err := c.metrics(ctx, options.Locations[0])
+		if err == nil {
+			_, err = p.Text.WriteString(text)
+		}
 		return err
 	}
 	all := c.findings()

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,43 +25,32 @@ const (
 )
 
 // verifications looks at those that have read everything. One that has not says
-// something only when it is newer and has found something.
-func verifications(ctx context.Context, r *archive.Repo) (trial, error) {
+// something only when it is the last and has found something.
+func verifications(all []archive.Record) trial {
 	t := trial{kind: archive.KindVerify}
-	first := true
-	for record, err := range r.NewestRecords(ctx, t.kind) {
-		if err != nil {
-			return t, err
-		}
-		if first && record.Values[keyResult] != passed {
+	for i, record := range slices.Backward(all) {
+		bad, entire := record.Values[keyResult] != passed, record.Values[scope] == full
+		if bad && t.failure == nil && (entire || i == len(all)-1) {
 			t.failure = &record
 		}
-		first = false
-		if record.Values[scope] != full {
-			continue
+		if entire {
+			t.newest = &record
+			break
 		}
-		t.newest = &record
-		if t.failure == nil && record.Values[keyResult] != passed {
-			t.failure = &record
-		}
-		break
 	}
-	return t, nil
+	return t
 }
 
 // drills looks at the last one.
-func drills(ctx context.Context, r *archive.Repo) (trial, error) {
+func drills(all []archive.Record) trial {
 	t := trial{kind: archive.KindDrill}
-	for record, err := range r.NewestRecords(ctx, t.kind) {
-		if err != nil {
-			return t, err
+	if len(all) > 0 {
+		t.newest = &all[len(all)-1]
+		if t.newest.Values[keyResult] != passed {
+			t.failure = t.newest
 		}
-		if t.newest = &record; record.Values[keyResult] != passed {
-			t.failure = &record
-		}
-		break
 	}
-	return t, nil
+	return t
 }
 
 // words say of each kind that it went well, never was, and failed.
@@ -73,22 +62,17 @@ var words = map[string][3]string{
 // finding judges the age of the newest, and the failure.
 func (t trial) finding(now time.Time, l limits) finding {
 	said := words[t.kind]
-	f := finding{}
-	if t.newest == nil {
-		if f.severity = l.worst(); f.severity > cli.OK {
-			f.text, f.details = said[1], []string{said[1]}
-		}
-	} else {
+	f := finding{severity: l.worst()}
+	if t.newest != nil {
 		age := since(now, t.newest.Began)
-		f.severity, f.text = l.judge(age), fmt.Sprintf(said[0], cli.Duration(age))
-		f.data = []string{l.data(t.kind+"_age", age)}
-		if f.severity > cli.OK {
-			f.details = []string{f.text}
-		}
+		f = aged(l, age, fmt.Sprintf(said[0], cli.Duration(age)), l.data(t.kind+"_age", age))
+	} else if f.severity > cli.OK {
+		f.text = said[1]
+		f = f.detailed(said[1])
 	}
 	if t.failure != nil {
 		f.severity, f.text = cli.Critical, said[2]
-		f.details = append(f.details, fmt.Sprintf("%s %s ago: %s", said[2], cli.Duration(since(now, t.failure.Began)), t.reason()))
+		f = f.detailed(fmt.Sprintf("%s %s ago: %s", said[2], cli.Duration(since(now, t.failure.Began)), t.reason()))
 	}
 	return f
 }
