@@ -39,6 +39,7 @@ var floors = map[string]int{
 	"lib/store":           1,
 	"lib/codec":           0,
 	"lib/durable":         0,
+	"lib/store/sshconn":   0,
 	"lib/pagecache":       0,
 	"lib/wait":            0,
 	"lib/wal":             0,
@@ -54,6 +55,8 @@ var outside = map[string]string{
 	"github.com/pierrec/lz4":        "lib/codec",
 	"github.com/ulikunitz/xz":       "lib/codec",
 	"github.com/jackc/pgx":          "lib/server",
+	"github.com/pkg/sftp":           "lib/store",
+	"github.com/skeema/knownhosts":  "lib/store/sshconn",
 	"golang.org/x/":                 "",
 }
 
