@@ -36,8 +36,14 @@ pipe leaves nobody whose status gets lost.`,
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
 is free as soon as COMMAND and whatever it started are gone, however they
-ended.`,
+ended. In a repository on another host it is a lease, which a process in the
+background renews: free a minute after that host is gone, and if it cannot be
+renewed COMMAND is sent SIGTERM.`,
 				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
+			{Name: "held", Summary: "Say whether the lock NAME is still held under which this command runs.",
+				Action: cli.Action{Operands: "NAME", Min: 1, Max: 1, Run: runHeld}},
+			{Name: "keep", Summary: "Renew a lease until standard input ends; lock starts this.",
+				Options: &keepOptions, Action: cli.Action{Operands: "NAME LEASE", Min: 2, Max: 2, Run: runKeep}},
 		},
 	})
 }
