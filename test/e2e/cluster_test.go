@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -78,6 +79,7 @@ type site struct {
 	t    *testing.T
 	dir  string // for files; the cluster's user may write there
 	repo string
+	env  []string // of the programs
 }
 
 // newSite makes a site and starts it.
@@ -102,7 +104,7 @@ func restoreFrom(t *testing.T, repo string) string {
 
 // in is the site in a subtest.
 func (s *site) in(t *testing.T) *site {
-	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo}
+	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo, env: s.env}
 }
 
 // path is a file of the site's.
@@ -122,7 +124,9 @@ func (s *site) awaitSegment(name string) {
 }
 
 // segmentFile is where the repository holds a segment.
-func (s *site) segmentFile(name string) string { return segmentFile(s.repo, name) }
+func (s *site) segmentFile(name string) string {
+	return segmentFile(strings.TrimPrefix(s.repo, "sftp://backup"), name)
+}
 
 func segmentFile(repo, name string) string {
 	return filepath.Join(repo, "wal", name[:16], name+".zst")
