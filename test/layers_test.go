@@ -57,6 +57,7 @@ var outside = map[string]string{
 	"github.com/jackc/pgx":          "lib/server",
 	"github.com/pkg/sftp":           "lib/store",
 	"github.com/skeema/knownhosts":  "lib/store/sshconn",
+	"github.com/minio/minio-go":     "lib/store",
 	"golang.org/x/":                 "",
 }
 

@@ -74,7 +74,8 @@ type Store interface {
 	Remove(ctx context.Context, key string) error
 }
 
-// Open returns the store at a location: a directory, or sftp://host/path.
+// Open returns the store at a location: a directory, sftp://host/path, or
+// s3://bucket/prefix.
 func Open(location string) (Store, error) {
 	scheme, _, found := strings.Cut(location, "://")
 	switch {
@@ -82,6 +83,8 @@ func Open(location string) (Store, error) {
 		return newDir(location)
 	case scheme == "sftp":
 		return newSFTP(location)
+	case scheme == "s3":
+		return newS3(location)
 	}
 	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, location, scheme)
 }
