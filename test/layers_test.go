@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"lib/server":          2,
 	"lib/store/storetest": 2, // the conformance suite
 	"lib/filter":          1,
+	"lib/guard":           1,
 	"lib/state":           1,
 	"lib/store":           1,
 	"lib/codec":           0,

@@ -40,6 +40,14 @@ ended. In a repository on another host it is a lease, which a process in the
 background renews: free a minute after that host is gone, and if it cannot be
 renewed COMMAND is sent SIGTERM.`,
 				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
+			{Name: "guard", Summary: "Serve sftp on the standard streams, of which only what adds to the repository DIR gets through.",
+				Description: `For authorized_keys on a backup host, so that a database host can add to its
+repository and neither change nor remove what is there:
+
+  restrict,command="/usr/local/bin/repo guard /backup/pg/main" ssh-ed25519 AAAA…
+
+Then use sftp://host/backup/pg/main. expire is run on the backup host.`,
+				Options: &guardOptions, Action: cli.Action{Operands: "DIR", Min: 1, Max: 1, Run: runGuard}},
 			{Name: "held", Summary: "Say whether the lock NAME is still held under which this command runs.",
 				Action: cli.Action{Operands: "NAME", Min: 1, Max: 1, Run: runHeld}},
 			{Name: "keep", Summary: "Renew a lease until standard input ends; lock starts this.",

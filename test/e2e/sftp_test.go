@@ -89,3 +89,33 @@ func TestArchivingOverSFTP(t *testing.T) {
 	}
 	expect(t, "rows", s.fromThere(t).SQL(allRows), "0,1,2,3,4,5,6")
 }
+
+// A host that may only add archives and backs up, and neither it nor who has
+// taken it over can remove or change anything.
+func TestAddingOnly(t *testing.T) {
+	t.Parallel()
+	s, h := vaultSite(t)
+	s.must("repo", "init", "-r", s.local, "-D", s.Data)
+	h.admit(`command="` + programs(t) + `/repo guard ` + s.local + `",restrict`)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.must("check", "-r", s.repo)
+	s.backup("b")
+	s.SQL("INSERT INTO rows VALUES (1)")
+	s.must("check", "-r", s.repo)
+	s.must("manifest", "verify", "-r", s.repo)
+	before := s.must("repo", "ls", "-r", s.local)
+	s.refuses(111, "permission denied", "repo", "rm", "-r", s.repo, "base/b/manifest")
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "c")
+	if r := s.run("expire", "-r", s.repo, "--keep-last", "1"); r.status != 111 {
+		t.Errorf("expire: %s", r)
+	}
+	after := s.must("repo", "ls", "-r", s.local)
+	for line := range strings.Lines(before) {
+		if !strings.HasPrefix(line, "lease/") && !strings.Contains(after, line) {
+			t.Errorf("gone: %s", line)
+		}
+	}
+	expect(t, "rows", s.fromThere(t).SQL(allRows), "1")
+	s.must("expire", "-r", s.local, "--keep-last", "1")
+	expect(t, "backups", s.listed(), "c")
+}
