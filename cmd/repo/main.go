@@ -33,6 +33,12 @@ pipe leaves nobody whose status gets lost.`,
 				Action: cli.Action{Operands: "KEY…", Min: 1, Max: cli.Many, Run: runStat}},
 			{Name: "rm", Summary: "Remove objects.",
 				Action: cli.Action{Operands: "KEY…", Min: 1, Max: cli.Many, Run: runRm}},
+			{Name: "copy", Summary: "Copy what is in the repository FROM and not in TO, which is made if need be.",
+				Description: `Both are repositories of one cluster, wherever they are. What is there already
+is passed over, so it may be run again and again. WAL and parts of backups are
+checked on the way and not copied when damaged; WAL becomes visible in order, a
+backup when it is complete. Nothing is removed in TO: run expire there.`,
+				Options: &copyOptions, Action: cli.Action{Operands: "FROM TO", Min: 2, Max: 2, Run: runCopy}},
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
 is free as soon as COMMAND and whatever it started are gone, however they
