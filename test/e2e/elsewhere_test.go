@@ -112,3 +112,37 @@ func TestResumeElsewhere(t *testing.T) {
 	expect(t, "backups", s.listed(), "b")
 	s.must("manifest", "verify", "-r", s.repo)
 }
+
+// A repository nearby is drained to one far away, which loses nothing when the
+// near one is lost.
+func TestForward(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	near, far := s.repo, s.path("far")
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("a")
+	old := s.row(1)
+	s.must("forward", "-r", near, "--to", far, "--once", "--keep-last", "1")
+	s.backup("b")
+	s.row(2)
+	s.must("forward", "-r", near, "--to", far, "--once", "--keep-last", "1")
+	expect(t, "backups nearby", s.listed(), "b")
+	if exists(segmentFile(near, old)) || !exists(segmentFile(far, old)) {
+		t.Error("the near repository was not emptied, or the far one was")
+	}
+	s.refuses(0, "busy", "repo", "lock", "-r", near, "backup", "forward", "-v", "-r", near, "--to", far, "--once", "--keep-last", "1")
+	daemon := s.Command("forward", "-r", near, "--to", far, "--every", "1s")
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last := s.row(3)
+	eventually(t, "forwarded", func() bool { return exists(segmentFile(far, last)) })
+	daemon.Process.Signal(os.Interrupt)
+	daemon.Wait()
+	expect(t, "status", itoa(statusOf(daemon.ProcessState)), "130")
+	s.must("rm", "-r", near)
+	s.repo = far
+	s.must("manifest", "verify", "-r", far)
+	expect(t, "backups far away", s.listed(), "a b")
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
+}
