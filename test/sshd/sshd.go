@@ -163,11 +163,20 @@ func (s *Server) Kill() {
 }
 
 // Signal sends a signal to the server and its sessions, and says which they are.
+// Those to be stopped are while they are looked for, so that they start nothing
+// new; others not before all are known, because they might end and leave a child.
 func (s *Server) Signal(number syscall.Signal) []int {
 	family := []int{s.listen.Process.Pid}
 	for i := 0; i < len(family); i++ {
-		syscall.Kill(family[i], number) // a stopped one starts nothing new
+		if number == syscall.SIGSTOP {
+			syscall.Kill(family[i], number)
+		}
 		family = append(family, children(family[i])...)
+	}
+	if number != syscall.SIGSTOP {
+		for _, pid := range family {
+			syscall.Kill(pid, number)
+		}
 	}
 	return family
 }
