@@ -84,10 +84,11 @@ plain() {
     esac
 }
 
-# absolute PATH prints it without depending on the current directory.
+# absolute PLACE prints a path or a location without depending on the current
+# directory.
 absolute() {
     case $1 in
-        /*) printf '%s\n' "$1" ;;
+        /* | *://*) printf '%s\n' "$1" ;;
         *) printf '%s/%s\n' "$(pwd)" "$1" ;;
     esac
 }
