@@ -17,7 +17,7 @@ RELATIONS  = 20000
 LARGE      = 3000
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
-SCRIPTS  = backup restore check demo
+SCRIPTS  = backup restore check demo drill forward
 SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup test/majors/install .ci/run
 
 LIB = $(DESTDIR)$(PREFIX)/lib/pgpipes

@@ -73,15 +73,15 @@ func sayNearest(p *cli.Process, s archive.Survey, t archive.Target) {
 		}
 	}
 	if before != nil {
-		p.Warnf("hint: recoverable on timeline %d up to %s, at %s", uint32(tli), moment(before.To), before.ToLSN)
+		p.Warnf("hint: recoverable on timeline %d up to %s, at %s", uint32(tli), instant(before.To), before.ToLSN)
 	}
 	if after != nil {
-		p.Warnf("hint: recoverable on timeline %d from %s on, at %s", uint32(tli), moment(after.From), after.FromLSN)
+		p.Warnf("hint: recoverable on timeline %d from %s on, at %s", uint32(tli), instant(after.From), after.FromLSN)
 	}
 }
 
-// moment is a time to the last digit, which counts when it is a target.
-func moment(t time.Time) string {
+// instant is a time to the last digit, which counts when it is a target.
+func instant(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}

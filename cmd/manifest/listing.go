@@ -77,7 +77,7 @@ func (l *listing) bytes(n int64) any {
 // age is how long ago something was: in seconds, or in units for people.
 func (l *listing) age(of time.Duration) any {
 	if l.aligned != nil {
-		return cli.Age(of) + " ago"
+		return cli.Duration(of).String() + " ago"
 	}
 	return int64(of.Seconds())
 }

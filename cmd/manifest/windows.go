@@ -72,12 +72,12 @@ func (l *listing) isBefore(c archive.Coverage, h archive.Hole, w archive.Window)
 }
 
 func (l *listing) window(w archive.Window) {
-	to := moment(w.To)
+	to := instant(w.To)
 	if !w.Exact {
 		to = "~" + to
 	}
-	l.line(windowLine{"window", uint32(w.Timeline), moment(w.From), moment(w.To), w.Exact, w.FromLSN.String(), w.ToLSN.String(), w.Backups},
-		"window", uint32(w.Timeline), moment(w.From), to, w.FromLSN, w.ToLSN, l.labels(w.Backups))
+	l.line(windowLine{"window", uint32(w.Timeline), instant(w.From), instant(w.To), w.Exact, w.FromLSN.String(), w.ToLSN.String(), w.Backups},
+		"window", uint32(w.Timeline), instant(w.From), to, w.FromLSN, w.ToLSN, l.labels(w.Backups))
 }
 
 // labels are many on a long window: for people the first and the last will do.

@@ -51,22 +51,13 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return cli.Mistake(err)
 	}
-	files, able := r.Store.(interface{ LockFile(string) (string, error) })
-	if !able {
-		return cli.Usagef("%s: no locks in this kind of repository", r.Location)
+	hold := takeLease
+	if _, able := r.Store.(lockFiles); able {
+		hold = lockFile
 	}
-	done := wait.For(ctx, fmt.Sprintf("looking for lock %s in %s", name, r.Location))
-	file, err := files.LockFile(name)
-	done()
-	if err != nil {
-		return err
-	}
-	l, err := lock.Acquire(ctx, file, strings.Join(argv, " "), lockOptions.Wait)
+	err = hold(ctx, p, r, name, strings.Join(argv, " "))
 	if errors.Is(err, lock.ErrBusy) {
 		return fmt.Errorf("lock %s: %w", name, err)
-	}
-	if err == nil {
-		err = l.Inherit()
 	}
 	if err == nil {
 		err = ctx.Err() // a signal came meanwhile
@@ -75,4 +66,24 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	return p.Exec(path, argv)
+}
+
+// lockFiles are what a store has whose locks are those of files.
+type lockFiles interface {
+	LockFile(name string) (string, error)
+}
+
+// lockFile locks the file of a lock for this process and what it becomes.
+func lockFile(ctx context.Context, _ *cli.Process, r *archive.Repo, name, command string) error {
+	done := wait.For(ctx, fmt.Sprintf("looking for lock %s in %s", name, r.Location))
+	file, err := r.Store.(lockFiles).LockFile(name)
+	done()
+	if err != nil {
+		return err
+	}
+	l, err := lock.Acquire(ctx, file, command, lockOptions.Wait)
+	if err != nil {
+		return err
+	}
+	return l.Inherit()
 }

@@ -161,8 +161,12 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 				return fmt.Errorf("%w: %w: %s is a data directory", ErrNoRepository, errOccupied, at)
 			}
 		}
-		if _, err := os.Lstat(d.Root()); errors.Is(err, os.ErrNotExist) {
-			return nil
+	}
+	if m, able := s.(interface {
+		Made(ctx context.Context) (bool, error)
+	}); able {
+		if made, err := m.Made(ctx); err != nil || !made {
+			return err
 		}
 	}
 	for info, err := range s.List(ctx, "", "") {
