@@ -1,13 +1,9 @@
 package majors
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +14,7 @@ import (
 )
 
 // TestChain has every major write WAL of all kinds, walks through what it has
-// archived, and compares with what the server and pg_waldump say of it.
+// archived, and compares with what PostgreSQL says of it.
 func TestChain(t *testing.T) {
 	if *majors == "" {
 		newLog(t, 1).test()
@@ -60,16 +56,16 @@ func (l *log) test() {
 	l.write()
 	l.crash()
 	first := l.first()
-	before := l.archived()
-	l.compareDump(l.walk(l.segments(1, first, l.size.LastNumber(before))))
+	old := l.segments(1, first, l.size.LastNumber(l.archived()))
+	l.compare(old, l.walk(old))
 	l.branchOff()
 	l.write()
-	last := l.archived()
-	fork := l.fork()
-	line := append(l.segments(1, first, l.size.Number(fork)-1), l.segments(2, l.size.Number(fork), l.size.LastNumber(last))...)
-	after := l.walk(line)
-	l.compareServer(after)
-	l.compareDump(after)
+	last := l.size.LastNumber(l.archived())
+	fork := l.size.Number(l.fork())
+	own := l.segments(2, fork, last)
+	all := l.walk(append(l.segments(1, first, fork-1), own...))
+	l.compareServer(all)
+	l.compare(own, all)
 }
 
 // write writes WAL of all kinds.
@@ -170,150 +166,4 @@ func (l *log) segments(tli wal.Timeline, first, last uint64) []string {
 		all = append(all, l.size.Name(tli, n))
 	}
 	return all
-}
-
-// A walked log is what a walk along a line of segments has met.
-type walked struct {
-	segments []string
-	records  map[wal.LSN]wal.Record
-	moments  map[wal.LSN]wal.Moment
-}
-
-func (l *log) walk(segments []string) walked {
-	l.t.Helper()
-	all := walked{segments, map[wal.LSN]wal.Record{}, map[wal.LSN]wal.Moment{}}
-	listener := wal.Listener{
-		Record: func(r wal.Record) { all.records[r.At] = r },
-		Moment: func(m wal.Moment) { all.moments[m.At] = m },
-	}
-	chain := wal.Chain{Listener: listener}
-	for _, segment := range segments {
-		n, err := wal.ParseName(segment)
-		must(l.t, err)
-		b, err := os.ReadFile(filepath.Join(l.archive, segment))
-		must(l.t, err)
-		w := wal.NewWalk(n)
-		w.Listener = listener
-		if _, err := w.Write(b); err != nil {
-			l.t.Fatal(err)
-		}
-		link, err := w.End()
-		must(l.t, err)
-		must(l.t, chain.Add(link))
-	}
-	l.t.Logf("%d segments, %d records, %d moments", len(segments), len(all.records), len(all.moments))
-	return all
-}
-
-// compareServer looks for what the server has said that it has written.
-func (l *log) compareServer(all walked) {
-	l.t.Helper()
-	known, overwritten := map[wal.LSN]bool{}, 0
-	for _, r := range all.records {
-		known[r.Prev] = true
-		if r.Manager == 0 && r.Info == 0xD0 {
-			overwritten++
-		}
-	}
-	for at := range all.records {
-		if !known[at] && at != slices.Max(slices.Collect(maps.Keys(all.records))) {
-			l.t.Errorf("no record follows that at %s", at)
-		}
-	}
-	if overwritten == 0 {
-		l.t.Error("the crash has left no unfinished record")
-	}
-	for _, end := range l.ends {
-		if !l.endsAt(all, end) {
-			l.t.Errorf("no record ends at %s", end)
-		}
-	}
-	kinds := map[wal.MomentKind]int{}
-	for _, m := range all.moments {
-		kinds[m.Kind]++
-		if since := time.Since(m.Time); since < 0 || since > time.Hour || (m.Kind == wal.RestorePoint) != (m.Name == "before the change") {
-			l.t.Errorf("%+v", m)
-		}
-	}
-	if kinds[wal.RestorePoint] != 2 || kinds[wal.Commit] < 1200 || kinds[wal.Abort] < 4 {
-		l.t.Errorf("moments: %v", kinds)
-	}
-}
-
-// endsAt reports whether a record ends at a place, or just before the header of
-// the page that begins there.
-func (l *log) endsAt(all walked, end wal.LSN) bool {
-	for at, r := range all.records {
-		if at < end && end-at <= wal.LSN(r.Length)*8192/8100+64 {
-			if next := l.after(at, r.Length); next == end || next == (end+7)&^7 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// after is the place so many bytes of records later.
-func (l *log) after(at wal.LSN, length uint32) wal.LSN {
-	for left := wal.LSN(length+7) &^ 7; ; {
-		room := 8192 - at%8192
-		if left <= room {
-			return at + left
-		}
-		left -= room
-		at += room + 24
-		if (at-24)%wal.LSN(l.size) == 0 {
-			at += 16
-		}
-	}
-}
-
-// compareDump compares with what PostgreSQL's own program sees, where it is
-// there: packages of npm do not have it.
-func (l *log) compareDump(all walked) {
-	l.t.Helper()
-	if l.Major() != 15 {
-		return
-	}
-	seen := map[wal.LSN]bool{}
-	for _, tli := range []wal.Timeline{1, 2} {
-		of := slices.DeleteFunc(slices.Clone(all.segments), func(s string) bool { return !strings.HasPrefix(s, tli.String()) })
-		if len(of) > 0 {
-			l.dump(of, all, seen)
-		}
-	}
-	for at := range all.records {
-		if !seen[at] {
-			l.t.Errorf("pg_waldump does not know the record at %s", at)
-		}
-	}
-}
-
-// dumped is a line of pg_waldump's: the length without and with images of pages,
-// the place, and what it is.
-var dumped = regexp.MustCompile(`len \(rec/tot\): +\d+/ *(\d+), .* lsn: ([0-9A-F/]+), prev [0-9A-F/]+, desc: (.*)`)
-
-// dump compares a run of segments of one timeline. It does not follow history;
-// what crosses a border to the next timeline comes again.
-func (l *log) dump(of []string, all walked, seen map[wal.LSN]bool) {
-	l.t.Helper()
-	out, _ := l.command("pg_waldump", "-p", l.archive, of[0], of[len(of)-1]).Output() // fails where the log ends
-	scan := bufio.NewScanner(bytes.NewReader(out))
-	scan.Buffer(nil, 1<<30)
-	for scan.Scan() {
-		part := dumped.FindStringSubmatch(scan.Text())
-		if part == nil {
-			l.t.Fatalf("pg_waldump: %.200s", scan.Text())
-		}
-		at, err := wal.ParseLSN(part[2])
-		must(l.t, err)
-		seen[at] = true
-		if r := all.records[at]; fmt.Sprint(r.Length) != part[1] {
-			l.t.Errorf("pg_waldump: %.200s; we have %+v", scan.Text(), r)
-		}
-		if m, told := all.moments[at]; told && !strings.Contains(part[3], m.Name+m.Time.Format("2006-01-02 15:04:05.999999 UTC")[:20]) && m.Name == "" {
-			l.t.Errorf("pg_waldump: %.200s; we have %+v", scan.Text(), m)
-		}
-	}
-	must(l.t, scan.Err())
 }
