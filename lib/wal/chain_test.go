@@ -171,6 +171,18 @@ func TestChainTorn(t *testing.T) {
 	}
 }
 
+// Fixtures that are made one by one join, too.
+func TestChainOfFixtures(t *testing.T) {
+	segments := map[string][]byte{}
+	for i, name := range []string{"000000010000000000000FFE", "000000010000000000000FFF", "000000020000000100000000"} {
+		segments[name] = fixture.Segment{Name: name, Commit: noon.Add(time.Duration(i) * time.Minute)}.Bytes()
+	}
+	var h heard
+	if err := chain(t, segments, h.listener()); err != nil || len(h.moments) != 3 || !h.moments[2].Time.Equal(noon.Add(2*time.Minute)) {
+		t.Errorf("%v, %v", h.moments, err)
+	}
+}
+
 // A timeline goes on where its parent was left.
 func TestChainBranch(t *testing.T) {
 	for _, at := range []wal.LSN{2*mib - 5000, 2*mib - 8192, 2 * mib} {

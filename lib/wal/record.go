@@ -40,25 +40,28 @@ const (
 	maxRecord    = 0x3fffffff // no server reads a longer one (memutils.h: MaxAllocSize)
 )
 
-// Resource managers and what they write, as far as it matters here (rmgrlist.h,
-// pg_control.h, xact.h).
+// Resource managers (rmgrlist.h). The server's own are the same from 13 to 18;
+// extensions can have some since 15 (rmgr.h: RM_MIN_CUSTOM_ID).
 const (
 	managerLog         = 0
 	managerTransaction = 1
-	lastManager        = 21  // of the server's own in 13 to 18
-	firstExtension     = 128 // managers of extensions, since 15 (rmgr.h: RM_MIN_CUSTOM_ID)
+	lastManager        = 21
+	firstExtension     = 128
+	firstWithThem      = 15
+)
 
+// What managers write, in the upper bits of Info (pg_control.h, xact.h).
+const (
+	managerMask     = 0xF0
 	logSwitch       = 0x40 // the rest of the segment is not used
 	logRestorePoint = 0x70
 	logOverwrite    = 0xD0 // a record before it was never finished
 
-	transactionMask    = 0x70
-	commit             = 0x00
-	abort              = 0x20
-	commitPrepared     = 0x30
-	abortPrepared      = 0x40
-	managerMask        = 0xF0 // the bits of Info that are the manager's own
-	supportsExtensions = 15
+	transactionMask = 0x70
+	commit          = 0x00
+	abort           = 0x20
+	commitPrepared  = 0x30
+	abortPrepared   = 0x40
 )
 
 // A Record is the header of a record.
@@ -82,7 +85,7 @@ func (r Record) is(kind uint8) bool { return r.Manager == managerLog && r.Info&m
 // unknown says what a server of that major would not know of the record, "" if
 // all is well.
 func (r Record) unknown(major int) string {
-	if r.Manager <= lastManager || (r.Manager >= firstExtension && major >= supportsExtensions) {
+	if r.Manager <= lastManager || (r.Manager >= firstExtension && major >= firstWithThem) {
 		return ""
 	}
 	return fmt.Sprintf("unknown resource manager %d", r.Manager)
