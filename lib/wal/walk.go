@@ -1,8 +1,6 @@
 package wal
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // A Walk reads a segment from its first byte to its last and checks every page
 // header and every record that lies in it: lengths, the link of each record to
