@@ -167,6 +167,9 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 // describeBackup reads what an object says about its backup.
 func (v *verifier) describeBackup(ctx context.Context, b *Backup, key string) {
 	err := v.describe(ctx, b, key)
+	if err == nil && key == baseKey(b.Label, startName) {
+		err = v.checkStart(ctx, key)
+	}
 	if err == nil {
 		return
 	}

@@ -92,3 +92,18 @@ func checkRecord(kind string, text []byte) error {
 	}
 	return nil
 }
+
+// checkStart makes sure that the record of a backup's start was not cut. To read
+// it takes less.
+func (v *verifier) checkStart(ctx context.Context, key string) error {
+	text, err := v.small(ctx, key)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, "\t") || !strings.HasSuffix(line, "\n") {
+			return fmt.Errorf("%w: a line of it is not whole", ErrDamaged)
+		}
+	}
+	return nil
+}
