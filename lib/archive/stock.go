@@ -33,8 +33,9 @@ func (v *verifier) takeStock(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if v.takeObject(ctx, info); v.stopped != nil {
-			return v.stopped
+		v.takeObject(ctx, info)
+		if err := v.halted(); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()

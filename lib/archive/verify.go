@@ -115,7 +115,14 @@ func (v *verifier) step(ctx context.Context, do func(context.Context) error) err
 	if err := do(ctx); err != nil {
 		return err
 	}
-	return cmp.Or(v.stopped, ctx.Err())
+	return cmp.Or(v.halted(), ctx.Err())
+}
+
+// halted is an error when nobody wants to know any more.
+func (v *verifier) halted() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.stopped
 }
 
 // all says that everything is verified, not only some backups.

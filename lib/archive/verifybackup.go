@@ -23,14 +23,17 @@ func (v *verifier) checkBackups(ctx context.Context) error {
 		} else {
 			v.result.Backups++
 		}
+		if b.Complete && b.Err != nil {
+			v.remark("%s: its parts are not looked at: nothing tells what they have to be", b.Label)
+		}
 		if !b.Complete || b.Err != nil {
 			continue
 		}
 		if err := v.checkBackup(ctx, b); err != nil {
 			return err
 		}
-		if v.stopped != nil {
-			return v.stopped
+		if err := v.halted(); err != nil {
+			return err
 		}
 	}
 	return nil

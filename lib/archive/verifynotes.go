@@ -2,11 +2,13 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
@@ -14,6 +16,9 @@ import (
 // last words on what may be missing, so they have to be whole.
 func (v *verifier) checkNotes(ctx context.Context) error {
 	for _, info := range v.stock.notes {
+		if !v.all() {
+			break
+		}
 		check, ok := v.noteCheck(info.Key)
 		if !ok {
 			v.takeStranger(info.Key)
@@ -26,15 +31,27 @@ func (v *verifier) checkNotes(ctx context.Context) error {
 		if err == nil {
 			err = check(text)
 		}
-		if err != nil && (v.all() || !isDamage(err)) && v.judge(info.Key, err) {
-			continue // expired
+		if err != nil {
+			v.judge(info.Key, err) // one that has vanished is expired
 		}
 	}
-	var err error
-	if v.stock.coverage.Gaps, err = v.Gaps(ctx); err != nil {
-		return err
+	return v.readNotes(ctx)
+}
+
+// readNotes takes what gaps and holes say. Expire may remove one just when it is
+// to be read.
+func (v *verifier) readNotes(ctx context.Context) (err error) {
+	const patience = 10
+	c := &v.stock.coverage
+	for range patience {
+		c.Gaps, err = v.Gaps(ctx)
+		if err == nil {
+			c.Accepted, err = v.AcceptedHoles(ctx)
+		}
+		if !errors.Is(err, store.ErrNotExist) {
+			break
+		}
 	}
-	v.stock.coverage.Accepted, err = v.AcceptedHoles(ctx)
 	return err
 }
 

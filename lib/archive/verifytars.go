@@ -168,8 +168,9 @@ func (v *verifier) readParts(ctx context.Context, b Backup, parts []manifest.Par
 			return v.unread(ctx, b.Label, err)
 		}
 		differs = true
-		if v.found(Differs, b.Label, "%s", d); v.stopped != nil {
-			return v.stopped
+		v.found(Differs, b.Label, "%s", d)
+		if err := v.halted(); err != nil {
+			return err
 		}
 	}
 	if !differs {

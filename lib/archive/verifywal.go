@@ -26,8 +26,8 @@ type walJob struct {
 }
 
 // readWAL reads every WAL file, each in all its forms, and follows the log
-// through all that is contiguous. It takes the memory of two segments for each
-// job.
+// through all that is contiguous. It takes the memory of a segment for each job,
+// of two for those that are stored in several forms.
 func (v *verifier) readWAL(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	work, ordered := make(chan *walJob), make(chan *walJob, v.Jobs)
@@ -76,8 +76,8 @@ func (v *verifier) joinAll(ctx context.Context, ordered <-chan *walJob) error {
 		if err := j.join(ctx, job); err != nil {
 			return err
 		}
-		if v.stopped != nil {
-			return v.stopped
+		if err := v.halted(); err != nil {
+			return err
 		}
 	}
 	return j.end()

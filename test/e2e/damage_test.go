@@ -78,6 +78,54 @@ func TestDamageIsFound(t *testing.T) {
 	if r := verify(); r.status != 0 || r.out != "" {
 		t.Errorf("not mended: %s", r)
 	}
+	t.Run("read once", func(t *testing.T) { s.in(t).readOnce(verify("-v")) })
+	t.Run("parts of a backup that is gone", func(t *testing.T) { s.in(t).readForChild(func() result { return verify() }) })
+}
+
+// readOnce makes sure that a verification has read everything, and nothing twice,
+// although one backup uses parts of another; but for a segment before each
+// timeline, from which the log goes on.
+func (s *site) readOnce(r result) {
+	s.t.Helper()
+	var all int64
+	for _, key := range slices.Concat(s.all("wal/0*/*"), s.all("base/*/[0-9]*.tar*")) {
+		all += int64(len(s.object(key)))
+	}
+	var read, known int64
+	for line := range strings.Lines(r.err) {
+		fmt.Sscanf(line, "manifest: %d bytes of WAL and parts were read, %d were known", &read, &known)
+	}
+	if more := read - all; known != 0 || more < 0 || more > 2<<20 {
+		s.t.Errorf("%d bytes were read, of %d: %s", read, all, r)
+	}
+}
+
+// readForChild makes sure that a part is verified that only the child of a backup
+// still needs.
+func (s *site) readForChild(verify func() result) {
+	s.t.Helper()
+	used := ""
+	for line := range strings.Lines(s.must("manifest", "show", "--parts", "-r", s.repo, "more")) {
+		if c := strings.Split(strings.TrimSpace(line), "\t"); strings.HasPrefix(c[0], "full/") {
+			used = c[3]
+		}
+	}
+	if used == "" {
+		s.t.Fatal("no part of the parent is used")
+	}
+	s.spoil(object{key: "base/full/manifest"}, damaging{missing, "", nil}, func() {
+		if r := verify(); r.status != 0 {
+			s.t.Errorf("undamaged: %s", r)
+		}
+	})
+	whole := s.object(used)
+	shell(s.t, "mv", filepath.Join(s.repo, "base/full/manifest"), s.path("manifest"))
+	s.spoil(object{key: used}, damaging{flip, "", flipped(whole, len(whole)/2)}, func() {
+		if r := verify(); r.status != 1 || !strings.Contains(r.out, "damaged\t"+used+"\t") {
+			s.t.Errorf("damaged: %s", r)
+		}
+	})
+	shell(s.t, "mv", s.path("manifest"), filepath.Join(s.repo, "base/full/manifest"))
 }
 
 // spoil does something while an object is damaged.
