@@ -189,21 +189,3 @@ func printRows(p *cli.Process, list []row) error {
 	}
 	return failed
 }
-
-// labels are the complete backups of a repository.
-func labels(ctx context.Context, r *archive.Repo) ([]string, error) {
-	all, err := r.Backups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, b := range all {
-		if b.Complete {
-			names = append(names, b.Label)
-		}
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: no complete backup: %w", r.Location, store.ErrNotExist)
-	}
-	return names, nil
-}
