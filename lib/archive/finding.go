@@ -6,6 +6,7 @@ import (
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/wal"
 )
 
 // A Finding is something that is wrong in a repository.
@@ -31,7 +32,9 @@ func (f Finding) String() string { return f.Kind + "\t" + f.Name + "\t" + inLine
 // isDamage reports whether an error says something about an object, not about
 // the way to it.
 func isDamage(err error) bool {
-	for _, damage := range []error{ErrDamaged, manifest.ErrDamaged, codec.ErrCorrupt} {
+	for _, damage := range []error{
+		ErrDamaged, manifest.ErrDamaged, codec.ErrCorrupt, wal.ErrHeader, wal.ErrMismatch, wal.ErrRecord,
+	} {
 		if errors.Is(err, damage) {
 			return true
 		}
@@ -43,6 +46,9 @@ func isDamage(err error) bool {
 // anyhow.
 func complaint(key string, err error) string {
 	text := strings.TrimPrefix(err.Error(), key+": ")
+	if n, _, ok := parseWALKey(key); ok {
+		text = strings.TrimPrefix(strings.TrimPrefix(text, n.String()+": "), "wal: ")
+	}
 	for _, known := range []error{ErrDamaged, manifest.ErrDamaged} {
 		text = strings.TrimPrefix(text, known.Error()+": ")
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
@@ -156,25 +155,4 @@ func (v *verifier) look(ctx context.Context) (Coverage, error) {
 func (v *verifier) owns(label string, p manifest.Part) bool {
 	owner, _ := manifest.SplitPart(p.Name)
 	return owner == "" || owner == label
-}
-
-// checkHoles finds what is missing between segments.
-func (v *verifier) checkHoles(ctx context.Context) error {
-	if !v.all() {
-		return nil
-	}
-	open, err := v.OpenGaps(ctx, v.stock.coverage)
-	if err == nil && len(open) > 0 {
-		var now Coverage
-		if now, err = v.look(ctx); err == nil {
-			open, err = v.OpenGaps(ctx, now)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	for _, g := range open {
-		v.found(Dropped, g.String(), "%s (%s)", strings.TrimPrefix(g.Story(), "was "), g.Reason)
-	}
-	return nil
 }

@@ -1,13 +1,12 @@
 package archive
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,13 +20,14 @@ import (
 type walJob struct {
 	*walGroup
 	done  chan struct{}
-	whole bool // every object is
-	log   *segmentLog
+	whole bool      // every object is
+	log   *wal.Link // what was read of the log in the segment, nil if nothing could be
+	key   string    // of the object it was read from
+	found bool      // a whole record lies in it
 }
 
 // readWAL reads every WAL file, each in all its forms, and follows the log
-// through all that is contiguous. It takes the memory of a segment for each job,
-// of two for those that are stored in several forms.
+// through all that is contiguous.
 func (v *verifier) readWAL(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	work, ordered := make(chan *walJob), make(chan *walJob, v.Jobs)
@@ -80,7 +80,7 @@ func (v *verifier) joinAll(ctx context.Context, ordered <-chan *walJob) error {
 			return err
 		}
 	}
-	return j.end()
+	return nil
 }
 
 // readGroup reads all objects of a group.
@@ -96,21 +96,16 @@ func (v *verifier) readGroup(ctx context.Context, job *walJob) error {
 
 // readFile reads all forms of a WAL file, which have to be the same.
 func (v *verifier) readFile(ctx context.Context, job *walJob, f walFile) error {
-	first := v.buffer()
-	defer v.recycle(first)
-	other := v.buffer()
-	defer v.recycle(other)
-	best := ""
+	best, sum := "", ""
 	for _, info := range f.forms {
-		into := first
-		if best != "" {
-			into = other
-		}
-		err := v.readForm(ctx, f.name, info, into)
+		c, err := v.readForm(ctx, f.name, info, len(f.forms) > 1)
 		switch {
 		case err == nil && best == "":
-			best = info.Key
-		case err == nil && !bytes.Equal(first.Bytes(), other.Bytes()):
+			best, sum = info.Key, c.sum
+			if f.name.Kind == wal.Segment {
+				job.log, job.key, job.found = &c.log, info.Key, c.found
+			}
+		case err == nil && c.sum != sum:
 			err = fmt.Errorf("%w: it is not the same as %s", ErrDamaged, best)
 		}
 		if ctx.Err() != nil {
@@ -126,45 +121,72 @@ func (v *verifier) readFile(ctx context.Context, job *walJob, f walFile) error {
 			}
 		}
 	}
-	if best != "" && f.name.Kind == wal.Segment {
-		job.log = v.readLog(f.name, best, first.Bytes())
+	return nil
+}
+
+// walContents are what is known of a WAL file that has been read.
+type walContents struct {
+	sum   string // the SHA-256, if that was asked for
+	log   wal.Link
+	found bool // a whole record
+}
+
+// readForm reads an object and checks what is in it against its name.
+func (v *verifier) readForm(ctx context.Context, n wal.Name, info store.Info, sum bool) (c walContents, err error) {
+	body, err := v.open(ctx, info.Key)
+	if err != nil {
+		return c, err
+	}
+	defer body.Close()
+	_, format := codec.SplitName(info.Key)
+	z, err := codec.NewReaderFormat(body, format, 1)
+	if err != nil {
+		return c, err
+	}
+	defer z.Close()
+	var in io.Reader = z
+	hash := sha256.New()
+	if sum {
+		in = io.TeeReader(z, hash)
+	}
+	if isSegment(n) {
+		err = v.walk(&c, n, in)
+	} else {
+		err = v.readText(n, in)
+	}
+	c.sum = string(hash.Sum(nil))
+	return c, err
+}
+
+// walk reads a segment to its end.
+func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
+	w := wal.NewWalk(n)
+	w.Record = func(wal.Record) { c.found = true }
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, in, make([]byte, copyBuffer)); err != nil {
+		return err
+	}
+	var err error
+	if c.log, err = w.End(); err != nil {
+		return err
+	}
+	h := c.log.Header
+	if is := (Cluster{h.SystemID, h.Major(), h.SegmentSize}); is != v.Cluster {
+		return fmt.Errorf("%w: it is of %s", ErrDamaged, is)
 	}
 	return nil
 }
 
-// readForm decodes an object into a buffer and checks it against its name.
-func (v *verifier) readForm(ctx context.Context, n wal.Name, info store.Info, into *bytes.Buffer) error {
-	into.Reset()
-	body, err := v.open(ctx, info.Key)
+// readText reads a file that is no segment.
+func (v *verifier) readText(n wal.Name, in io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(in, textLimit+1))
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	z, err := codec.NewReaderFormat(body, formatOf(info), 1)
-	if err != nil {
-		return err
-	}
-	defer z.Close()
-	limit := v.plainSize(n)
-	into.Grow(limit + bytes.MinRead)
-	if _, err := into.ReadFrom(io.LimitReader(z, int64(limit)+1)); err != nil {
-		return err
-	}
-	if into.Len() > limit {
+	if len(text) > textLimit {
 		return fmt.Errorf("%w: %v", ErrDamaged, errTooLong)
 	}
-	if n.Kind == wal.BackupHistory {
-		return v.checkBackupHistory(n, into.Bytes())
-	}
-	return v.check(info.Key, n, Content{bytes.NewReader(into.Bytes()), int64(into.Len())})
+	return v.checkBackupHistory(n, text)
 }
-
-// buffers are used again: a segment each.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-func (v *verifier) buffer() *bytes.Buffer { return buffers.Get().(*bytes.Buffer) }
-
-func (v *verifier) recycle(b *bytes.Buffer) { buffers.Put(b) }
 
 // missWAL looks whether an object that has vanished is missing: not if the file
 // is there in another form, and not if expire has removed it. That removes the

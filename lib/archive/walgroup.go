@@ -5,7 +5,6 @@ import (
 	"iter"
 	"slices"
 
-	"pgpipes/lib/codec"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -78,19 +77,7 @@ func (v *verifier) neededWAL() []retain.WALRange {
 			all = append(all, v.stock.coverage.needed(b.Header)...)
 		}
 	}
-	slices.SortFunc(all, func(a, b retain.WALRange) int {
-		return compareSegments(v.segment(a.Timeline, a.First), v.segment(b.Timeline, b.First))
-	})
-	var merged []retain.WALRange
-	for _, w := range all {
-		last := len(merged) - 1
-		if last >= 0 && merged[last].Timeline == w.Timeline && w.First <= merged[last].Last+1 {
-			merged[last].Last = max(merged[last].Last, w.Last)
-			continue
-		}
-		merged = append(merged, w)
-	}
-	return merged
+	return joinRuns(all)
 }
 
 // segment is the name of a segment that there can be.
@@ -171,18 +158,4 @@ func (v *verifier) knows(g *walGroup) bool {
 		return false
 	}
 	return !slices.ContainsFunc(g.objects(), func(info store.Info) bool { return !v.Journal.has(info) })
-}
-
-// plainSize is how long a WAL file may be at most.
-func (v *verifier) plainSize(n wal.Name) int {
-	if isSegment(n) {
-		return int(v.SegmentSize)
-	}
-	return textLimit
-}
-
-// formatOf is how an object is stored.
-func formatOf(info store.Info) codec.Format {
-	_, format := codec.SplitName(info.Key)
-	return format
 }

@@ -229,6 +229,7 @@ func treasury(t *testing.T) (*site, []object) {
 	s.filled(1, 4)
 	s.must("backup", append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "more", "--since", "full", "-c", "none"}, tiny...)...)
 	segments := s.filled(5, 16)
+	full := s.full()
 	standby := s.standby()
 	s.SQL("INSERT INTO rows VALUES (17)")
 	standby.Until("SELECT max(n) FROM rows", "17")
@@ -245,7 +246,18 @@ func treasury(t *testing.T) (*site, []object) {
 	other.backup("full", tiny...)
 	strange := other.filled(1, 1)[0]
 	other.Stop("fast")
-	return s, s.objects(other, strange, segments)
+	return s, s.objects(other, strange, full, segments)
+}
+
+// full writes more than two segments of log and names one that is full of it, as
+// what follows a switch in others is not read by anybody.
+func (s *site) full() string {
+	s.t.Helper()
+	name := s.SQL("SELECT pg_walfile_name(pg_current_wal_lsn() + 1048576)")
+	s.SQL("INSERT INTO rows SELECT 0, repeat('y', 1000) FROM generate_series(1, 3000) n")
+	s.endSegment()
+	s.awaitSegment(name)
+	return name
 }
 
 // filled adds rows and ends the segments that they are in. It returns the names.
@@ -276,7 +288,7 @@ const (
 )
 
 // objects stores what is not there yet, and makes the table.
-func (s *site) objects(other *site, strange string, segments []string) []object {
+func (s *site) objects(other *site, strange, full string, segments []string) []object {
 	s.t.Helper()
 	packed := []string{cutOff, emptied, appended, missing}
 	whole := append(slices.Clone(packed), swapped, alien)
@@ -292,10 +304,12 @@ func (s *site) objects(other *site, strange string, segments []string) []object 
 			foreign: filepath.Join(other.repo, "base/full/000.tar.zst"), quick: packed},
 		{kind: "part, none", key: "base/more/000.tar", another: "base/full/000.tar.zst", quick: packed},
 	}
-	for i, format := range []string{"none", "gzip", "xz", "lz4"} {
+	for i, format := range []string{"gzip", "xz", "lz4"} {
 		list = append(list, s.segment("segment, "+format, segments[2*i+3], segments[0], format, other, strange))
 	}
-	list[6].quick = packed // not compressed: of one size
+	plain := s.segment("segment, none", full, segments[0], "none", other, strange)
+	plain.quick = packed // it is of one size
+	list = append(list, plain)
 	partial := s.one("wal/0000000100000000/*.partial.zst")
 	list = append(list, object{kind: "partial segment", key: partial, another: s.packed(s, segments[0], "zstd"), foreign: s.packed(other, strange, "zstd"),
 		quick: []string{emptied}, silent: map[string]string{missing: optional}})
@@ -327,6 +341,7 @@ func (s *site) notes(hole string) []object {
 		return put("gap/"+name+"-"+name, "pgpipes-gap\t1", "first\t"+name, "last\t"+name, "segments\t1",
 			"from\t2026-11-22T10:15:00Z", "to\t2026-11-22T10:16:10Z", "host\tdb1", "reason\tno space left on device")
 	}
+	accepted := put("hole/"+hole+"-"+hole, "pgpipes-accepted-hole\t1", "time\t2026-11-22T10:15:00Z", "host\tdb1", "by\toperator", "reason\tlost")
 	s.must("manifest", "verify", "-r", s.repo, "--quick")
 	quick := []string{cutOff, emptied, appended}
 	free := map[string]string{missing: optional, flip: forPeople}
@@ -336,7 +351,7 @@ func (s *site) notes(hole string) []object {
 		{kind: "start", key: start, quick: quick, silent: free},
 		{kind: "pin", key: pin, silent: map[string]string{missing: optional, cutOff: forPeople, flip: forPeople, emptied: forPeople, appended: forPeople}},
 		{kind: "gap", key: gap(0), another: gap(1), quick: append(quick, swapped), silent: free},
-		{kind: "hole", key: put("hole/"+hole+"-"+hole, "pgpipes-accepted-hole\t1", "time\t2026-11-22T10:15:00Z", "host\tdb1", "by\toperator", "reason\tlost"),
+		{kind: "hole", key: accepted,
 			quick: append(quick, missing), silent: map[string]string{flip: forPeople}},
 		{kind: "record", key: s.one("verify/*"), quick: quick, silent: free},
 	}
