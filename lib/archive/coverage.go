@@ -2,7 +2,9 @@ package archive
 
 import (
 	"context"
+	"iter"
 	"math"
+	"time"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
@@ -40,45 +42,68 @@ func (r *Repo) FirstMissing(ctx context.Context, tli wal.Timeline, first, last u
 
 // segments yields the names of stored whole segments in order; one that is
 // stored in two codecs comes twice.
-func (r *Repo) segments(ctx context.Context, prefix, after string) func(func(wal.Name, error) bool) {
+func (r *Repo) segments(ctx context.Context, prefix, after string) iter.Seq2[wal.Name, error] {
 	return func(yield func(wal.Name, error) bool) {
-		for info, err := range r.List(ctx, prefix, after) {
-			if err != nil {
-				yield(wal.Name{}, err)
-				return
-			}
-			if n, _, ok := parseWALKey(info.Key); ok && n.Kind == wal.Segment && !yield(n, nil) {
+		for s, err := range r.storedSegments(ctx, prefix, after) {
+			if !yield(s.name, err) {
 				return
 			}
 		}
 	}
 }
 
+// A storedSegment is one of them and when it was stored.
+type storedSegment struct {
+	name wal.Name
+	at   time.Time
+}
+
+func (r *Repo) storedSegments(ctx context.Context, prefix, after string) iter.Seq2[storedSegment, error] {
+	return func(yield func(storedSegment, error) bool) {
+		for info, err := range r.List(ctx, prefix, after) {
+			if err != nil {
+				yield(storedSegment{}, err)
+				return
+			}
+			if n, _, ok := parseWALKey(info.Key); ok && n.Kind == wal.Segment && !yield(storedSegment{n, info.ModTime}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Times says when the first and the last segment of a range were stored.
+type Times struct{ First, Last time.Time }
+
 // Ranges lists the stored segments as runs of consecutive numbers, by timeline
-// and number. Memory grows with the number of gaps, not of segments.
-func (r *Repo) Ranges(ctx context.Context) ([]retain.WALRange, error) {
+// and number, and when each run begins and ends. Memory grows with the number of
+// gaps, not of segments.
+func (r *Repo) Ranges(ctx context.Context) ([]retain.WALRange, []Times, error) {
 	var all []retain.WALRange
-	for n, err := range r.segments(ctx, walPrefix, "") {
+	var times []Times
+	for s, err := range r.storedSegments(ctx, walPrefix, "") {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		number, err := r.SegmentSize.Split(n)
+		number, err := r.SegmentSize.Split(s.name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if last := len(all) - 1; last >= 0 && all[last].Timeline == n.Timeline && number <= all[last].Last+1 {
-			all[last].Last = number
+		if last := len(all) - 1; last >= 0 && all[last].Timeline == s.name.Timeline && number <= all[last].Last+1 {
+			all[last].Last, times[last].Last = number, s.at
 			continue
 		}
-		all = append(all, retain.WALRange{Timeline: n.Timeline, First: number, Last: number})
+		all = append(all, retain.WALRange{Timeline: s.name.Timeline, First: number, Last: number})
+		times = append(times, Times{s.at, s.at})
 	}
-	return all, nil
+	return all, times, nil
 }
 
 // A Coverage is the WAL of a repository at one time.
 type Coverage struct {
 	Size      wal.SegmentSize
 	Ranges    []retain.WALRange
+	Times     []Times // of the ranges
 	Histories map[wal.Timeline]wal.History
 	Gaps      []Gap
 	Accepted  []Accepted
@@ -86,7 +111,7 @@ type Coverage struct {
 
 // Coverage reads it.
 func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
-	ranges, err := r.Ranges(ctx)
+	ranges, times, err := r.Ranges(ctx)
 	if err != nil {
 		return Coverage{}, err
 	}
@@ -99,7 +124,7 @@ func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
 		return Coverage{}, err
 	}
 	accepted, err := r.AcceptedHoles(ctx)
-	return Coverage{r.SegmentSize, ranges, histories, gaps, accepted}, err
+	return Coverage{r.SegmentSize, ranges, times, histories, gaps, accepted}, err
 }
 
 // MissingFor says what of the WAL is missing without which a backup cannot

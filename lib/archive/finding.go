@@ -20,7 +20,7 @@ type Finding struct {
 const (
 	Damaged = "damaged" // an object is not what was stored, or not where it belongs
 	Missing = "missing" // an object or a WAL file is not there that something else needs
-	Hole    = "hole"    // segments are missing between others
+	Gone    = "hole"    // segments are missing that recoveries need, see Hole
 	Dropped = "dropped" // segments were dropped by wal-push --queue-max, and are still missing
 	Differs = "differs" // the parts of a backup are as they were stored, but not what its manifest says
 )

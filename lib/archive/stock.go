@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
@@ -18,6 +19,7 @@ import (
 // the number of segments, but with that of runs of them.
 type stock struct {
 	ranges    []retain.WALRange
+	times     []Times // of the ranges
 	histories []wal.Timeline
 	notes     []store.Info // gaps, holes, records
 	backups   []Backup
@@ -95,7 +97,7 @@ func (v *verifier) takeWAL(info store.Info) {
 		v.foundInAll(info.Key, "%s", wrong)
 	}
 	if n.Kind == wal.Segment {
-		v.stock.addSegment(n.Timeline, number)
+		v.stock.addSegment(n.Timeline, number, info.ModTime)
 	}
 }
 
@@ -128,12 +130,13 @@ func (v *verifier) wrongSize(n wal.Name, format codec.Format, size int64) string
 }
 
 // addSegment takes segments as they are listed, by timeline and number.
-func (s *stock) addSegment(tli wal.Timeline, number uint64) {
+func (s *stock) addSegment(tli wal.Timeline, number uint64, at time.Time) {
 	if last := len(s.ranges) - 1; last >= 0 && s.ranges[last].Timeline == tli && number <= s.ranges[last].Last+1 {
-		s.ranges[last].Last = number
+		s.ranges[last].Last, s.times[last].Last = number, at
 		return
 	}
 	s.ranges = append(s.ranges, retain.WALRange{Timeline: tli, First: number, Last: number})
+	s.times = append(s.times, Times{at, at})
 }
 
 func (v *verifier) takeBase(ctx context.Context, info store.Info) {

@@ -140,12 +140,10 @@ func (v *verifier) checkNeeds(ctx context.Context, b *Backup) error {
 // the first list was made.
 func (v *verifier) look(ctx context.Context) (Coverage, error) {
 	if v.second == nil {
-		ranges, err := v.Ranges(ctx)
-		if err != nil {
+		c, err := v.stock.coverage, error(nil)
+		if c.Ranges, c.Times, err = v.Ranges(ctx); err != nil {
 			return Coverage{}, err
 		}
-		c := v.stock.coverage
-		c.Ranges = ranges
 		v.second = &c
 	}
 	return *v.second, nil

@@ -21,7 +21,7 @@ func (v *verifier) checkHistories(ctx context.Context) error {
 		}
 		unreadable[tli] = !v.judge(historyKey(tli), err)
 	}
-	v.stock.coverage = Coverage{Size: v.SegmentSize, Ranges: v.stock.ranges, Histories: histories}
+	v.stock.coverage = Coverage{Size: v.SegmentSize, Ranges: v.stock.ranges, Times: v.stock.times, Histories: histories}
 	if !v.all() {
 		return nil
 	}

@@ -1,0 +1,224 @@
+package archive
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pgpipes/lib/retain"
+	"pgpipes/lib/wal"
+)
+
+// The states of a hole.
+const (
+	HoleMissing  = "missing"
+	HoleDropped  = "dropped"  // by wal-push --queue-max
+	HoleAccepted = "accepted" // by an operator
+	HoleExpired  = "expired"  // made by expire --wal-keep
+)
+
+// A Hole is a run of segments that must have existed and are not there, so that
+// no recovery gets past it.
+type Hole struct {
+	Span
+	Segments uint64
+	Since    time.Time // it was missing at the latest then: what follows was stored; zero if nothing does
+	State    string
+	Reason   string // why, if somebody has said so
+}
+
+// Open reports whether nobody has accepted it.
+func (h Hole) Open() bool { return h.State == HoleMissing || h.State == HoleDropped }
+
+// Holes finds them in the graph of timelines: between stored segments, before
+// the place where another timeline branches off, and where a timeline begins.
+// What no complete backup could ever come upon, because none is before it on its
+// line, is none. A run of which a part is known is divided.
+func (c Coverage) Holes(backups []Backup) []Hole {
+	var all []Hole
+	for _, tli := range c.timelines(backups) {
+		first, last, ok := c.expected(tli, backups)
+		if !ok {
+			continue
+		}
+		for _, run := range c.absent(tli, first, last) {
+			all = append(all, c.divide(run)...)
+		}
+	}
+	return all
+}
+
+// timelines are those that anything is known of. Their numbers may be far apart.
+func (c Coverage) timelines(backups []Backup) []wal.Timeline {
+	known := []wal.Timeline{1}
+	for _, w := range c.Ranges {
+		known = append(known, w.Timeline)
+	}
+	for tli, h := range c.Histories {
+		known = append(known, tli)
+		for _, s := range h {
+			known = append(known, s.Parent)
+		}
+	}
+	for _, b := range backups {
+		known = append(known, b.Header.StartTimeline, b.Header.StopTimeline)
+	}
+	slices.Sort(known)
+	known = slices.DeleteFunc(known, func(tli wal.Timeline) bool { return tli == 0 })
+	return slices.Compact(known)
+}
+
+// expected are the segments of a timeline from the first that some backup needs
+// to the last that must have existed.
+func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint64, ok bool) {
+	for _, b := range backups {
+		if from, needs := c.needsFrom(tli, b); needs && (!ok || from < first) {
+			first, ok = from, true
+		}
+	}
+	if !ok {
+		return 0, 0, false
+	}
+	last, found := c.end(tli)
+	for child, h := range c.Histories {
+		if len(h) == 0 || h[len(h)-1].Parent != tli || child == tli {
+			continue
+		}
+		// The segment of the switch itself is the child's.
+		if before := c.Size.Number(h[len(h)-1].At); before > 0 && (!found || before-1 > last) {
+			last, found = before-1, true
+		}
+	}
+	return first, last, found
+}
+
+// needsFrom is the first segment of a timeline that a backup needs.
+func (c Coverage) needsFrom(tli wal.Timeline, b Backup) (uint64, bool) {
+	h := b.Header
+	if b.Err != nil || !b.Complete || h.StopLSN == 0 {
+		return 0, false
+	}
+	begin := c.Size.Number(h.StartLSN)
+	if h.WAL { // what it holds itself nobody looks for
+		begin = c.Size.Number(h.StopLSN)
+	}
+	if tli == h.StopTimeline {
+		if at, known := c.switchTo(tli); known && h.StartTimeline != tli {
+			begin = max(begin, c.Size.Number(at))
+		}
+		return begin, true
+	}
+	if at, known := c.switchTo(tli); known && c.descends(b, tli) {
+		return max(begin, c.Size.Number(at)), true
+	}
+	return begin, tli == h.StartTimeline // from which it went on to another one
+}
+
+// absent are the runs of missing segments from first to last.
+func (c Coverage) absent(tli wal.Timeline, first, last uint64) []retain.WALRange {
+	var runs []retain.WALRange
+	next := first
+	for _, w := range c.Ranges {
+		if w.Timeline != tli || w.Last < next {
+			continue
+		}
+		if w.First > next && next <= last {
+			runs = append(runs, retain.WALRange{Timeline: tli, First: next, Last: min(last, w.First-1)})
+		}
+		next = max(next, w.Last+1)
+	}
+	if next <= last {
+		runs = append(runs, retain.WALRange{Timeline: tli, First: next, Last: last})
+	}
+	return runs
+}
+
+// divide cuts a run where what is known of it changes.
+func (c Coverage) divide(run retain.WALRange) []Hole {
+	cuts := []uint64{run.First, run.Last + 1}
+	cut := func(s Span) {
+		if first, last, ok := c.numbers(s); ok && s.First.Timeline == run.Timeline {
+			cuts = append(cuts, first, last+1)
+		}
+	}
+	for _, a := range c.Accepted {
+		cut(a.Span)
+	}
+	for _, g := range c.Gaps {
+		cut(g.Span)
+	}
+	slices.Sort(cuts)
+	since := c.storedAt(run.Timeline, run.Last+1)
+	var holes []Hole
+	for i, at := range cuts[:len(cuts)-1] {
+		next := cuts[i+1]
+		if at < run.First || at > run.Last || at == next {
+			continue
+		}
+		h := c.hole(run.Timeline, at, min(next-1, run.Last))
+		h.Since = since
+		if n := len(holes) - 1; n >= 0 && holes[n].State == h.State && holes[n].Reason == h.Reason {
+			holes[n].Last, holes[n].Segments = h.Last, holes[n].Segments+h.Segments
+			continue
+		}
+		holes = append(holes, h)
+	}
+	return holes
+}
+
+func (c Coverage) numbers(s Span) (first, last uint64, ok bool) {
+	first, err1 := c.Size.Split(s.First)
+	last, err2 := c.Size.Split(s.Last)
+	return first, last, err1 == nil && err2 == nil && s.First.Kind == wal.Segment
+}
+
+// hole is a run about which the same is known from first to last.
+func (c Coverage) hole(tli wal.Timeline, first, last uint64) Hole {
+	h := Hole{Segments: last - first + 1, State: HoleMissing}
+	h.First, _ = wal.ParseName(c.Size.Name(tli, first)) // made by Name
+	h.Last, _ = wal.ParseName(c.Size.Name(tli, last))
+	for _, g := range c.Gaps {
+		if g.Holds(h.First) {
+			h.State, h.Reason = HoleDropped, g.Reason
+		}
+	}
+	for _, by := range []string{ByExpire, ByOperator} { // the operator has the last word
+		for _, a := range c.Accepted {
+			if a.Holds(h.First) && (a.By == ByExpire) == (by == ByExpire) {
+				h.State, h.Reason = map[string]string{ByExpire: HoleExpired, ByOperator: HoleAccepted}[by], a.Reason
+			}
+		}
+	}
+	return h
+}
+
+// LostHistories names the histories that are not there and must have been: of
+// timelines that have WAL or a backup, and of those below another one's.
+func (c Coverage) LostHistories(backups []Backup) []string {
+	known := map[wal.Timeline]bool{}
+	newest := c.Newest()
+	for _, w := range c.Ranges {
+		known[w.Timeline] = true
+	}
+	for _, b := range backups {
+		if b.Complete && b.Err == nil {
+			known[b.Header.StopTimeline] = true
+			newest = max(newest, b.Header.StopTimeline)
+		}
+	}
+	for _, h := range c.Histories {
+		for _, s := range h {
+			known[s.Parent] = true
+		}
+	}
+	var lost []string
+	for tli := wal.Timeline(2); tli <= newest; tli++ {
+		_, there := c.Histories[tli]
+		// A gap in the numbers hides all above it from a server that looks for the
+		// newest timeline (timeline.c:findNewestTimeLine).
+		if !there && (known[tli] || tli < newest) {
+			lost = append(lost, fmt.Sprintf("%s.history", tli))
+		}
+	}
+	return lost
+}

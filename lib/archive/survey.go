@@ -1,0 +1,103 @@
+package archive
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// A Survey is all there is to say about a repository at one time: what lists,
+// monitoring and reports are made of.
+type Survey struct {
+	At        time.Time
+	Backups   []Backup // in the order of labels
+	Coverage  Coverage
+	Windows   []Window // by timeline and place
+	Holes     []Hole   // by timeline and number
+	Histories []string // that are lost
+	NewestWAL Stored   // the segment that was stored last
+	Verified  []Record // the oldest first
+	Drilled   []Record
+}
+
+// Stored is a WAL file and when it was stored; the zero value is none.
+type Stored struct {
+	Name string
+	At   time.Time
+}
+
+// Abandoned is the age at which a backup that was begun and not completed is
+// taken for one that nobody is writing any more.
+const Abandoned = 48 * time.Hour
+
+// Survey makes one. The ends of windows are read from the WAL: a segment or two
+// for each.
+func (r *Repo) Survey(ctx context.Context, now time.Time) (Survey, error) {
+	s := Survey{At: now}
+	var err error
+	if s.Backups, err = r.Backups(ctx); err != nil {
+		return s, err
+	}
+	if s.Coverage, err = r.Coverage(ctx); err != nil {
+		return s, err
+	}
+	s.Windows, s.Holes = s.Coverage.Windows(s.Backups), s.Coverage.Holes(s.Backups)
+	s.Histories = s.Coverage.LostHistories(s.Backups)
+	for i := range s.Windows {
+		r.timeOf(ctx, s.Coverage, &s.Windows[i])
+	}
+	s.NewestWAL = s.Coverage.newestWAL()
+	if s.Verified, err = r.Records(ctx, KindVerify); err != nil {
+		return s, err
+	}
+	s.Drilled, err = r.Records(ctx, KindDrill)
+	return s, err
+}
+
+// newestWAL is the segment that was stored last, of those that end a range.
+func (c Coverage) newestWAL() Stored {
+	var newest Stored
+	for i, w := range c.Ranges {
+		if t := c.Times[i].Last; !t.Before(newest.At) {
+			newest = Stored{c.Size.Name(w.Timeline, w.Last), t}
+		}
+	}
+	return newest
+}
+
+// NewestBackup is the complete one that stopped last, nil if there is none.
+func (s Survey) NewestBackup() *Backup {
+	var newest *Backup
+	for i, b := range s.Backups {
+		if b.Complete && b.Err == nil && (newest == nil || !b.Header.StopTime.Before(newest.Header.StopTime)) {
+			newest = &s.Backups[i]
+		}
+	}
+	return newest
+}
+
+// The states of a backup.
+const (
+	BackupComplete    = "complete"
+	BackupInProgress  = "in-progress"
+	BackupInterrupted = "interrupted" // or given up: nobody seems to write it
+	BackupDamaged     = "damaged"
+)
+
+// State says what is to be thought of a backup. Whether somebody writes one that
+// is not complete nobody can tell from here: it is taken for interrupted when a
+// later one was completed, or after two days.
+func (s Survey) State(b Backup) string {
+	later := func(other Backup) bool {
+		return other.Complete && other.Err == nil && other.Header.StartTime.After(b.Start.Time)
+	}
+	switch {
+	case b.Err != nil || b.Lost != nil:
+		return BackupDamaged
+	case b.Complete:
+		return BackupComplete
+	case b.Start.Time.IsZero() || s.At.Sub(b.Start.Time) > Abandoned || slices.ContainsFunc(s.Backups, later):
+		return BackupInterrupted
+	}
+	return BackupInProgress
+}
