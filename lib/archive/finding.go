@@ -18,11 +18,11 @@ type Finding struct {
 
 // Kinds of findings.
 const (
-	Damaged = "damaged" // an object is not what was stored, or not where it belongs
-	Missing = "missing" // an object or a WAL file is not there that something else needs
-	Gone    = "hole"    // segments are missing that recoveries need, see Hole
-	Dropped = "dropped" // segments were dropped by wal-push --queue-max, and are still missing
-	Differs = "differs" // the parts of a backup are as they were stored, but not what its manifest says
+	FoundDamaged = "damaged" // an object is not what was stored, or not where it belongs
+	FoundMissing = "missing" // an object or a WAL file is not there that something else needs
+	FoundHole    = "hole"    // segments are missing that recoveries need, see Hole
+	FoundDropped = "dropped" // segments were dropped by wal-push --queue-max, and are still missing
+	FoundDiffers = "differs" // the parts of a backup are as they were stored, but not what its manifest says
 )
 
 // String is the finding in one line: kind, name and what is wrong, with tabs

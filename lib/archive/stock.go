@@ -71,7 +71,7 @@ func (v *verifier) takeStranger(key string) {
 	}
 	plain, _ := codec.SplitName(path.Base(key))
 	if _, err := wal.ParseName(plain); err == nil && !strings.HasPrefix(key, basePrefix) {
-		v.found(Damaged, key, "the name of a WAL file, in a place where none is looked for")
+		v.found(FoundDamaged, key, "the name of a WAL file, in a place where none is looked for")
 		return
 	}
 	v.remark("%s: foreign: no name of ours", key)
@@ -105,7 +105,7 @@ func (v *verifier) takeWAL(info store.Info) {
 // backups only: what these need is looked at for them.
 func (v *verifier) foundInAll(key, format string, values ...any) {
 	if v.all() {
-		v.found(Damaged, key, format, values...)
+		v.found(FoundDamaged, key, format, values...)
 	}
 }
 
@@ -159,7 +159,7 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 	switch {
 	case partNumber(info.Key) != "":
 		if info.Size == 0 {
-			v.found(Damaged, info.Key, "empty")
+			v.found(FoundDamaged, info.Key, "empty")
 		}
 	case name == manifestName || name == startName || name == pinName:
 		v.describeBackup(ctx, b, info.Key)

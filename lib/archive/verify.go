@@ -133,7 +133,7 @@ func (v *verifier) found(kind, name, format string, values ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	f := Finding{kind, name, fmt.Sprintf(format, values...)}
-	if kind != Differs { // of which there may be several
+	if kind != FoundDiffers { // of which there may be several
 		if v.known[kind+"\t"+name] {
 			return
 		}
@@ -165,7 +165,7 @@ func (v *verifier) judge(key string, err error) (vanished bool) {
 	case errors.Is(err, store.ErrNotExist):
 		return true
 	case isDamage(err):
-		v.found(Damaged, key, "%s", complaint(key, err))
+		v.found(FoundDamaged, key, "%s", complaint(key, err))
 	default:
 		v.failed(fmt.Errorf("%s: %w", key, err))
 	}

@@ -113,7 +113,7 @@ func TestVerifyWhileThingsVanish(t *testing.T) {
 			}}
 			found, failed, err := verified(t, &Repo{h, r.Location, r.Identity}, Verification{})
 			found = slices.DeleteFunc(found, func(f string) bool { // said twice, as what a backup needs
-				return len(found) > 1 && strings.HasPrefix(f, Gone+"\t"+mib.Name(1, 1))
+				return len(found) > 1 && strings.HasPrefix(f, FoundHole+"\t"+mib.Name(1, 1))
 			})
 			if err != nil || len(failed) > 0 || (c.want == "") != (len(found) == 0) || len(found) > 1 {
 				t.Fatalf("%q, %v, %v", found, failed, err)
@@ -202,7 +202,7 @@ type counted int64
 func (c *counted) Write(p []byte) (int, error) { *c += counted(len(p)); return len(p), nil }
 
 func TestFindingIsOneLine(t *testing.T) {
-	f := Finding{Damaged, "base/b/000.tar", "two\nlines\tand a tab"}
+	f := Finding{FoundDamaged, "base/b/000.tar", "two\nlines\tand a tab"}
 	if got, want := f.String(), "damaged\tbase/b/000.tar\ttwo lines and a tab"; got != want {
 		t.Errorf("%q", got)
 	}

@@ -45,7 +45,7 @@ func (v *verifier) missLabels() {
 			return b.Label == label && slices.Contains(b.Keys, baseKey(label, manifestName))
 		})
 		if !there {
-			v.found(Missing, label, "no such backup: %v", store.ErrNotExist)
+			v.found(FoundMissing, label, "no such backup: %v", store.ErrNotExist)
 		}
 	}
 }
@@ -55,7 +55,7 @@ func (v *verifier) checkBackup(ctx context.Context, b *Backup) error {
 		v.remark("%s: no manifest names it; expire will remove it", key)
 	}
 	if len(b.Header.Parts) == 0 || slices.ContainsFunc(b.Header.Parts, func(p manifest.Part) bool { return p.Key == "" }) {
-		v.found(Damaged, baseKey(b.Label, manifestName), "it names no stored parts")
+		v.found(FoundDamaged, baseKey(b.Label, manifestName), "it names no stored parts")
 	}
 	for _, p := range b.Header.Parts {
 		if err := v.checkPart(ctx, b.Label, p); err != nil {
@@ -93,13 +93,13 @@ func (v *verifier) checkPart(ctx context.Context, label string, p manifest.Part)
 		v.stock.objects[p.Key] = info
 	}
 	if info.Size != p.Size {
-		v.found(Damaged, p.Key, "%d bytes, stored were %d", info.Size, p.Size)
+		v.found(FoundDamaged, p.Key, "%d bytes, stored were %d", info.Size, p.Size)
 	}
 	return nil
 }
 
 func (v *verifier) missPart(ctx context.Context, label string, p manifest.Part) error {
-	return v.missFor(ctx, label, Finding{Missing, p.Key, fmt.Sprintf("backup %s needs it, as part %s: %v", label, p.Name, store.ErrNotExist)})
+	return v.missFor(ctx, label, Finding{FoundMissing, p.Key, fmt.Sprintf("backup %s needs it, as part %s: %v", label, p.Name, store.ErrNotExist)})
 }
 
 // missFor tells that something is missing for a backup, unless that is gone too.
@@ -133,7 +133,7 @@ func (v *verifier) checkNeeds(ctx context.Context, b *Backup) error {
 		return nil
 	}
 	what := fmt.Sprintf("backup %s needs it: %v%s", b.Label, ErrHole, now.Why(missing))
-	return v.missFor(ctx, b.Label, Finding{Missing, missing, what})
+	return v.missFor(ctx, b.Label, Finding{FoundMissing, missing, what})
 }
 
 // look takes stock of the WAL again, once: segments may have come and gone while

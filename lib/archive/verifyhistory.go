@@ -43,7 +43,7 @@ func (v *verifier) checkDescent(tli wal.Timeline, h wal.History, all map[wal.Tim
 	}
 	same := slices.EqualFunc(h[:len(h)-1], of, func(a, b wal.Switch) bool { return a.Parent == b.Parent && a.At == b.At })
 	if !same {
-		v.found(Damaged, historyKey(tli), "it does not begin with the history of its parent, %s", historyName(parent))
+		v.found(FoundDamaged, historyKey(tli), "it does not begin with the history of its parent, %s", historyName(parent))
 	}
 }
 
@@ -98,7 +98,7 @@ func (v *verifier) timelines(histories map[wal.Timeline]wal.History) map[wal.Tim
 func (v *verifier) missHistories(ctx context.Context, first, last wal.Timeline, known map[wal.Timeline]string) error {
 	const name = 16 // so many are told of one by one
 	if last-first >= name {
-		v.found(Missing, historyName(first)+"-"+historyName(last), "timelines after these are known")
+		v.found(FoundMissing, historyName(first)+"-"+historyName(last), "timelines after these are known")
 		return nil
 	}
 	for tli := first; tli <= last; tli++ {
@@ -112,7 +112,7 @@ func (v *verifier) missHistories(ctx context.Context, first, last wal.Timeline, 
 			why = "later timelines are known"
 		}
 		if len(forms) == 0 {
-			v.found(Missing, historyName(tli), "%s", why)
+			v.found(FoundMissing, historyName(tli), "%s", why)
 		}
 	}
 	return nil

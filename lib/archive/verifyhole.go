@@ -33,7 +33,7 @@ func (v *verifier) checkHoles(ctx context.Context) error {
 	}
 	for _, h := range now.Holes(backups) {
 		if h.State == HoleMissing && slices.ContainsFunc(holes, h.overlaps) {
-			v.found(Gone, h.String(), "%s", h.story())
+			v.found(FoundHole, h.String(), "%s", h.story())
 		}
 	}
 	return v.tellDropped(ctx, now)
@@ -64,7 +64,7 @@ func (v *verifier) tellDropped(ctx context.Context, now Coverage) error {
 	}
 	for _, g := range open {
 		if g.First.Kind == wal.Partial || now.open(g) {
-			v.found(Dropped, g.String(), "%s (%s)", strings.TrimPrefix(g.Story(), "was "), g.Reason)
+			v.found(FoundDropped, g.String(), "%s (%s)", strings.TrimPrefix(g.Story(), "was "), g.Reason)
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ func (v *verifier) checkIdentity(ctx context.Context) error {
 		return err
 	}
 	if info.Size > identityLimit {
-		v.found(Damaged, identityKey, "%d bytes are too many for it", info.Size)
+		v.found(FoundDamaged, identityKey, "%d bytes are too many for it", info.Size)
 	}
 	keys, err := v.witnesses(ctx)
 	if err != nil {
@@ -37,7 +37,7 @@ func (v *verifier) checkIdentity(ctx context.Context) error {
 	}
 	for c, times := range said {
 		if len(said) == 1 && times > 1 && c != v.Cluster {
-			v.found(Damaged, identityKey, "it says %s, but all others %s", v.Cluster, c)
+			v.found(FoundDamaged, identityKey, "it says %s, but all others %s", v.Cluster, c)
 			v.Repo = &Repo{v.Store, v.Location, Identity{v.ID, c}}
 		}
 	}
@@ -106,7 +106,7 @@ func (v *verifier) clusterOf(ctx context.Context, key string) (Cluster, error) {
 func WhyClosed(ctx context.Context, location string, err error) (f Finding, found bool) {
 	switch {
 	case errors.Is(err, ErrDamaged):
-		return Finding{Damaged, identityKey, "it cannot be read, and without it nothing else can be verified"}, true
+		return Finding{FoundDamaged, identityKey, "it cannot be read, and without it nothing else can be verified"}, true
 	case !errors.Is(err, ErrNoRepository):
 		return Finding{}, false
 	}
@@ -119,7 +119,7 @@ func WhyClosed(ctx context.Context, location string, err error) (f Finding, foun
 			if err != nil {
 				return Finding{}, false
 			}
-			return Finding{Missing, identityKey, fmt.Sprintf("%s is there, but without it nothing can be verified", info.Key)}, true
+			return Finding{FoundMissing, identityKey, fmt.Sprintf("%s is there, but without it nothing can be verified", info.Key)}, true
 		}
 	}
 	return Finding{}, false

@@ -168,7 +168,7 @@ func (v *verifier) readParts(ctx context.Context, b Backup, parts []manifest.Par
 			return v.unread(ctx, b.Label, err)
 		}
 		differs = true
-		v.found(Differs, b.Label, "%s", d)
+		v.found(FoundDiffers, b.Label, "%s", d)
 		if err := v.halted(); err != nil {
 			return err
 		}

@@ -207,11 +207,11 @@ func (v *verifier) missWAL(ctx context.Context, n wal.Name, info store.Info) err
 	}
 	needs := func(b Backup) bool { return b.Complete && b.Err == nil && now.MissingFor(b.Header) != "" }
 	if i := slices.IndexFunc(all, needs); i >= 0 {
-		v.found(Missing, n.String(), "it vanished while it was to be read: backup %s lacks %s", all[i].Label, now.MissingFor(all[i].Header))
+		v.found(FoundMissing, n.String(), "it vanished while it was to be read: backup %s lacks %s", all[i].Label, now.MissingFor(all[i].Header))
 		return nil
 	}
 	if err := v.proveEnd(ctx, n); errors.Is(err, ErrHole) && v.number(n) > now.first(n.Timeline) {
-		v.found(Missing, n.String(), "it vanished while it was to be read: %v", err)
+		v.found(FoundMissing, n.String(), "it vanished while it was to be read: %v", err)
 	} else if err != nil && !errors.Is(err, ErrHole) {
 		return err
 	}
