@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -78,8 +77,7 @@ const awsEndpoint = "https://s3.amazonaws.com"
 
 // read takes the settings of a location.
 func (p *s3Place) read(settings url.Values) (err error) {
-	endpoint := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"), awsEndpoint)
-	p.region = cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
+	endpoint := awsEndpoint
 	for name, values := range settings {
 		value := values[0]
 		if len(values) > 1 || value == "" {
