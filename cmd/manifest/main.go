@@ -19,7 +19,7 @@ repository, as base/LABEL/manifest, is what makes a backup exist.
 		Options: &options,
 		Commands: []cli.Command{
 			createCommand, sealCommand, verifyCommand, showCommand, listCommand,
-			acceptHoleCommand, statusCommand,
+			acceptHoleCommand, keepCommand, unkeepCommand, usingCommand, statusCommand,
 		},
 	})
 }

@@ -13,6 +13,7 @@ import (
 type need struct {
 	first, last uint64
 	reason      string
+	label       string
 }
 
 // endless is the last segment of a need that goes on to the present.
@@ -39,10 +40,10 @@ func sortedWAL(ranges []WALRange) []WALRange {
 
 // needsOn are the segments of a timeline that must stay, by first segment.
 func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
-	everything := func(reason string) []need { return []need{{0, endless, reason}} }
+	everything := func(reason string) []need { return []need{{last: endless, reason: reason}} }
 	switch {
 	case !p.hasRule() && !p.WAL.Limited:
-		return everything("no rule")
+		return everything(NoRule)
 	case !slices.ContainsFunc(kept, func(b Backup) bool { return b.Complete }):
 		return everything("there is no complete backup")
 	case !s.SegmentSize.Valid():
@@ -73,9 +74,9 @@ func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 // happens.
 func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
 	if b.Timeline == 0 {
-		return need{0, endless, "needed by " + b.Label + ", of which nothing is known"}, true
+		return need{0, endless, "needed by " + b.Label + ", of which nothing is known", b.Label}, true
 	}
-	n := need{s.SegmentSize.Number(b.Start), endless, "needed by " + b.Label}
+	n := need{s.SegmentSize.Number(b.Start), endless, "needed by " + b.Label, b.Label}
 	if !b.Complete {
 		n.reason += ", which is in progress"
 	}
@@ -122,7 +123,7 @@ func (b Backup) ownOn(tli wal.Timeline, s State) (need, bool) {
 		return need{}, false
 	}
 	stopTimeline, stop := b.end()
-	n := need{s.SegmentSize.Number(b.Start), s.SegmentSize.LastNumber(stop), "needed by " + b.Label + " alone"}
+	n := need{s.SegmentSize.Number(b.Start), s.SegmentSize.LastNumber(stop), "needed by " + b.Label + " alone", b.Label}
 	way := s.Histories[stopTimeline]
 	_, known := way.SwitchFrom(b.Timeline)
 	switch {
@@ -140,9 +141,9 @@ func (b Backup) ownOn(tli wal.Timeline, s State) (need, bool) {
 // sorted by first segment.
 func split(r WALRange, needs []need, size wal.SegmentSize) []Decision {
 	var decisions []Decision
-	decide := func(keep bool, first, last uint64, reason string) {
+	decide := func(keep bool, first, last uint64, reason, label string) {
 		part := WALRange{r.Timeline, first, last}
-		decisions = append(decisions, Decision{Keep: keep, Kind: KindWAL, Name: part.name(size), Reason: reason, WAL: part})
+		decisions = append(decisions, Decision{Keep: keep, Kind: KindWAL, Name: part.name(size), Reason: reason, WAL: part, NeededBy: label})
 	}
 	next := r.First // all before it is decided
 	for _, n := range needs {
@@ -151,16 +152,16 @@ func split(r WALRange, needs []need, size wal.SegmentSize) []Decision {
 			continue
 		}
 		if first > next {
-			decide(false, next, first-1, "no kept backup needs it")
+			decide(false, next, first-1, "no kept backup needs it", "")
 		}
-		decide(true, first, last, n.reason)
+		decide(true, first, last, n.reason, n.label)
 		if last == r.Last {
 			return decisions
 		}
 		next = last + 1
 	}
 	if next <= r.Last {
-		decide(false, next, r.Last, "no kept backup needs it")
+		decide(false, next, r.Last, "no kept backup needs it", "")
 	}
 	return decisions
 }

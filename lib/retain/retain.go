@@ -75,6 +75,9 @@ const (
 	KindWAL    = "wal"
 )
 
+// NoRule is the reason for everything when nothing may go.
+const NoRule = "no rule"
+
 // Decision is the fate of one backup or of one run of WAL segments.
 type Decision struct {
 	Keep   bool
@@ -82,6 +85,9 @@ type Decision struct {
 	Name   string   // the backup's label; the segment's name, or "first..last"
 	Reason string   // for people
 	WAL    WALRange // the segments, for KindWAL
+	// NeededBy is the label of the backup for which they are kept, for KindWAL;
+	// of several the one that needs them the longest back.
+	NeededBy string
 }
 
 // String is the decision as one line: keep or drop, kind, name, reason, parted

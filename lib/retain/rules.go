@@ -62,7 +62,7 @@ func (j *judgement) fill(c calendar) {
 func (j *judgement) verdicts(b Backup) []Verdict {
 	switch {
 	case !j.policy.hasRule():
-		return []Verdict{{Keep: true, Why: "no rule"}}
+		return []Verdict{{Keep: true, Why: NoRule}}
 	case !b.Complete:
 		return j.ofIncomplete(b)
 	}
