@@ -19,7 +19,8 @@ var convertCommand = cli.Command{
 	Summary: "Print a manifest in another form, with -r that of the backup LABEL, or make one of another form.",
 	Description: `sha256sum: what sha256sum -c takes in the restored directory: its files alone.
 mtree: what mtree -p DIR takes, and bsdtar; it also has directories, links, modes,
-owners and times. NetBSD's mtree reports a missing file, but ends in 0.
+owners and the files' times. NetBSD's mtree tells of files that are missing or too
+many, but ends in 0 all the same: what it prints counts.
 backup_manifest: what pg_verifybackup -m takes; -v2 is the form that PostgreSQL 17
 and later want from whoever asks for an increment, and that earlier tools refuse.
 json: as manifest show --json prints it.

@@ -8,9 +8,14 @@ import (
 
 // NewTreeForm returns the form of mtree(5), for NetBSD's mtree and libarchive.
 // Every entry has its type; and its mode, owner, size, time, SHA-256 and target
-// as far as they are known and mean something. The part that holds it is the
-// tag part:NAME. Directories that the manifest does not list come with nothing
-// but their type, because mtree wants to know them before what is in them.
+// as far as they are known and mean something: a link has no mode, and of
+// directories the time is left out, because whoever restores files into one
+// changes it. The part that holds an entry is the tag part:NAME. Directories that
+// the manifest does not list come with nothing but their type, because mtree
+// wants to know them before what is in them.
+//
+// To NetBSD's mtree a name with one of *?[ is a pattern, however it is written,
+// so of such files it tells differences that are none. No server makes any.
 func NewTreeForm(w *bufio.Writer) Form {
 	w.WriteString("#mtree\n") // Finish tells of its errors
 	return &treeForm{out: w}
@@ -32,7 +37,7 @@ func (f *treeForm) Add(e *Entry) error {
 	switch e.Kind {
 	case Directory:
 		b = append(b, " type=dir"...)
-		b = appendTreeFacts(b, e)
+		b = appendTreeAccess(b, e)
 		f.dirs = append(f.dirs, len(e.Path))
 	case Link:
 		b = append(b, " type=link link="...)
@@ -40,7 +45,10 @@ func (f *treeForm) Add(e *Entry) error {
 		b = appendTreeOwner(b, e.Owner)
 	default:
 		b = append(b, " type=file"...)
-		b = appendTreeFacts(b, e)
+		b = appendTreeAccess(b, e)
+		if !e.MTime.IsZero() {
+			b = append(strconv.AppendInt(append(b, " time="...), e.MTime.Unix(), 10), ".0"...)
+		}
 		b = strconv.AppendInt(append(b, " size="...), e.Size, 10)
 		b = append(append(b, " sha256digest="...), e.SHA256...)
 	}
@@ -91,16 +99,10 @@ func (f *treeForm) addParents(path string) error {
 	return nil
 }
 
-// appendTreeFacts writes what is known of a file or a directory, but not of a
-// link, on which mode and time mean nothing.
-func appendTreeFacts(b []byte, e *Entry) []byte {
+func appendTreeAccess(b []byte, e *Entry) []byte {
 	b = append(b, " mode="...)
 	b = append(b, '0'+byte(e.Mode>>9&7), '0'+byte(e.Mode>>6&7), '0'+byte(e.Mode>>3&7), '0'+byte(e.Mode&7))
-	b = appendTreeOwner(b, e.Owner)
-	if !e.MTime.IsZero() {
-		b = append(strconv.AppendInt(append(b, " time="...), e.MTime.Unix(), 10), ".0"...)
-	}
-	return b
+	return appendTreeOwner(b, e.Owner)
 }
 
 // appendTreeOwner writes user and group, by number if they are one.
@@ -130,11 +132,10 @@ func appendTreeName(b []byte, path string) []byte {
 }
 
 // appendTreeText writes all that is not plain in octal, the only escape that
-// both readers understand. Not plain are also the characters of patterns, for
-// which mtree would take the name.
+// both readers understand.
 func appendTreeText(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c > ' ' && c <= '~' && !strings.ContainsRune(`\#*?[]`, rune(c)) {
+		if c := s[i]; c > ' ' && c <= '~' && c != '\\' && c != '#' {
 			b = append(b, c)
 		} else {
 			b = append(b, '\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
