@@ -392,3 +392,35 @@ func TestDeltaOfOtherTablespaces(t *testing.T) {
 		t.Error("its link is left")
 	}
 }
+
+// Of a part of which little is wanted the rest is not waited for, and a fault in
+// it does not matter; before what is wanted it does.
+func TestDeltaLeavesTheRestOfAPart(t *testing.T) {
+	bulk := strings.Repeat("a", 300<<10)
+	list := []member{
+		{name: "./"}, {name: "pg_tblspc/"}, {name: "global/"}, {name: "base/"},
+		{name: "base/1", data: bulk}, {name: "PG_VERSION", data: "15\n"},
+		{name: "base/2", data: "wanted"}, {name: "global/1", data: "x"}, {name: "base/3", data: bulk},
+	}
+	s := store(t, 2, end(list, "")) // base/1, base/2 and base/3 are in 000
+	for text, fails := range map[string]bool{
+		`cat "$KEY"`:                           false,
+		`head -c 311000 "$KEY"; exit 3`:        false,
+		`head -c 311000 "$KEY"; sleep 1000`:    false,
+		`head -c 311000 "$KEY"; cat /dev/zero`: false,
+		`head -c 300000 "$KEY"`:                true,
+	} {
+		t.Run(text, func(t *testing.T) {
+			dir, whole := used(t, s)
+			write(t, dir, "base/2")
+			o := s.delta(dir)
+			o.Source = s.command(`if [ $PART != 000 ]; then cat "$KEY"; exit; fi; ` + text)
+			if err := restore(t, nil, o); (err != nil) != fails || fails && !strings.Contains(err.Error(), "cut off after base/1") {
+				t.Fatal(err)
+			}
+			if !fails {
+				mustMatch(t, dir, whole)
+			}
+		})
+	}
+}
