@@ -424,3 +424,26 @@ func TestDeltaLeavesTheRestOfAPart(t *testing.T) {
 		})
 	}
 }
+
+// Large files are compared by readers of their own, however many jobs there are.
+func TestDeltaOfLargeFiles(t *testing.T) {
+	list := files()
+	for i := range 5 {
+		list = append(list, member{name: fmt.Sprint("base/1/", i), data: strings.Repeat(fmt.Sprint(i), largeFile+i)})
+	}
+	s := store(t, 2, end(list, ""))
+	for jobs := range 4 { // 0 is the default
+		dir, whole := used(t, s)
+		must(t, os.Truncate(filepath.Join(dir, "base/1/1"), largeFile), os.Truncate(filepath.Join(dir, "base/1/1"), largeFile+1))
+		before, err := os.Stat(filepath.Join(dir, "base/1/2"))
+		must(t, err)
+		o := s.delta(dir)
+		o.Jobs = jobs
+		mustRestore(t, nil, o)
+		mustMatch(t, dir, whole)
+		after, err := os.Stat(filepath.Join(dir, "base/1/2"))
+		if err != nil || !os.SameFile(before, after) {
+			t.Errorf("base/1/2 was written anew: %v", err)
+		}
+	}
+}
