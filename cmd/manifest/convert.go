@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 
 	"pgpipes/lib/cli"
 	"pgpipes/lib/manifest"
 )
 
 var convertOptions struct {
-	To   string `long:"to" value-name:"FORM" choice:"sha256sum" choice:"mtree" choice:"backup_manifest" choice:"backup_manifest-v2" choice:"json" description:"print it in this form"`
-	From string `long:"from" value-name:"FORM" choice:"backup_manifest" description:"make a manifest of what PostgreSQL has written"`
+	To   string `long:"to" value-name:"FORM" description:"print it in this form: sha256sum, mtree, backup_manifest, backup_manifest-v2 or json"`
+	From string `long:"from" value-name:"FORM" description:"make a manifest of what PostgreSQL has written: backup_manifest"`
 }
 
 var convertCommand = cli.Command{
@@ -42,33 +43,44 @@ func runConvert(ctx context.Context, p *cli.Process, operands []string) error {
 	if (convertOptions.To == "") == (convertOptions.From == "") {
 		return cli.Usagef("convert to what, or from what? --to FORM or --from FORM")
 	}
+	form, known := forms[convertOptions.To]
+	if !known {
+		return cli.Usagef("--to %s: not a form known here", convertOptions.To)
+	}
+	if convertOptions.From != "" && convertOptions.From != "backup_manifest" {
+		return cli.Usagef("--from %s: not a form known here", convertOptions.From)
+	}
 	in, err := openManifest(ctx, p, operands)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if convertOptions.To != "" {
-		return manifest.Convert(in, func(h manifest.Header) (manifest.Form, error) { return newForm(p.Text, h) })
+	if convertOptions.From != "" {
+		return convertFrom(in, p.Text)
 	}
+	return manifest.Convert(in, func(h manifest.Header) (manifest.Form, error) { return form(p.Text, h) })
+}
+
+// forms are what --to can name; "" is for --from.
+var forms = map[string]func(*bufio.Writer, manifest.Header) (manifest.Form, error){
+	"":          nil,
+	"sha256sum": func(w *bufio.Writer, _ manifest.Header) (manifest.Form, error) { return manifest.NewSumsForm(w), nil },
+	"mtree":     func(w *bufio.Writer, _ manifest.Header) (manifest.Form, error) { return manifest.NewTreeForm(w), nil },
+	"backup_manifest": func(w *bufio.Writer, h manifest.Header) (manifest.Form, error) {
+		return manifest.NewServerForm(w, 1, h)
+	},
+	"backup_manifest-v2": func(w *bufio.Writer, h manifest.Header) (manifest.Form, error) {
+		return manifest.NewServerForm(w, 2, h)
+	},
+	"json": func(w *bufio.Writer, h manifest.Header) (manifest.Form, error) { return newJSONForm(w, h) },
+}
+
+func convertFrom(in io.Reader, out io.Writer) error {
 	w := manifest.NewWriter("")
 	defer w.Close()
-	err = manifest.FromServer(in, w, p.Text)
+	err := manifest.FromServer(in, w, out)
 	if errors.Is(err, manifest.ErrHash) {
 		err = cli.Hint(err, "pg_basebackup --manifest-checksums=SHA256 has them; of a tar manifest create makes a manifest in any case")
 	}
 	return err
-}
-
-func newForm(w *bufio.Writer, h manifest.Header) (manifest.Form, error) {
-	switch convertOptions.To {
-	case "sha256sum":
-		return manifest.NewSumsForm(w), nil
-	case "mtree":
-		return manifest.NewTreeForm(w), nil
-	case "backup_manifest":
-		return manifest.NewServerForm(w, 1, h)
-	case "backup_manifest-v2":
-		return manifest.NewServerForm(w, 2, h)
-	}
-	return newJSONForm(w, h)
 }

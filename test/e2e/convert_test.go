@@ -29,7 +29,9 @@ func (s *site) write(file, text string) {
 func (s *site) checks(label, dir string) map[string]func() result {
 	sums, tree, server := s.to("sha256sum", label), s.to("mtree", label), s.to("backup_manifest", label)
 	return map[string]func() result{
-		"sha256sum":       func() result { return s.run("sh", "-c", `cd "$1" && sha256sum --quiet --strict -c "$2"`, "sh", dir, sums) },
+		"sha256sum": func() result {
+			return s.run("sh", "-c", `cd "$1" && sha256sum --quiet --strict -c "$2"`, "sh", dir, sums)
+		},
 		"mtree":           func() result { return s.run("mtree", "-L", "-p", dir, "-f", tree) },
 		"pg_verifybackup": func() result { return s.run("pg_verifybackup", "-q", "-m", server, dir) },
 	}
