@@ -190,6 +190,14 @@ func (p s3Place) keys() *credentials.Credentials {
 	})
 }
 
+// root begins the names of all objects.
+func (s *S3) root() string {
+	if s.place.prefix == "" {
+		return ""
+	}
+	return s.place.prefix + "/"
+}
+
 func (s *S3) name(key string) string { return path.Join(s.place.prefix, key) }
 
 func (s *S3) doing(verb, key string) string {
@@ -291,10 +299,7 @@ func (s *S3) List(ctx context.Context, prefix, after string) iter.Seq2[Info, err
 		if err == nil {
 			err = checkPrefix(prefix)
 		}
-		root := s.place.prefix
-		if root != "" {
-			root += "/"
-		}
+		root := s.root()
 		start, token := "", ""
 		if after > prefix {
 			start = root + after
