@@ -18,7 +18,7 @@ repository, as base/LABEL/manifest, is what makes a backup exist.
   pg_basebackup -Ft -X none -D - | manifest create -o m --pass | compress > base.tar.zst`,
 		Options: &options,
 		Commands: []cli.Command{
-			createCommand, sealCommand, verifyCommand, showCommand, listCommand,
+			createCommand, sealCommand, verifyCommand, showCommand, listCommand, reportCommand,
 		},
 	})
 }
