@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"lib/lock":            2,
 	"lib/manifest":        2,
 	"lib/pgdata":          2,
+	"lib/report":          2,
 	"lib/retain":          2,
 	"lib/server":          2,
 	"lib/store/storetest": 2, // the conformance suite

@@ -28,9 +28,9 @@ func worst(all []finding) cli.Severity {
 
 const plugin = "PGPIPES"
 
-// report is the output of a plugin: a line, which says what is wrong or, if
+// summarize is the output of a plugin: a line, which says what is wrong or, if
 // nothing is, how all is; data behind a bar; and lines with more about it.
-func report(all []finding) string {
+func summarize(all []finding) string {
 	severity := worst(all)
 	wrong := slices.DeleteFunc(slices.Clone(all), func(f finding) bool {
 		return f.text == "" || severity > cli.OK && f.severity == cli.OK

@@ -19,7 +19,7 @@ repository, as base/LABEL/manifest, is what makes a backup exist.
 		Options: &options,
 		Commands: []cli.Command{
 			createCommand, sealCommand, verifyCommand, showCommand, listCommand, diffCommand, convertCommand,
-			acceptHoleCommand, keepCommand, unkeepCommand, usingCommand, statusCommand,
+			acceptHoleCommand, keepCommand, unkeepCommand, usingCommand, statusCommand, reportCommand,
 		},
 	})
 }

@@ -75,10 +75,10 @@ func TestReport(t *testing.T) {
 		{severity: cli.Critical, text: "gone", details: []string{"x"}},
 	}
 	const want = "PGPIPES CRITICAL - gone, old/ish | a=1 b=2 c=3\nWARNING: one / two three\nCRITICAL: x\n"
-	if got := report(all); got != want {
+	if got := summarize(all); got != want {
 		t.Errorf("%q", got)
 	}
-	if got := report(all[:1]); got != "PGPIPES OK - fine | a=1\n" {
+	if got := summarize(all[:1]); got != "PGPIPES OK - fine | a=1\n" {
 		t.Errorf("%q", got)
 	}
 }

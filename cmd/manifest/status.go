@@ -71,7 +71,7 @@ func runStatus(ctx context.Context, p *cli.Process, _ []string) error {
 		return err
 	}
 	all := c.findings()
-	if _, err = p.Text.WriteString(report(all)); err != nil {
+	if _, err = p.Text.WriteString(summarize(all)); err != nil {
 		return err
 	}
 	return worst(all).Err()
