@@ -1,6 +1,7 @@
 // Package majors backs up and restores clusters of every major of PostgreSQL
 // that can be had: from the data directory and from the server alone, as one
-// stream and in parts, of a primary and of a standby, all while it works.
+// stream and in parts, of a primary and of a standby, all while it works. And it
+// walks through the WAL that they write.
 //
 // Without flags the installed PostgreSQL is tested, in some of these ways;
 // -majors 13,14,18 names others, which the script install gets as packages of
