@@ -119,21 +119,3 @@ func pick(all []archive.Backup, labels []string) ([]archive.Backup, error) {
 	}
 	return picked, nil
 }
-
-// labels are the complete backups of a repository.
-func labels(ctx context.Context, r *archive.Repo) ([]string, error) {
-	all, err := r.Backups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, b := range all {
-		if b.Complete {
-			names = append(names, b.Label)
-		}
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: no complete backup: %w", r.Location, store.ErrNotExist)
-	}
-	return names, nil
-}

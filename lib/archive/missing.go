@@ -36,7 +36,7 @@ func (h Hole) Open() bool { return h.State == HoleMissing || h.State == HoleDrop
 // line, is none. A run of which a part is known is divided.
 func (c Coverage) Holes(backups []Backup) []Hole {
 	var all []Hole
-	for tli := wal.Timeline(1); tli <= c.Newest(); tli++ {
+	for _, tli := range c.timelines(backups) {
 		first, last, ok := c.expected(tli, backups)
 		if !ok {
 			continue
@@ -46,6 +46,26 @@ func (c Coverage) Holes(backups []Backup) []Hole {
 		}
 	}
 	return all
+}
+
+// timelines are those that anything is known of. Their numbers may be far apart.
+func (c Coverage) timelines(backups []Backup) []wal.Timeline {
+	known := []wal.Timeline{1}
+	for _, w := range c.Ranges {
+		known = append(known, w.Timeline)
+	}
+	for tli, h := range c.Histories {
+		known = append(known, tli)
+		for _, s := range h {
+			known = append(known, s.Parent)
+		}
+	}
+	for _, b := range backups {
+		known = append(known, b.Header.StartTimeline, b.Header.StopTimeline)
+	}
+	slices.Sort(known)
+	known = slices.DeleteFunc(known, func(tli wal.Timeline) bool { return tli == 0 })
+	return slices.Compact(known)
 }
 
 // expected are the segments of a timeline from the first that some backup needs
@@ -173,32 +193,28 @@ func (c Coverage) hole(tli wal.Timeline, first, last uint64) Hole {
 }
 
 // LostHistories names the histories that are not there and must have been: of
-// timelines that have WAL or a backup, and of those below another one's.
+// all timelines up to the newest, as a gap in the numbers hides what is above it
+// from a server that looks for that (timeline.c:findNewestTimeLine). Many in a
+// row are named FIRST-LAST.
 func (c Coverage) LostHistories(backups []Backup) []string {
-	known := map[wal.Timeline]bool{}
-	newest := c.Newest()
-	for _, w := range c.Ranges {
-		known[w.Timeline] = true
-	}
-	for _, b := range backups {
-		if b.Complete && b.Err == nil {
-			known[b.Header.StopTimeline] = true
-			newest = max(newest, b.Header.StopTimeline)
-		}
-	}
-	for _, h := range c.Histories {
-		for _, s := range h {
-			known[s.Parent] = true
-		}
-	}
+	const row = 16
 	var lost []string
-	for tli := wal.Timeline(2); tli <= newest; tli++ {
-		_, there := c.Histories[tli]
-		// A gap in the numbers hides all above it from a server that looks for the
-		// newest timeline (timeline.c:findNewestTimeLine).
-		if !there && (known[tli] || tli < newest) {
-			lost = append(lost, fmt.Sprintf("%s.history", tli))
+	next := wal.Timeline(2)
+	for _, tli := range append(c.timelines(backups), c.Newest()) {
+		last := tli
+		if _, there := c.Histories[tli]; there {
+			last--
 		}
+		switch {
+		case last < next || tli < next:
+		case last-next >= row:
+			lost = append(lost, fmt.Sprintf("%s.history-%s.history", next, last))
+		default:
+			for ; next <= last; next++ {
+				lost = append(lost, fmt.Sprintf("%s.history", next))
+			}
+		}
+		next = max(next, tli+1)
 	}
 	return lost
 }

@@ -28,7 +28,7 @@ type Window struct {
 // count.
 func (c Coverage) Windows(backups []Backup) []Window {
 	var all []Window
-	for tli := wal.Timeline(1); tli <= c.Newest(); tli++ {
+	for _, tli := range c.timelines(backups) {
 		var own []Window
 		for _, b := range backups {
 			if w, ok := c.window(b, tli); ok {

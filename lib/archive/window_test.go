@@ -144,6 +144,14 @@ func TestLostHistories(t *testing.T) {
 	if got := branched(t, run(1, 1, 3)).LostHistories(nil); got != nil {
 		t.Errorf("%q", got)
 	}
+	stray := branched(t, run(1, 1, 3))
+	stray.Histories[0xFFFFFFF0] = stray.Histories[2]
+	if got := stray.LostHistories(nil); !slices.Equal(got, []string{"00000004.history-FFFFFFEF.history"}) {
+		t.Errorf("%q", got)
+	}
+	if got := shown(stray.Windows([]Backup{backup("one", 1, 1, 2, "10:00")})); got == "" {
+		t.Error("no windows")
+	}
 }
 
 // Whatever is stored: every window can be reached as Reach sees it, at both of

@@ -14,6 +14,7 @@ import (
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -164,7 +165,7 @@ func (c *copier) prepare(ctx context.Context) error {
 	if c.tree, err = newTree(c.o.Data, c.control, c.o.Warn); err != nil {
 		return err
 	}
-	c.tree.follow, c.tree.pace = c.o.Follow, newPace(c.o.MaxRate, c.o.Progress)
+	c.tree.follow, c.tree.pace = c.o.Follow, wait.NewPace(c.o.MaxRate, c.o.Progress)
 	if c.o.Since != nil {
 		if c.tree.ancestor, err = readAncestor(c.o.Since, c.o.Label); err != nil {
 			return err
@@ -395,7 +396,7 @@ func (c *copier) copyFiles(ctx context.Context, out io.Writer) (*worker, error) 
 		if err != nil {
 			return nil, err
 		}
-		c.tree.pace.total = total
+		c.tree.pace.Total = total
 	}
 	w := newWorker(c.tree)
 	w.begin(newSink(out, part, c.listing.add))
