@@ -12,6 +12,7 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 )
 
@@ -19,7 +20,7 @@ var initOptions struct {
 	Data string `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory of the cluster it is for"`
 }
 
-func runInit(ctx context.Context, _ *cli.Process, _ []string) error {
+func runInit(ctx context.Context, p *cli.Process, _ []string) error {
 	location, err := options.One()
 	if err != nil {
 		return err
@@ -31,7 +32,27 @@ func runInit(ctx context.Context, _ *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
+	r, err := cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
+	if err != nil {
+		return err
+	}
+	return probe(ctx, p, r)
+}
+
+// probe warns of a server that cannot be relied on to overwrite nothing.
+func probe(ctx context.Context, p *cli.Process, r *archive.Repo) error {
+	s, able := r.Store.(interface {
+		Probe(ctx context.Context) error
+	})
+	if !able {
+		return nil
+	}
+	err := s.Probe(ctx)
+	if errors.Is(err, store.ErrOverwrites) {
+		p.Warnf("%v", err)
+		p.Warnf("hint: add conditional=no to the location: it is asked before then, and only two who store at once can harm each other")
+		return nil
+	}
 	return err
 }
 

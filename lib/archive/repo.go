@@ -16,7 +16,8 @@
 //	hole/FIRST-LAST                                      segments known to be missing, see Accepted
 //	verify/20261122T101500Z                              what came of a verification, see Record
 //	drill/20261122T101500Z                               what came of a restore that was tried
-//	lock/NAME
+//	restore/TIME-HOST-PID                                a restore is under way, see Restoring
+//	lock/NAME                                            or lease/NAME/NUMBER, see repo lock
 //
 // # Guarantees
 //

@@ -59,7 +59,8 @@ type CopyOptions struct {
 	Session *server.Session
 	Data    string // the data directory
 	Label   string // names the backup
-	Fast    bool   // checkpoint at once
+	Tags    []string
+	Fast    bool // checkpoint at once
 	Archive Archive
 	// Unchecked copies without looking whether WAL is archived, before and
 	// after.
@@ -149,7 +150,7 @@ func (c *copier) close() {
 
 // prepare finds out whether a copy can succeed before the server is troubled.
 func (c *copier) prepare(ctx context.Context) error {
-	if err := checkLabel(c.o.Label); err != nil {
+	if err := checkNames(c.o); err != nil {
 		return err
 	}
 	var err error
@@ -182,6 +183,15 @@ func (c *copier) prepare(ctx context.Context) error {
 	}
 	c.listing, err = newListing()
 	return err
+}
+
+func checkNames(o CopyOptions) error {
+	for _, tag := range o.Tags {
+		if !manifest.ValidTag(tag) {
+			return fmt.Errorf("%w: tag %q (as labels are)", ErrLabel, tag)
+		}
+	}
+	return checkLabel(o.Label)
 }
 
 func checkLabel(label string) error {
@@ -269,7 +279,7 @@ func (c *copier) leaveMark(ctx context.Context) (wal.LSN, error) {
 // newHeader is what is known before the backup begins.
 func (c *copier) newHeader() manifest.Header {
 	h := manifest.Header{
-		Label: c.o.Label, Type: "full", SystemID: c.info.SystemID, Major: c.info.Major,
+		Label: c.o.Label, Type: "full", Tags: c.o.Tags, SystemID: c.info.SystemID, Major: c.info.Major,
 		Catalog: c.control.Catalog, SegmentSize: c.control.SegmentSize, BlockSize: int(c.control.BlockSize),
 		Checksums: c.control.Checksums, StartTime: time.Now(), From: "primary", WAL: c.o.WithWAL,
 	}

@@ -16,7 +16,7 @@ import (
 // prepare finds out whether the backup can succeed before the server is
 // troubled.
 func (r *receiver) prepare(ctx context.Context) error {
-	if err := checkLabel(r.o.Label); err != nil {
+	if err := checkNames(r.o.CopyOptions); err != nil {
 		return err
 	}
 	if err := r.checkServers(); err != nil {

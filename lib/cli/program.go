@@ -105,8 +105,8 @@ func Main(program Program) {
 	p.dog.set(program.usualBounds())
 	go e.whenLate()
 	err := p.sayUnknown(program.judge(outcome(ctx, program.run(ctx, p, os.Args[1:]))))
-	if ferr := p.finish(); err == nil {
-		err = ferr
+	if ferr := p.finish(); err == nil || ferr != nil && status(err) == statusNo {
+		err = ferr // findings that could not be written are no answer
 	}
 	e.end(err)
 }

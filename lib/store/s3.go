@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -78,8 +77,7 @@ const awsEndpoint = "https://s3.amazonaws.com"
 
 // read takes the settings of a location.
 func (p *s3Place) read(settings url.Values) (err error) {
-	endpoint := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"), awsEndpoint)
-	p.region = cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
+	endpoint := awsEndpoint
 	for name, values := range settings {
 		value := values[0]
 		if len(values) > 1 || value == "" {
@@ -192,6 +190,14 @@ func (p s3Place) keys() *credentials.Credentials {
 	})
 }
 
+// root begins the names of all objects.
+func (s *S3) root() string {
+	if s.place.prefix == "" {
+		return ""
+	}
+	return s.place.prefix + "/"
+}
+
 func (s *S3) name(key string) string { return path.Join(s.place.prefix, key) }
 
 func (s *S3) doing(verb, key string) string {
@@ -293,10 +299,7 @@ func (s *S3) List(ctx context.Context, prefix, after string) iter.Seq2[Info, err
 		if err == nil {
 			err = checkPrefix(prefix)
 		}
-		root := s.place.prefix
-		if root != "" {
-			root += "/"
-		}
+		root := s.root()
 		start, token := "", ""
 		if after > prefix {
 			start = root + after

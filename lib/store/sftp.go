@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
-	"os"
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/store/sshconn"
 	"pgpipes/lib/wait"
@@ -43,8 +45,8 @@ type SFTP struct {
 	directories sync.Map // known to be there
 }
 
-// newSFTP reads sftp://[user@]host[:port]/path; a path that begins with /~/ is
-// relative to the home directory.
+// newSFTP reads sftp://[user@]host[:port]/path[?config=FILE]; a path that begins
+// with /~/ is relative to the home directory.
 func newSFTP(location string) (*SFTP, error) {
 	u, err := url.Parse(location)
 	if err != nil {
@@ -54,16 +56,20 @@ func newSFTP(location string) (*SFTP, error) {
 	switch {
 	case secret:
 		return nil, fmt.Errorf("%w: a password does not belong into a location; keys and the agent are used", ErrLocation)
-	case u.Hostname() == "" || u.Path == "" || u.RawQuery != "" || u.Fragment != "":
+	case u.Hostname() == "" || u.Path == "" || u.Fragment != "":
 		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, location)
+	}
+	settings := u.Query()
+	config := settings.Get("config")
+	if settings.Del("config"); len(settings) > 0 {
+		return nil, fmt.Errorf("%w: %s: config=FILE is the only setting", ErrLocation, location)
 	}
 	root, inHome := strings.CutPrefix(path.Clean(u.Path), "/~/")
 	if !inHome && root != "/~" {
 		root = path.Clean(u.Path)
 	}
 	return &SFTP{
-		location: location, user: u.User.Username(), host: u.Hostname(), port: u.Port(), root: root,
-		config: os.Getenv("PGPIPES_SSH_CONFIG"),
+		location: location, user: u.User.Username(), host: u.Hostname(), port: u.Port(), root: root, config: config,
 	}, nil
 }
 
@@ -82,10 +88,11 @@ func (s *SFTP) Made(ctx context.Context) (made bool, err error) {
 func (s *SFTP) path(key string) string { return path.Join(s.root, key) }
 
 func (s *SFTP) doing(verb, key string) string {
+	where, _, _ := strings.Cut(s.location, "?")
 	if key == "" {
-		return verb + " " + s.location
+		return verb + " " + where
 	}
-	return verb + " " + key + " in " + s.location
+	return verb + " " + key + " in " + where
 }
 
 // A session is a connection with the sftp subsystem at its other end.
@@ -93,16 +100,23 @@ type session struct {
 	*sftp.Client
 	conn  *sshconn.Conn
 	heard *hearsay
+	over  atomic.Bool // broken off
 }
 
-// lost reports whether the connection has ended.
+// lost reports whether the connection has ended, or will at once.
 func (s *session) lost() bool {
 	select {
 	case <-s.conn.Ended():
 		return true
 	default:
-		return false
+		return s.over.Load()
 	}
+}
+
+// breakOff ends the connection, and with it all requests under way.
+func (s *session) breakOff() {
+	s.over.Store(true)
+	s.conn.Close()
 }
 
 // open returns the session, a new one if there is none or it was lost.
@@ -128,7 +142,7 @@ func (s *SFTP) open(ctx context.Context) (now *session, fresh bool, err error) {
 		conn.Close()
 		return nil, false, heard.explain(fmt.Errorf("%s: sftp: %w", h.Name, err))
 	}
-	s.current = &session{client, conn, heard}
+	s.current = &session{Client: client, conn: conn, heard: heard}
 	return s.current, true, nil
 }
 
@@ -183,12 +197,12 @@ func (s *SFTP) drop(old *session) {
 	if s.current == old {
 		s.current = nil
 	}
-	old.conn.Close()
+	old.breakOff()
 }
 
 func (s *session) work(ctx context.Context, what string, work func(*session) error) error {
 	defer wait.For(ctx, what)()
-	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	stop := context.AfterFunc(ctx, s.breakOff)
 	defer stop()
 	err := work(s)
 	if err != nil && ctx.Err() != nil {
@@ -204,7 +218,7 @@ func (s *session) work(ctx context.Context, what string, work func(*session) err
 // end of file is one only where no file is read.
 func isLost(err error) bool {
 	return errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, sftp.ErrSSHFxNoConnection) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF)
+		errors.Is(err, net.ErrClosed) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Close ends the connection.

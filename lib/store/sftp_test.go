@@ -20,7 +20,6 @@ import (
 // far opens a store in a directory at a server.
 func far(t *testing.T, host *sshd.Server, root string) dir {
 	t.Helper()
-	t.Setenv("PGPIPES_SSH_CONFIG", host.Config)
 	s, err := store.Open(host.Location(root))
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +246,7 @@ func TestSFTPPassesOnWhatIsSaid(t *testing.T) {
 }
 
 func TestSFTPLocations(t *testing.T) {
-	for _, location := range []string{"sftp://", "sftp:///x", "sftp://host", "sftp://u:secret@host/x", "sftp://host/x?y", "sftp://host:port/x"} {
+	for _, location := range []string{"sftp://", "sftp:///x", "sftp://host", "sftp://u:secret@host/x", "sftp://host/x?y", "sftp://host/x?config=f&z=1", "sftp://host:port/x"} {
 		if _, err := store.Open(location); !errors.Is(err, store.ErrLocation) {
 			t.Errorf("%s: %v", location, err)
 		}

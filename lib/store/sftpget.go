@@ -42,7 +42,7 @@ func (s *SFTP) Get(ctx context.Context, key string, offset, length int64) (io.Re
 	if length >= 0 {
 		d.left = min(d.left, length)
 	}
-	d.stop = context.AfterFunc(ctx, func() { d.conn.Close() })
+	d.stop = context.AfterFunc(ctx, d.breakOff)
 	d.begin(offset, d.left == size)
 	return d, nil
 }

@@ -78,7 +78,7 @@ func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.stop = context.AfterFunc(ctx, func() { u.conn.Close() })
+	u.stop = context.AfterFunc(ctx, u.breakOff)
 	out, in := io.Pipe()
 	u.pipe, u.given = in, bufio.NewWriterSize(in, sendBuffer)
 	go func() {

@@ -77,9 +77,8 @@ func (s *site) lean() {
 type site struct {
 	*pgtest.Cluster
 	t    *testing.T
-	dir  string   // for files; the cluster's user may write there
-	repo string   // its location
-	env  []string // of the programs
+	dir  string // for files; the cluster's user may write there
+	repo string // its location
 	// local is the repository as a directory here, if repo is on another host.
 	local string
 }
@@ -106,7 +105,7 @@ func restoreFrom(t *testing.T, repo string) string {
 
 // in is the site in a subtest.
 func (s *site) in(t *testing.T) *site {
-	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo, env: s.env, local: s.local}
+	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo, local: s.local}
 }
 
 // path is a file of the site's.

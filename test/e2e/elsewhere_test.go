@@ -7,39 +7,20 @@ import (
 	"testing"
 
 	"pgpipes/lib/durable"
-	"pgpipes/test/pgtest"
 	"pgpipes/test/s3"
 )
 
 // moveTo has the site archive to another repository from now on, which is local
-// here; env is what the programs need to reach it.
-func (s *site) moveTo(repo, local string, env ...string) {
+// here.
+func (s *site) moveTo(repo, local string) {
 	s.t.Helper()
-	s.repo, s.local, s.env = repo, local, env
-	s.Configure(s.reaching(archiveTo(s.t, s.quotedRepo())))
+	s.repo, s.local = repo, local
+	s.Configure(archiveTo(s.t, s.quotedRepo()))
 	s.SQL("SELECT pg_reload_conf()")
 }
 
 // quotedRepo is the location within a setting of the server.
 func (s *site) quotedRepo() string { return "''" + s.repo + "''" }
-
-// reaching puts the environment before the command in a setting.
-func (s *site) reaching(setting string) string {
-	return strings.Replace(setting, "= '", "= '"+strings.Join(append(s.env, ""), " "), 1)
-}
-
-// fromThere has a restored server fetch its WAL from the repository.
-func (s *site) fromThere(t *testing.T, options ...string) *pgtest.Cluster {
-	t.Helper()
-	c := s.restored(t, options...)
-	// What restore has written knows nothing of the environment of the test.
-	c.Run("sh", "-c", `printf '%s\n' "$1" >>"$2"`, "sh", s.reaching(restoreFrom(t, s.quotedRepo())), c.Data+"/postgresql.auto.conf")
-	c.Configure("archive_mode = off")
-	if !recovers(t, c) {
-		t.Fatalf("not recovered:\n%s", c.Log())
-	}
-	return c
-}
 
 // bucketSite is a site whose repository is in a bucket of a real S3 server.
 func bucketSite(t *testing.T) *site {
@@ -75,15 +56,15 @@ func TestRepositoryElsewhere(t *testing.T) {
 			expect(t, "backups", s.listed(), "full more")
 			s.must("manifest", "verify", "-r", s.repo)
 
-			c := s.fromThere(t)
+			c := s.recovered(t, "--archive-mode", "off")
 			expect(t, "rows", c.SQL(allRows), "1,2,3")
 			c.Stop("fast")
 			s.must("restore", "-r", s.repo, "-D", c.Data, "--delta", "--archive-mode", "off")
-			expect(t, "rows then", s.fromThere(t, "--to", "time="+then).SQL(allRows), "1,2")
+			expect(t, "rows then", s.recovered(t, "--archive-mode", "off", "--to", "time="+then).SQL(allRows), "1,2")
 
 			s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "last", "--keep-last", "1")
 			expect(t, "backups", s.listed(), "last")
-			expect(t, "rows at last", s.fromThere(t).SQL(allRows), "1,2,3")
+			expect(t, "rows at last", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
 			filepath.WalkDir(s.local, func(path string, _ os.DirEntry, _ error) error {
 				if strings.HasPrefix(filepath.Base(path), durable.TemporaryPrefix) {
 					t.Errorf("left behind: %s", path)

@@ -49,7 +49,6 @@ func statusOf(p *os.ProcessState) int {
 func (s *site) Command(name string, args ...string) *exec.Cmd {
 	cmd := s.Cluster.Command(name, args...)
 	cmd.Env = append(cmd.Env, "TMPDIR="+s.dir, "PGPIPES_ARCHIVE_TIMEOUT="+patience.String())
-	cmd.Env = append(cmd.Env, s.env...)
 	return cmd
 }
 

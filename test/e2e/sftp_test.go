@@ -12,7 +12,7 @@ func vaultSite(t *testing.T) (*site, *farHost) {
 	s := newSite(t, small, "archive_command = ''")
 	h := newFarHost(s)
 	h.admit(`command="internal-sftp"`)
-	s.moveTo("sftp://backup"+s.repo, s.repo, "PGPIPES_SSH_CONFIG="+h.path("config"))
+	s.moveTo("sftp://backup"+s.repo+"?config="+h.path("config"), s.repo)
 	return s, h
 }
 
@@ -87,7 +87,7 @@ func TestArchivingOverSFTP(t *testing.T) {
 	if strings.Contains(s.Log(), "terminated by signal") {
 		t.Error(s.Log())
 	}
-	expect(t, "rows", s.fromThere(t).SQL(allRows), "0,1,2,3,4,5,6")
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "0,1,2,3,4,5,6")
 }
 
 // A host that may only add archives and backs up, and neither it nor who has
@@ -115,7 +115,7 @@ func TestAddingOnly(t *testing.T) {
 			t.Errorf("gone: %s", line)
 		}
 	}
-	expect(t, "rows", s.fromThere(t).SQL(allRows), "1")
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1")
 	s.must("expire", "-r", s.local, "--keep-last", "1")
 	expect(t, "backups", s.listed(), "c")
 }

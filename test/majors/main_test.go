@@ -54,6 +54,9 @@ func programs(t *testing.T, major string) string {
 // testMajor backs a primary and its standby up in every way, and restores.
 func testMajor(t *testing.T) {
 	s := newSite(t)
+	if s.Major() >= 17 {
+		t.Run("manifest for an increment", func(t *testing.T) { s.in(t).upload() })
+	}
 	standby := s.Standby("archive_mode = off", "hot_standby = on")
 	for _, w := range ways {
 		if w.long && *majors == "" {

@@ -94,7 +94,7 @@ func (s *Server) Configure(settings ...string) {
 }
 
 // Location is an sftp location at the server.
-func (s *Server) Location(path string) string { return "sftp://" + Name + path }
+func (s *Server) Location(path string) string { return "sftp://" + Name + path + "?config=" + s.Config }
 
 func freePort(t testing.TB) int {
 	t.Helper()
