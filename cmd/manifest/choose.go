@@ -29,16 +29,12 @@ func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Surv
 		return nil, cli.Mistake(err)
 	}
 	target.Timeline = wal.Timeline(listOptions.Timeline)
-	can, cannot := s.Coverage.Best(all, target)
-	if target.Kind == "time" && len(can) > 0 {
-		var why []error
-		if can, why, err = r.Prove(ctx, s.Coverage, can, target); err != nil {
-			if listOptions.At != "" {
-				return nil, err
-			}
-			p.Warnf("what the WAL says of that time cannot be read: %v", err)
-		}
-		cannot = append(why, cannot...)
+	can, cannot, err := reach(ctx, r, s, all, target)
+	if err != nil && listOptions.At != "" {
+		return nil, err
+	}
+	if err != nil {
+		p.Warnf("not proved, as the WAL cannot be read: %v", err)
 	}
 	if len(can) > 0 {
 		return can, nil
@@ -46,37 +42,39 @@ func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Surv
 	for _, why := range cannot {
 		p.Warnf("%v", why)
 	}
-	sayNearest(p, s, target)
+	hint(ctx, p, r, s, all, target)
 	return nil, cli.No(fmt.Errorf("no backup can be recovered to %s", text))
 }
 
-// sayNearest names the windows before and after a moment that cannot be reached.
-func sayNearest(p *cli.Process, s archive.Survey, t archive.Target) {
-	tli := t.Timeline
-	if tli == 0 {
-		tli = s.Coverage.Newest()
+// reach divides backups into those that reach a target and the reasons why others
+// do not. With an error that is not proved.
+func reach(ctx context.Context, r *archive.Repo, s archive.Survey, all []archive.Backup, t archive.Target) (can []archive.Backup, cannot []error, err error) {
+	can, cannot = s.Coverage.Best(all, t)
+	can, why, err := r.Prove(ctx, s.Coverage, can, t)
+	return can, append(why, cannot...), err
+}
+
+// hint says what can be reached instead of a time or an LSN.
+func hint(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Survey, all []archive.Backup, t archive.Target) {
+	if t.Kind != "time" && t.Kind != "lsn" {
+		return
 	}
-	var before, after *archive.Window
-	for i, w := range s.Windows {
-		if w.Timeline != tli {
-			continue
-		}
-		early, late := w.To.Before(t.Time), t.Time.Before(w.From)
-		if t.Kind == "lsn" {
-			early, late = w.ToLSN < t.LSN, t.LSN < w.FromLSN
-		}
-		if early && (before == nil || before.ToLSN < w.ToLSN) {
-			before = &s.Windows[i]
-		}
-		if late && (after == nil || w.FromLSN < after.FromLSN) {
-			after = &s.Windows[i]
-		}
-	}
+	before, after := r.Nearest(ctx, s.Coverage, all, t)
 	if before != nil {
-		p.Warnf("hint: recoverable on timeline %d up to %s, at %s", uint32(tli), instant(before.To), before.ToLSN)
+		p.Warnf("hint: recoverable on timeline %d up to LSN %s, and to any time before %s", uint32(before.Timeline), before.ToLSN, instant(before.To))
 	}
 	if after != nil {
-		p.Warnf("hint: recoverable on timeline %d from %s on, at %s", uint32(tli), instant(after.From), after.FromLSN)
+		p.Warnf("hint: recoverable from LSN %s on, and to any time after %s", after.FromLSN, instant(after.From))
+	}
+	if t.Timeline != 0 {
+		return
+	}
+	for tli := s.Coverage.Newest() - 1; tli > 0 && s.Coverage.Newest()-tli < 100; tli-- {
+		t.Timeline = tli
+		if can, _, err := reach(ctx, r, s, all, t); err == nil && len(can) > 0 {
+			p.Warnf("hint: it can be reached on a timeline that was left: --timeline %d", uint32(tli))
+			return
+		}
 	}
 }
 

@@ -46,10 +46,16 @@ Then, after an empty line, unless backups were named or chosen, lines of
   newest-wal NAME TIME AGE                         what was stored last
   newest-backup LABEL TIME AGE                     and when it ended
 
-tab-separated, ages in seconds. TO is the time of the last transaction there is
-WAL of, or with ~ before it, when the last segment was stored. With --to and --at
-only backups that can be recovered to the target, the best one first; status 1 if
-there is none. --at proves it by the times in the WAL.`,
+tab-separated, ages in seconds. In a window everything can be recovered up to
+TO, the time of the last transaction, and as a target any time before it and any
+LSN up to TO-LSN. With ~ TO is when the last segment was stored, as it cannot be
+read, or has no transactions. FROM is - if it is not known.
+
+With --to and --at only backups that can be recovered to the target are printed,
+the best one first; status 1 if there is none, with what can be reached instead.
+That is proved by the WAL, where recovery stops at the first transaction after a
+time: there has to be one. WAL that cannot be read is a failure of --at; --to
+warns of it and goes by names.`,
 	Options: &listOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runList},
 }
 
@@ -61,7 +67,13 @@ func runList(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return err
 	}
-	survey, err := r.Survey(ctx, time.Now())
+	target := listTarget()
+	chosen := len(operands) > 0 || target != ""
+	look := r.Survey
+	if chosen || listOptions.Backups {
+		look = r.Inventory
+	}
+	survey, err := look(ctx, time.Now())
 	if err != nil {
 		return err
 	}
@@ -69,12 +81,10 @@ func runList(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return err
 	}
-	chosen := len(operands) > 0
-	if target := listTarget(); target != "" {
+	if target != "" {
 		if all, err = choose(ctx, p, r, survey, all, target); err != nil {
 			return err
 		}
-		chosen = true
 	}
 	out := newListing(p)
 	defer out.flush()

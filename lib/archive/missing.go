@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -48,26 +49,6 @@ func (c Coverage) Holes(backups []Backup) []Hole {
 	return all
 }
 
-// timelines are those that anything is known of. Their numbers may be far apart.
-func (c Coverage) timelines(backups []Backup) []wal.Timeline {
-	known := []wal.Timeline{1}
-	for _, w := range c.Ranges {
-		known = append(known, w.Timeline)
-	}
-	for tli, h := range c.Histories {
-		known = append(known, tli)
-		for _, s := range h {
-			known = append(known, s.Parent)
-		}
-	}
-	for _, b := range backups {
-		known = append(known, b.Header.StartTimeline, b.Header.StopTimeline)
-	}
-	slices.Sort(known)
-	known = slices.DeleteFunc(known, func(tli wal.Timeline) bool { return tli == 0 })
-	return slices.Compact(known)
-}
-
 // expected are the segments of a timeline from the first that some backup needs
 // to the last that must have existed.
 func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint64, ok bool) {
@@ -80,50 +61,45 @@ func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint
 		return 0, 0, false
 	}
 	last, found := c.end(tli)
-	for child, h := range c.Histories {
-		if len(h) == 0 || h[len(h)-1].Parent != tli || child == tli {
-			continue
-		}
+	for _, h := range c.Histories {
 		// The segment of the switch itself is the child's.
-		if before := c.Size.Number(h[len(h)-1].At); before > 0 && (!found || before-1 > last) {
-			last, found = before-1, true
+		if at, _ := h.SwitchFrom(tli); c.Size.Number(at) > 0 {
+			last, found = max(last, c.Size.Number(at)-1), true
 		}
 	}
 	return first, last, found
 }
 
-// needsFrom is the first segment of a timeline that a backup needs.
+// needsFrom is the first segment of a timeline that a server asks for that goes
+// on from a backup, on this timeline or by way of it. It asks for what a backup
+// holds, too.
 func (c Coverage) needsFrom(tli wal.Timeline, b Backup) (uint64, bool) {
 	h := b.Header
 	if b.Err != nil || !b.Complete || h.StopLSN == 0 {
 		return 0, false
 	}
-	begin := c.Size.Number(h.StartLSN)
-	if h.WAL { // what it holds itself nobody looks for
-		begin = c.Size.Number(h.StopLSN)
+	to := h.StopTimeline
+	if c.descends(b, tli) {
+		to = tli
 	}
-	if tli == h.StopTimeline {
-		if at, known := c.switchTo(tli); known && h.StartTimeline != tli {
-			begin = max(begin, c.Size.Number(at))
+	for _, w := range c.line(h.StartTimeline, c.Size.Number(h.StartLSN), to, math.MaxUint64-1) {
+		if w.Timeline == tli {
+			return w.First, true
 		}
-		return begin, true
 	}
-	if at, known := c.switchTo(tli); known && c.descends(b, tli) {
-		return max(begin, c.Size.Number(at)), true
-	}
-	return begin, tli == h.StartTimeline // from which it went on to another one
+	return 0, false
 }
 
 // absent are the runs of missing segments from first to last.
 func (c Coverage) absent(tli wal.Timeline, first, last uint64) []retain.WALRange {
 	var runs []retain.WALRange
 	next := first
-	for _, w := range c.Ranges {
-		if w.Timeline != tli || w.Last < next {
-			continue
+	for _, w := range c.Ranges[c.from(tli, first):] {
+		if w.Timeline != tli || w.First > last {
+			break
 		}
-		if w.First > next && next <= last {
-			runs = append(runs, retain.WALRange{Timeline: tli, First: next, Last: min(last, w.First-1)})
+		if w.First > next {
+			runs = append(runs, retain.WALRange{Timeline: tli, First: next, Last: w.First - 1})
 		}
 		next = max(next, w.Last+1)
 	}
@@ -148,7 +124,7 @@ func (c Coverage) divide(run retain.WALRange) []Hole {
 		cut(g.Span)
 	}
 	slices.Sort(cuts)
-	since := c.storedAt(run.Timeline, run.Last+1)
+	since := c.after(run)
 	var holes []Hole
 	for i, at := range cuts[:len(cuts)-1] {
 		next := cuts[i+1]
@@ -164,6 +140,18 @@ func (c Coverage) divide(run retain.WALRange) []Hole {
 		holes = append(holes, h)
 	}
 	return holes
+}
+
+// after is when what follows a run was stored: on its timeline, or on one that
+// left it there.
+func (c Coverage) after(run retain.WALRange) time.Time {
+	at := c.storedAt(run.Timeline, run.Last+1)
+	for child, h := range c.Histories {
+		if branch, ok := h.SwitchFrom(run.Timeline); ok && at.IsZero() && c.Size.Number(branch) > run.Last {
+			at = c.storedAt(child, c.Size.Number(branch))
+		}
+	}
+	return at
 }
 
 func (c Coverage) numbers(s Span) (first, last uint64, ok bool) {

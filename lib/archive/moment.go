@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,23 +22,38 @@ const maxLookBack = 16
 // the stored segments first to last of a timeline. It is not found if the last
 // maxLookBack of them have none.
 func (r *Repo) LastCommit(ctx context.Context, tli wal.Timeline, first, last uint64) (at time.Time, found bool, err error) {
+	e, err := r.ending(ctx, tli, first, last)
+	return e.last, e.busy, err
+}
+
+// An ending is what a run of segments ends with.
+type ending struct {
+	record wal.LSN   // where the last record begins that is whole within a segment, 0 if there is none
+	busy   bool      // there is the end of a transaction
+	last   time.Time // of the last one
+}
+
+// ending looks for it from the end on, in no more than maxLookBack segments.
+func (r *Repo) ending(ctx context.Context, tli wal.Timeline, first, last uint64) (e ending, err error) {
 	var next *glimpse
 	for n := last; n >= first && last-n < maxLookBack; n-- {
 		g, err := r.glimpse(ctx, tli, n)
 		if err != nil {
-			return time.Time{}, false, err
+			return ending{}, err
 		}
+		e.record = cmp.Or(e.record, g.record)
 		if next != nil {
-			if at, found, err := g.crossing(next); found || err != nil {
-				return at, found, err
+			if e.last, e.busy, err = g.crossing(next); e.busy || err != nil {
+				return e, err
 			}
 		}
 		if g.busy || n == 0 {
-			return g.last, g.busy, nil
+			e.last, e.busy = g.last, g.busy
+			return e, nil
 		}
 		next = g
 	}
-	return time.Time{}, false, nil
+	return e, nil
 }
 
 // FirstCommitAfter finds the segment that holds the first transaction, committed
@@ -63,6 +79,7 @@ func (r *Repo) FirstCommitAfter(ctx context.Context, at time.Time, path []retain
 // A glimpse is what a segment says of times.
 type glimpse struct {
 	link   wal.Link
+	record wal.LSN   // where the last record begins that is whole in it, 0 if there is none
 	busy   bool      // it holds the end of a transaction
 	last   time.Time // of the last one
 	latest time.Time
@@ -93,27 +110,39 @@ func (g *glimpse) crossing(next *glimpse) (at time.Time, found bool, err error) 
 
 // glimpse reads a stored segment.
 func (r *Repo) glimpse(ctx context.Context, tli wal.Timeline, number uint64) (*glimpse, error) {
+	var g glimpse
+	link, err := r.walkSegment(ctx, tli, number, func() wal.Listener {
+		g = glimpse{}
+		return wal.Listener{Moment: g.note, Record: func(r wal.Record) { g.record = r.At }}
+	})
+	g.link = link
+	return &g, err
+}
+
+// walkSegment reads a stored segment in the first of its forms that is good. For
+// each that is tried it asks for a listener.
+func (r *Repo) walkSegment(ctx context.Context, tli wal.Timeline, number uint64, listener func() wal.Listener) (wal.Link, error) {
 	n, err := wal.ParseName(r.SegmentSize.Name(tli, number))
 	if err != nil {
-		return nil, err
+		return wal.Link{}, err
 	}
 	forms, err := r.forms(ctx, n)
 	if err != nil {
-		return nil, err
+		return wal.Link{}, err
 	}
 	failed := []error{}
 	slices.SortFunc(forms, byForm)
 	for _, form := range forms {
-		var g glimpse
-		if g.link, err = r.walk(ctx, form.Key, n, wal.Listener{Moment: g.note}); err == nil {
-			return &g, nil
+		link, err := r.walk(ctx, form.Key, n, listener())
+		if err == nil {
+			return link, nil
 		}
 		failed = append(failed, err)
 	}
 	if len(failed) == 0 {
-		return nil, fmt.Errorf("%s: %w", n, store.ErrNotExist)
+		return wal.Link{}, fmt.Errorf("%s: %w", n, store.ErrNotExist)
 	}
-	return nil, errors.Join(failed...)
+	return wal.Link{}, errors.Join(failed...)
 }
 
 // walk reads a stored segment record by record. One that cannot be read to its

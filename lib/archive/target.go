@@ -1,15 +1,12 @@
 package archive
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
 )
 
@@ -114,10 +111,7 @@ func (c Coverage) Reach(b Backup, t Target) error {
 // reachTimeline looks at the way from the backup to the end, or to an LSN, on
 // the target's timeline.
 func (c Coverage) reachTimeline(b Backup, t Target) error {
-	to := t.Timeline
-	if to == 0 {
-		to = c.Newest()
-	}
+	to := t.timeline(c)
 	h := b.Header
 	if to != h.StopTimeline {
 		if missing := c.missingHistory(to); missing != "" {
@@ -161,70 +155,6 @@ func (c Coverage) Best(all []Backup, t Target) (can []Backup, cannot []error) {
 		}
 		can = append(can, b)
 	}
-	slices.SortStableFunc(can, func(a, b Backup) int { return b.Header.StopTime.Compare(a.Header.StopTime) })
+	slices.SortStableFunc(can, func(a, b Backup) int { return b.Ended().Compare(a.Ended()) })
 	return can, cannot
-}
-
-// Prove keeps those of the backups that reach a time for which the WAL shows it:
-// recovery stops at the first transaction after the target, and fails if there
-// is none (xlogrecovery.c:recoveryStopsAfter). The others come with the reason.
-// The error says that the WAL cannot be read; then all of them are kept.
-func (r *Repo) Prove(ctx context.Context, c Coverage, all []Backup, t Target) (can []Backup, cannot []error, err error) {
-	to := t.Timeline
-	if to == 0 {
-		to = c.Newest()
-	}
-	for _, b := range all {
-		why, err := r.proveTime(ctx, c, b, t, to)
-		if err != nil {
-			return all, nil, err
-		}
-		if why != nil {
-			cannot = append(cannot, fmt.Errorf("%s: %w", b.Label, why))
-			continue
-		}
-		can = append(can, b)
-	}
-	return can, cannot, nil
-}
-
-// proveTime follows the line from a backup to the end of the target's timeline,
-// or to the first hole.
-func (r *Repo) proveTime(ctx context.Context, c Coverage, b Backup, t Target, to wal.Timeline) (why, err error) {
-	last, found := c.end(to)
-	if !found {
-		last = 0
-	}
-	if at, ok := c.switchTo(to); ok {
-		last = max(last, c.Size.Number(at))
-	}
-	first := c.Size.Number(b.Header.StartLSN)
-	if b.Header.WAL {
-		first = c.Size.Number(b.Header.StopLSN)
-	}
-	way, missing := c.unbroken(c.line(b.Header.StopTimeline, first, to, last))
-	_, _, found, err = r.FirstCommitAfter(ctx, t.Time, way)
-	switch {
-	case err != nil || found:
-		return nil, err
-	case missing != "":
-		return fmt.Errorf("%s is missing on the way%s", missing, c.Why(missing)), nil
-	}
-	return errors.New("no transaction ended after the target: recovery to it would fail; latest gets all there is"), nil
-}
-
-// unbroken is the part of a way before the first missing segment.
-func (c Coverage) unbroken(way []retain.WALRange) (part []retain.WALRange, missing string) {
-	for _, w := range way {
-		number, found := c.missingIn(w.Timeline, w.First, w.Last)
-		if !found {
-			part = append(part, w)
-			continue
-		}
-		if number > w.First {
-			part = append(part, retain.WALRange{Timeline: w.Timeline, First: w.First, Last: number - 1})
-		}
-		return part, c.Size.Name(w.Timeline, number)
-	}
-	return part, ""
 }
