@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"pgpipes/lib/wal"
 )
@@ -100,37 +101,43 @@ func (p Policy) onward(s State, kept []Backup) func(Backup) bool {
 	if !p.WAL.Limited {
 		return func(Backup) bool { return true }
 	}
-	complete := newestFirst(kept)
-	root := len(complete) - 1 // the newest that ended before, else the oldest
-	for i, b := range complete {
-		if !b.StopTime.After(s.Now.Add(-p.WAL.Within)) {
-			root = i
-			break
-		}
-	}
-	onLine := reaching(s, complete)
+	complete, newest := newestFirst(kept), newestTimeline(s)
+	onLine := slices.DeleteFunc(slices.Clone(complete), func(b Backup) bool { return !b.reaches(newest, s.Histories) })
 	forth := map[string]bool{}
-	for _, b := range complete[:root+1] {
+	for _, b := range slices.Concat(sinceEdge(complete, s.Now.Add(-p.WAL.Within)), sinceEdge(onLine, s.Now.Add(-p.WAL.Within))) {
 		forth[b.Label] = true
 	}
-	return func(b Backup) bool { return !b.Complete || b.InUse != "" || b.Label == onLine || forth[b.Label] }
+	return func(b Backup) bool { return !b.Complete || b.InUse != "" || forth[b.Label] }
+}
+
+// sinceEdge are the backups, given the newest first, from the newest on that
+// ended before the edge, or else all.
+func sinceEdge(backups []Backup, edge time.Time) []Backup {
+	for i, b := range backups {
+		if !b.StopTime.After(edge) {
+			return backups[:i+1]
+		}
+	}
+	return backups
 }
 
 // ownOn is what a backup needs of a timeline to be restored to its own end. Where
 // the way from its start to its end is unknown it is more than that.
 func (b Backup) ownOn(tli wal.Timeline, s State) (need, bool) {
-	if b.WAL {
+	switch {
+	case b.WAL:
 		return need{}, false
+	case b.Timeline == 0 || b.StopTimeline == 0 || b.Stop < b.Start:
+		return b.needOn(tli, s)
 	}
-	stopTimeline, stop := b.end()
-	n := need{s.SegmentSize.Number(b.Start), s.SegmentSize.LastNumber(stop), "needed by " + b.Label + " alone", b.Label}
-	way := s.Histories[stopTimeline]
+	n := need{s.SegmentSize.Number(b.Start), s.SegmentSize.LastNumber(b.Stop), "needed by " + b.Label + " alone", b.Label}
+	way := s.Histories[b.StopTimeline]
 	_, known := way.SwitchFrom(b.Timeline)
 	switch {
-	case tli == stopTimeline:
+	case tli == b.StopTimeline:
 		return n, true
 	case !known:
-		return n, tli >= min(b.Timeline, stopTimeline) && tli <= max(b.Timeline, stopTimeline)
+		return n, tli >= min(b.Timeline, b.StopTimeline) && tli <= max(b.Timeline, b.StopTimeline)
 	}
 	left, onWay := way.SwitchFrom(tli)
 	n.last = s.SegmentSize.Number(left)

@@ -16,7 +16,8 @@ type Policy struct {
 	// count.
 	KeepDaily, KeepWeekly, KeepMonthly, KeepYearly int
 	// KeepWithin keeps the backups that ended within that time, and the newest
-	// one before: without that the beginning of the time could not be reached.
+	// one before: without that the beginning of the time could not be reached. If
+	// the newest timeline cannot be reached from it, one from which it can stays, too.
 	KeepWithin time.Duration
 	// KeepTags keeps the backups that carry one of these tags.
 	KeepTags []string
@@ -35,7 +36,8 @@ type Policy struct {
 // the oldest kept backup on.
 type WALPolicy struct {
 	// Limited keeps the WAL from the newest backup on that ended before Within,
-	// without a hole. Older backups keep what they need to be restored to their
+	// without a hole, and that from the newest such from which the newest timeline
+	// can be reached. Older backups keep what they need to be restored to their
 	// own end, and nothing between them.
 	Limited bool
 	Within  time.Duration
@@ -49,7 +51,7 @@ func (w WALPolicy) String() string {
 	case w.Within == 0:
 		return "backup"
 	}
-	return w.Within.String()
+	return span(w.Within)
 }
 
 // hasRule reports whether backups may go at all.

@@ -138,18 +138,41 @@ func (w world) needsItself(b retain.Backup, tli wal.Timeline, n uint64) bool {
 	return onWay && tli >= b.Timeline && n <= size.Number(limit) && (tli == b.StopTimeline || n < size.Number(limit))
 }
 
-// promised reports whether a kept backup is to be rolled forward.
+// promised reports whether a kept backup is to be rolled forward: no other one
+// that ended after it and long enough ago will do in its place, on any timeline,
+// or if it is on the way to the newest timeline, of those that are.
 func (w world) promised(b retain.Backup, kept []retain.Backup) bool {
 	if !w.policy.WAL.Limited || !b.Complete || b.InUse != "" {
 		return true
 	}
-	for _, c := range kept { // one that ended after it and long enough ago will do in its place
-		if c.Complete && (c.StopTime.After(b.StopTime) || c.StopTime.Equal(b.StopTime) && c.Label > b.Label) &&
-			!c.StopTime.After(w.state.Now.Add(-w.policy.WAL.Within)) {
-			return false
-		}
+	return w.bridges(b, kept, w.policy.WAL.Within)
+}
+
+// bridges reports whether without a backup some moment within a time could not be
+// recovered to, on the newest timeline or at all.
+func (w world) bridges(b retain.Backup, kept []retain.Backup, within time.Duration) bool {
+	replaced := func(among func(retain.Backup) bool) bool {
+		return slices.ContainsFunc(kept, func(c retain.Backup) bool {
+			later := c.StopTime.After(b.StopTime) || c.StopTime.Equal(b.StopTime) && c.Label > b.Label
+			return c.Complete && later && !c.StopTime.After(w.state.Now.Add(-within)) && among(c)
+		})
 	}
-	return true
+	return !replaced(func(retain.Backup) bool { return true }) || w.onNewest(b) && !replaced(w.onNewest)
+}
+
+// onNewest reports whether a backup can be rolled forward to the newest timeline,
+// as far as the repository knows the way.
+func (w world) onNewest(b retain.Backup) bool {
+	newest := wal.Timeline(1)
+	for tli := range w.state.Histories {
+		newest = max(newest, tli)
+	}
+	for _, r := range w.state.WAL {
+		newest = max(newest, r.Timeline)
+	}
+	known := w.state.Histories[newest] != nil || newest == b.StopTimeline
+	at, ok := w.limits(newest)[b.StopTimeline]
+	return known && ok && at >= b.Stop
 }
 
 // limits says, for each timeline on the way down from t to the first, where the
@@ -198,7 +221,7 @@ func (w world) mustKeep() map[string]bool {
 		old := w.policy.Abandoned > 0 && w.state.Now.Sub(b.StartTime) > w.policy.Abandoned
 		keep[b.Label] = !w.hasRule() || b.Pin != "" || b.Complete && b.InUse != "" || b.Complete && newer == 0 ||
 			b.Complete && newer < w.policy.KeepLast || !b.Complete && !(old && begunLater) ||
-			b.Complete && w.state.Now.Sub(b.StopTime) < w.policy.KeepWithin ||
+			b.Complete && w.policy.KeepWithin > 0 && w.bridges(b, w.state.Backups, w.policy.KeepWithin) ||
 			b.Complete && w.policy.KeepTags != nil && b.Tags != nil
 	}
 	return keep
@@ -337,6 +360,26 @@ func checkStable(t *testing.T, seed uint64, w world, kept retain.State, decision
 	}
 	if _, drops := apply(kept, retain.Decide(kept, w.policy)); len(drops) > 0 {
 		t.Errorf("seed %d: the second time dropped: %v", seed, drops)
+	}
+	checkLater(t, seed, w, kept)
+}
+
+// checkLater checks that what is dropped today would be tomorrow.
+func checkLater(t *testing.T, seed uint64, w world, kept retain.State) {
+	w.state.Now = w.state.Now.Add(7 * time.Hour)
+	later, _ := apply(w.state, retain.Decide(w.state, w.policy))
+	for _, b := range later.Backups {
+		if !slices.ContainsFunc(kept.Backups, func(k retain.Backup) bool { return k.Label == b.Label }) {
+			t.Errorf("seed %d: %s is dropped, and kept later", seed, b.Label)
+		}
+	}
+	for _, r := range later.WAL {
+		for n := r.First; n <= r.Last; n++ {
+			holds := func(k retain.WALRange) bool { return k.Timeline == r.Timeline && k.First <= n && n <= k.Last }
+			if !slices.ContainsFunc(kept.WAL, holds) {
+				t.Errorf("seed %d: %s is dropped, and kept later", seed, size.Name(r.Timeline, n))
+			}
+		}
 	}
 }
 

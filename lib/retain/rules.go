@@ -1,6 +1,7 @@
 package retain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type judgement struct {
 	newest   int               // the timeline that this is about
 	calendar map[string]string // label and rule to the period of which it is the newest
 	edge     string            // label of the newest before KeepWithin
+	lineEdge string            // and of the newest such from which the newest timeline can be reached
 	state    State
 }
 
@@ -37,8 +39,12 @@ func judge(s State, p Policy) *judgement {
 		j.fill(c)
 	}
 	for _, b := range j.complete {
-		if j.edge == "" && !b.StopTime.After(s.Now.Add(-p.KeepWithin)) {
-			j.edge = b.Label
+		if b.StopTime.After(s.Now.Add(-p.KeepWithin)) {
+			continue
+		}
+		j.edge = cmp.Or(j.edge, b.Label)
+		if j.lineEdge == "" && b.reaches(newestTimeline(s), s.Histories) {
+			j.lineEdge = b.Label
 		}
 	}
 	return j
@@ -111,6 +117,8 @@ func (j *judgement) ofWithin(b Backup) Verdict {
 		return Verdict{Keep: true, Why: "ended within " + within}
 	case b.Label == j.edge:
 		return Verdict{Keep: true, Why: "the newest that ended before " + within}
+	case b.Label == j.lineEdge:
+		return Verdict{Keep: true, Why: fmt.Sprintf("the newest that ended before %s from which timeline %d can be reached", within, j.newest)}
 	}
 	return Verdict{Why: "ended before " + within}
 }
