@@ -18,6 +18,8 @@
 //	drill/20261122T101500Z                               what came of a restore that was tried
 //	lock/NAME
 //
+// doc/repository.md has it to the byte, with the notes.
+//
 // # Guarantees
 //
 // A repository holds the WAL of one cluster. What is stored or delivered has
