@@ -19,6 +19,8 @@
 //	restore/TIME-HOST-PID                                a restore is under way, see Restoring
 //	lock/NAME                                            or lease/NAME/NUMBER, see repo lock
 //
+// doc/repository.md has it to the byte, with the notes.
+//
 // # Guarantees
 //
 // A repository holds the WAL of one cluster. What is stored or delivered has

@@ -8,7 +8,8 @@
 // # Format
 //
 // A manifest is UTF-8 text: one record a line, columns separated by one tab,
-// lines ended by one LF. It is meant for grep, awk, sort, diff and join.
+// lines ended by one LF. It is meant for grep, awk, sort, diff and join. What
+// follows is a summary; doc/manifest.md has it to the byte.
 //
 //	pgpipes-manifest	1
 //	label	20261122T101500Z

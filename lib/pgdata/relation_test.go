@@ -1,7 +1,9 @@
 package pgdata
 
 import (
+	"path"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -94,4 +96,29 @@ func TestParseRelationPath(t *testing.T) {
 			t.Errorf("%q is taken for a relation: %+v", in, r)
 		}
 	}
+}
+
+// What a path says of a relation is all that its name holds: it can be written
+// again.
+func FuzzParseRelationPath(f *testing.F) {
+	for _, s := range []string{"global/1260_vm", "base/5/16384.1", "pg_tblspc/16385/PG_15_202209061/5/16386_fsm.2", "base/05/1", "base/5/1_main"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		database, r, ok := ParseRelationPath(name)
+		if !ok {
+			return
+		}
+		file := strconv.FormatUint(uint64(r.Number), 10)
+		if r.Fork != "" {
+			file += "_" + r.Fork
+		}
+		if r.Segment > 0 {
+			file += "." + strconv.FormatUint(uint64(r.Segment), 10)
+		}
+		dir, base := path.Split(name)
+		if base != file || dir != "global/" && path.Base(dir) != strconv.FormatUint(uint64(database), 10) {
+			t.Errorf("%q: database %d, %+v", name, database, r)
+		}
+	})
 }
