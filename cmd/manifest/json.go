@@ -50,7 +50,7 @@ func headerJSON(h manifest.Header) map[string]any {
 		"postgresql": h.Major, "catalog": h.Catalog, "wal-segment-size": h.SegmentSize, "block-size": h.BlockSize,
 		"checksums": h.Checksums, "start-timeline": uint32(h.StartTimeline), "start-lsn": h.StartLSN.String(),
 		"start-time": utc(h.StartTime), "stop-timeline": uint32(h.StopTimeline), "stop-lsn": h.StopLSN.String(),
-		"stop-time": utc(h.StopTime), "from": h.From, "wal": h.WAL, "files": h.Files, "bytes": h.Bytes,
+		"stop-time": utc(h.StopTime), "from": h.From, "tags": h.Tags, "wal": h.WAL, "files": h.Files, "bytes": h.Bytes,
 		"tablespaces": h.Tablespaces, "bad-pages": h.BadPages, "parts": h.Parts,
 	}
 }
