@@ -20,8 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
 	"pgpipes/test/sshd"
@@ -38,13 +36,13 @@ const (
 	soakGrace    = 5 * time.Second // for a busy machine
 )
 
-// Eight workers store and read while the server is killed, its sessions are, it
-// stops for a while, and its disk is full. Nothing may hang, leak, get lost or
+// Eight workers store and read while the server is killed, its sessions are,
+// and it stops for a while. Nothing may hang, leak, get lost or
 // be invented.
 func TestSFTPSoak(t *testing.T) {
 	s := &soak{t: t, seed: cmp.Or(*seed, rand.Uint64()), root: t.TempDir(), seen: map[string][]byte{}}
 	t.Logf("seed %d", s.seed)
-	s.host = sshd.Start(t, `ForceCommand trap "" XFSZ; exec /usr/lib/openssh/sftp-server`)
+	s.host = sshd.Start(t)
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	var err error
 	if s.store, err = store.Open(s.host.Location(s.root)); err != nil {
@@ -155,7 +153,6 @@ func (s *soak) get(ctx context.Context, key string) {
 			s.t.Errorf("%s was stored: %v", key, err)
 		}
 	default:
-		s.t.Log(err)
 		s.failed.Add(1)
 	}
 }
@@ -181,7 +178,7 @@ func (s *soak) saw(key string, contents []byte) {
 
 // trouble happens until all is done; the server is well in between.
 func (s *soak) trouble(done <-chan struct{}, random *rand.Rand) {
-	troubles := []func(time.Duration){s.down, s.cut, s.stop, s.full}
+	troubles := []func(time.Duration){s.down, s.cut, s.stop}
 	for {
 		if over(done, time.Duration(random.IntN(3000))*time.Millisecond) {
 			return
@@ -212,22 +209,6 @@ func (s *soak) stop(d time.Duration) {
 	s.host.Signal(syscall.SIGSTOP)
 	time.Sleep(4 * d)
 	s.host.Signal(syscall.SIGCONT)
-}
-
-// full has no file of the sessions that there are grow.
-func (s *soak) full(d time.Duration) {
-	family := s.host.Signal(0)[1:]
-	s.limit(family, 0)
-	time.Sleep(d)
-	s.limit(family, unix.RLIM_INFINITY)
-}
-
-func (s *soak) limit(pids []int, bytes uint64) {
-	for _, pid := range pids {
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == "sftp-server\n" {
-			unix.Prlimit(pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil)
-		}
-	}
 }
 
 // check looks at the disk of the server itself.
