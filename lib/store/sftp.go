@@ -186,7 +186,10 @@ func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.C
 	if err != nil {
 		return nil, err
 	}
-	channel.Stderr = heard
+	stderr, err := channel.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
 	in, err := channel.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -198,8 +201,18 @@ func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.C
 	if err := channel.RequestSubsystem("sftp"); err != nil {
 		return nil, fmt.Errorf("the host does not offer it: %w", err)
 	}
-	go channel.Wait() // has what the far side says on stderr copied
-	return sftp.NewClientPipe(out, in, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
+	// The library copies this for commands only, and who is not read from stops.
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		io.Copy(heard, stderr)
+	}()
+	client, err := sftp.NewClientPipe(out, in, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
+	if err != nil {
+		conn.Close()
+		<-listened // to the last word, which says why
+	}
+	return client, err
 }
 
 // do has work done with a session. When ctx ends the connection does, which is
