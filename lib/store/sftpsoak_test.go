@@ -60,8 +60,8 @@ func TestSFTPSoak(t *testing.T) {
 	s.trouble(done, rand.New(rand.NewPCG(s.seed, soakWorkers)))
 	s.store.(io.Closer).Close()
 	t.Logf("%d stored, %d read, %d failed", s.stored.Load(), s.read.Load(), s.failed.Load())
-	if s.stored.Load() == 0 || s.read.Load() == 0 || s.failed.Load() == 0 {
-		t.Error("nothing was tried")
+	if s.stored.Load() == 0 || s.read.Load() == 0 {
+		t.Error("nothing succeeded")
 	}
 	s.check()
 	eventually(t, "the server's sessions end", func() bool { return len(s.host.Signal(0)) == 1 })
