@@ -64,6 +64,7 @@ matrix: setup go
 
 soak: setup go
 	go test -count=1 -v -timeout 0 ./test/model -soak $(SOAK)
+	go test -count=1 -v -timeout 0 ./lib/store -run TestSFTPSoak -transfers 20000
 
 demo: all
 	scripts/demo

@@ -38,8 +38,9 @@ type SFTP struct {
 	location    string
 	user        string
 	host, port  string
-	root        string // path there; relative to the home directory if it does not begin with a slash
-	config      string // of ssh, in place of the usual one
+	root        string        // path there; relative to the home directory if it does not begin with a slash
+	config      string        // of ssh, in place of the usual one
+	connecting  chan struct{} // taken by who makes the connection, which may take long
 	mu          sync.Mutex
 	current     *session
 	directories sync.Map // known to be there
@@ -70,6 +71,7 @@ func newSFTP(location string) (*SFTP, error) {
 	}
 	return &SFTP{
 		location: location, user: u.User.Username(), host: u.Hostname(), port: u.Port(), root: root, config: config,
+		connecting: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -119,31 +121,57 @@ func (s *session) breakOff() {
 	s.conn.Close()
 }
 
-// open returns the session, a new one if there is none or it was lost.
+// open returns the session, a new one if there is none or it was lost. Whoever
+// waits for another's attempt waits no longer than its own ctx.
 func (s *SFTP) open(ctx context.Context) (now *session, fresh bool, err error) {
+	defer wait.For(ctx, "connecting to "+s.location)()
+	select {
+	case s.connecting <- struct{}{}:
+		defer func() { <-s.connecting }()
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+	if now = s.living(); now != nil {
+		return now, false, nil
+	}
+	if now, err = s.connect(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, false, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current != nil && !s.current.lost() {
-		return s.current, false, nil
+	s.current = now
+	return now, true, nil
+}
+
+// living is the session there is, nil if it was lost.
+func (s *SFTP) living() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.current.lost() {
+		s.current = nil
 	}
-	defer wait.For(ctx, "connecting to "+s.location)()
-	s.current = nil
+	return s.current
+}
+
+func (s *SFTP) connect(ctx context.Context) (*session, error) {
 	h, err := sshconn.Resolve(ctx, s.host, s.user, s.port, s.config)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	heard := &hearsay{}
 	conn, err := sshconn.Dial(ctx, h, s.config, func(text string) { io.WriteString(heard, text) })
 	if err != nil {
-		return nil, false, heard.explain(err)
+		return nil, heard.explain(err)
 	}
 	client, err := subsystem(ctx, conn, heard)
 	if err != nil {
 		conn.Close()
-		return nil, false, heard.explain(fmt.Errorf("%s: sftp: %w", h.Name, err))
+		return nil, heard.explain(fmt.Errorf("%s: sftp: %w", h.Name, err))
 	}
-	s.current = &session{Client: client, conn: conn, heard: heard}
-	return s.current, true, nil
+	return &session{Client: client, conn: conn, heard: heard}, nil
 }
 
 // concurrency is how many requests for a piece of one file are under way at
@@ -158,7 +186,10 @@ func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.C
 	if err != nil {
 		return nil, err
 	}
-	channel.Stderr = heard
+	stderr, err := channel.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
 	in, err := channel.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -170,8 +201,18 @@ func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.C
 	if err := channel.RequestSubsystem("sftp"); err != nil {
 		return nil, fmt.Errorf("the host does not offer it: %w", err)
 	}
-	go channel.Wait() // has what the far side says on stderr copied
-	return sftp.NewClientPipe(out, in, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
+	// The library copies this for commands only, and who is not read from stops.
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		io.Copy(heard, stderr)
+	}()
+	client, err := sftp.NewClientPipe(out, in, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
+	if err != nil {
+		conn.Close()
+		<-listened // to the last word, which says why
+	}
+	return client, err
 }
 
 // do has work done with a session. When ctx ends the connection does, which is

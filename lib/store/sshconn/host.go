@@ -142,6 +142,9 @@ func ask(ctx context.Context, name, login, port, config string) (settings, error
 	var said bytes.Buffer
 	c.Stderr = &said
 	out, err := c.Output()
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		if text := strings.TrimSpace(said.String()); text != "" {
 			err = fmt.Errorf("ssh -G %s: %s", name, text)
