@@ -235,8 +235,8 @@ func TestSFTPHostKeys(t *testing.T) {
 	wantsText(ask(), "unable to authenticate")
 }
 
-// What the far side says comes with the error, however much it is.
-func TestSFTPPassesOnWhatIsSaid(t *testing.T) {
+// Megabytes on standard error hold up nobody, and do not become a message.
+func TestSFTPMuchIsSaid(t *testing.T) {
 	host := sshd.Start(t, `ForceCommand head -c 3000000 /dev/zero | tr '\0' x >&2; echo no disk >&2`)
 	d := far(t, host, t.TempDir())
 	_, err := d.Stat(context.Background(), "k")

@@ -101,7 +101,7 @@ func (h Host) login(ctx context.Context, raw net.Conn, said func(string)) (*Conn
 	if err != nil {
 		return nil, err
 	}
-	keys := openRing(h)
+	keys := openRing(ctx, h)
 	defer keys.close()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()

@@ -2,6 +2,7 @@ package sshconn
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,15 +20,17 @@ type ring struct {
 	noted []error  // why a key could not be used
 }
 
-// openRing connects to the agent. Without one, the files alone count.
-func openRing(h Host) *ring {
+// openRing connects to the agent. Without one, the files alone count. One that is
+// silent is given up with ctx.
+func openRing(ctx context.Context, h Host) *ring {
 	r := &ring{host: h}
 	if h.Agent != "" {
-		conn, err := net.Dial("unix", h.Agent)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", h.Agent)
 		if err != nil {
 			r.noted = append(r.noted, fmt.Errorf("agent: %w", err))
 		} else {
 			r.agent = conn
+			context.AfterFunc(ctx, func() { conn.Close() })
 		}
 	}
 	return r
