@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -101,9 +102,13 @@ func (t Transfer) each(ctx context.Context, prefix string, wanted func(store.Inf
 	before := &place{done: make(chan struct{})}
 	before.leave(nil)
 	var broken atomic.Bool
-	var lerr error
+	var mu sync.Mutex
+	var failed []error
 	for o, err := range t.missing(ctx, prefix) {
-		if lerr = err; err != nil || broken.Load() {
+		if err != nil {
+			group.Go(func() error { return err })
+		}
+		if err != nil || broken.Load() {
 			break
 		}
 		if !wanted(o) {
@@ -117,13 +122,15 @@ func (t Transfer) each(ctx context.Context, prefix string, wanted func(store.Inf
 			if err != nil {
 				broken.Store(true)
 			}
-			if errors.Is(err, errBefore) {
-				return nil // what failed tells of itself
+			if err != nil && !errors.Is(err, errBefore) { // which tells of itself
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, err)
 			}
-			return err
+			return nil
 		})
 	}
-	return errors.Join(group.Wait(), lerr)
+	return errors.Join(group.Wait(), errors.Join(failed...))
 }
 
 func (p *place) await(ctx context.Context) error {
