@@ -17,8 +17,8 @@ RELATIONS  = 20000
 LARGE      = 3000
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
-SCRIPTS  = backup restore check demo
-SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup test/majors/install .ci/run
+SCRIPTS  = backup restore check demo drill forward
+SHELL_FILES = $(wildcard scripts/*) $(wildcard bench/*.sh) bench/run test/setup test/majors/install test/s3/install .ci/run
 
 LIB = $(DESTDIR)$(PREFIX)/lib/pgpipes
 BIN = $(DESTDIR)$(PREFIX)/bin

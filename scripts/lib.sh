@@ -84,11 +84,25 @@ plain() {
     esac
 }
 
-# absolute PATH prints it without depending on the current directory.
+# absolute PLACE prints a path or a location without depending on the current
+# directory.
 absolute() {
     case $1 in
-        /*) printf '%s\n' "$1" ;;
+        /* | *://*) printf '%s\n' "$1" ;;
         *) printf '%s/%s\n' "$(pwd)" "$1" ;;
+    esac
+}
+
+# decimal_timeline TIMELINE prints it as the server takes it: to that, digits
+# that begin with 0 would be octal.
+decimal_timeline() {
+    case $1 in
+        '') ;;
+        [0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f])
+            printf '%d\n' "0x$1"
+            ;;
+        0* | *[!0-9]*) usage_error "$1: not a timeline (a number, or 8 hex digits)" ;;
+        *) printf '%s\n' "$1" ;;
     esac
 }
 
@@ -96,18 +110,18 @@ absolute() {
 
 # begin makes $work unless it is set already; it goes when the script ends.
 begin() {
-    trap cleanup EXIT
+    trap 'cleanup; exit "$ended"' EXIT
     for signal_ in HUP INT TERM; do
         # shellcheck disable=SC2064 # the name is meant to be expanded now
         trap "die_of $signal_" "$signal_"
     done
-    [ -n "$work" ] || work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/pgpipes-${program#pgpipes-}.XXXXXX")
+    [ -n "$work" ] || work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/pgpipes-${program#pgpipes-}.XXXXXX") ||
+        die 111 'there is no place for temporary files'
 }
 
 undo() { :; }
 
-# cleanup leaves the status of the script in $ended for undo.
-# shellcheck disable=SC2034
+# cleanup leaves the status of the script in $ended for undo, which may set it.
 cleanup() {
     ended=$?
     set +e
@@ -142,17 +156,26 @@ stage() {
 }
 
 # run_pipeline FUNCTION NAME… runs FUNCTION, which is a pipeline of stages with
-# these names, and ends the script unless all of them succeeded. It runs in the
-# background, because only a waiting shell acts upon a signal at once.
+# these names, and ends the script unless all of them succeeded.
 run_pipeline() {
-    rm -f "$work"/*.status "$work"/*.pid
-    "$1" &
-    pipeline=$!
-    wait "$pipeline" || :
-    pipeline=
+    run_stages "$1"
     shift
     judge "$@"
 }
+
+# run_stages COMMAND… runs it in the background, because only a waiting shell
+# acts upon a signal at once, and leaves the statuses of its stages to judge or
+# to status_of.
+run_stages() {
+    rm -f "$work"/*.status "$work"/*.pid
+    "$@" &
+    pipeline=$!
+    wait "$pipeline" || :
+    pipeline=
+}
+
+# status_of NAME prints how that stage ended; one that left no word was killed.
+status_of() { cat "$work/$1.status" 2>/dev/null || echo 137; }
 
 # judge NAME… names the stages that failed. Those that were merely ended by the
 # failure of the next one (128 + SIGPIPE) are named only if there are no others.
@@ -160,7 +183,7 @@ run_pipeline() {
 judge() {
     failed_='' cut_='' cause_=''
     for stage_ in "$@"; do
-        status_=$(cat "$work/$stage_.status" 2>/dev/null) || status_=137
+        status_=$(status_of "$stage_")
         case $status_ in
             0) ;;
             141) cut_="$cut_${cut_:+, }$stage_ was cut off" ;;

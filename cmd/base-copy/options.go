@@ -18,6 +18,7 @@ var options struct {
 	Stream
 	Manifest string        `short:"m" long:"manifest" value-name:"FILE" description:"write the manifest to FILE when all is done"`
 	Label    string        `long:"label" value-name:"NAME" description:"name of the backup; by default the time in UTC"`
+	Tags     []string      `long:"tag" value-name:"NAME" description:"a mark for expire --keep-tag; may be repeated"`
 	Since    string        `long:"since" value-name:"MANIFEST" description:"copy only what has changed since this backup, whose parts are needed then, too"`
 	Filter   string        `long:"filter" value-name:"COMMAND" description:"write parts, each through a shell command that gets LABEL and PART in its environment and prints the receipt"`
 	PartSize cli.Size      `long:"part-size" env:"PGPIPES_PART_SIZE" default:"1GiB" value-name:"SIZE" description:"how much goes into a part at most; a larger file is a part of its own"`

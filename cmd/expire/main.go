@@ -3,46 +3,47 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
-	"pgpipes/lib/retain"
 )
-
-// abandoned is the age at which a backup that was begun and never completed is
-// taken for dead, if a later one was completed.
-const abandoned = 48 * time.Hour
-
-var options struct {
-	cli.Repositories
-	KeepLast int  `long:"keep-last" env:"PGPIPES_KEEP_LAST" value-name:"N" description:"keep the last N complete backups"`
-	DryRun   bool `short:"n" long:"dry-run" description:"print what would be done, and do nothing"`
-}
 
 func main() {
 	cli.Main(cli.Program{
 		Name:    "expire",
 		Summary: "Remove backups that no rule keeps, and WAL that no kept backup needs.",
-		Description: `Prints a line for every backup and every run of WAL:
+		Description: `Prints a line for every backup, every run of WAL, and some more:
 
-  keep|drop  backup|wal|gap|part  NAME  reason        (tab-separated)
+  keep|drop  backup|wal|gap|hole|part|restore  NAME  reason    (tab-separated)
 
-Without a rule nothing is removed. The newest complete backup never is, nor
-are pinned ones, those in progress, WAL that a kept backup needs to get to the
-end of any timeline, and timeline histories. A backup whose parts a kept one
-uses, or one in progress, is kept with it. A part that the manifest of its
-backup does not name is what a failed try has left, and goes. A backup's
-manifest goes first, and before that of its parent, so that what is listed can
-be restored at any moment.`,
+A backup that any rule keeps stays; without a rule nothing is removed. The newest
+complete backup never is, nor the newest from which the newest timeline can be
+reached, nor are pinned ones (manifest keep), those being restored or in progress,
+WAL that a kept backup needs, and timeline histories. A backup whose parts a kept
+one uses is kept with it.
+
+With --wal-keep 7d a recovery to any moment is possible for seven days: WAL is
+whole from the newest backup on that ended before that. Older backups keep what
+they need to be restored to their own end; what lies between is removed and
+recorded as a known hole (hole/FIRST-LAST).
+
+A part that the manifest of its backup does not name is what a failed try has
+left, and goes when it is two days old. A backup's manifest goes first, and before
+that of its parent, so that what is listed can be restored at any moment.
+
+  expire -r /backup/pg/main --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --wal-keep 14d`,
 		Options: &options,
 		Action:  cli.Action{Run: run},
 	})
 }
 
 func run(ctx context.Context, p *cli.Process, _ []string) error {
-	if options.KeepLast < 0 {
-		return cli.Usagef("--keep-last %d: a number of backups, 1 or more", options.KeepLast)
+	policy, err := policy()
+	if err != nil {
+		return err
 	}
 	location, err := options.One()
 	if err != nil {
@@ -52,9 +53,15 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := r.Decide(ctx, retain.Policy{KeepLast: options.KeepLast, Abandoned: abandoned}, time.Now())
+	e, err := r.Decide(ctx, policy, time.Now())
+	if errors.Is(err, archive.ErrDamaged) || errors.Is(err, archive.ErrHole) {
+		err = cli.Hint(err, "manifest verify says more; repo rm of its base/LABEL/manifest gives the backup up")
+	}
 	if err != nil {
 		return err
+	}
+	if options.Explain != "" {
+		return explain(p, e, options.Explain)
 	}
 	for _, d := range e.Decisions {
 		if _, err := fmt.Fprintln(p.Text, d); err != nil {
@@ -64,5 +71,32 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err := p.Text.Flush(); err != nil || options.DryRun {
 		return err // what is said before it is done is known also if this is killed
 	}
-	return e.Apply(ctx, func(err error) { p.Warnf("%v", err) })
+	return e.Apply(ctx, jobs(), func(err error) { p.Warnf("%v", err) })
+}
+
+// explain prints what each rule says of a backup, who needs it, what WAL is kept
+// for it, and what that comes to.
+func explain(p *cli.Process, e *archive.Expiry, label string) error {
+	x, err := e.Explain(label)
+	if errors.Is(err, archive.ErrNoBackup) {
+		return cli.No(err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, v := range x.Rules {
+		says := "no"
+		if v.Keep {
+			says = "keep"
+		}
+		fmt.Fprintf(p.Text, "rule\t%s\t%s\n", says, v.Why)
+	}
+	for _, other := range x.NeededBy {
+		fmt.Fprintf(p.Text, "needed-by\t%s\n", other)
+	}
+	for _, d := range x.WAL {
+		fmt.Fprintf(p.Text, "wal\t%s\n", d.Name)
+	}
+	_, err = fmt.Fprintln(p.Text, x.Decision)
+	return err
 }

@@ -1,25 +1,22 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/store"
-	"pgpipes/lib/wal"
 )
 
 var listOptions struct {
-	JSON     bool   `long:"json" description:"print one JSON object a line"`
+	JSON     bool   `long:"json" description:"print one JSON object a line; kind says of what"`
+	Backups  bool   `long:"backups" description:"print the backups only"`
+	Windows  bool   `long:"windows" description:"print the windows and what is below them only"`
 	To       string `long:"to" value-name:"TARGET" description:"latest, immediate, time=…, lsn=…, xid=… or name=…"`
+	At       string `long:"at" value-name:"TIME|LSN" description:"can it be recovered to this moment, and from which backup?"`
 	Timeline uint32 `long:"timeline" value-name:"N" description:"the timeline of the target; by default the newest"`
 }
 
@@ -33,39 +30,88 @@ func open(ctx context.Context) (*archive.Repo, error) {
 
 var listCommand = cli.Command{
 	Name:    "list",
-	Summary: "List the backups of a repository, or those named.",
+	Summary: "List the backups of a repository, or those named, and to what moments they can be recovered.",
 	Description: `Columns: label, type, start, stop, timeline, start and stop LSN, bytes, stored
 bytes, state of the WAL between start and stop (ok, included if the backup holds
 it itself, or the first file that is missing, or that wal-push --queue-max has
-dropped). A backup without a manifest has the type incomplete; one whose parts,
-or those of others that it uses, are not all there, damaged. With --to only those
-that can be recovered to the target, the best one first; status 1 if there is
-none.`,
+dropped), reason of its pin, state (complete, in-progress, interrupted, damaged).
+A backup without a manifest has the type incomplete; one whose parts, or those of
+others that it uses, are not all there, damaged.
+
+Then, after an empty line, unless backups were named or chosen, lines of
+
+  window TIMELINE FROM TO FROM-LSN TO-LSN BACKUPS  recovery to any moment in it
+  hole NAME SEGMENTS SINCE STATE REASON            missing, dropped, accepted, expired
+  lost NAME                                        a timeline history
+  newest-wal NAME TIME AGE                         what was stored last
+  newest-backup LABEL TIME AGE                     and when it ended
+
+tab-separated, ages in seconds. In a window everything can be recovered up to
+TO, the time of the last transaction, and as a target any time before it and any
+LSN up to TO-LSN. With ~ TO is when the last segment was stored, as it cannot be
+read, or has no transactions. FROM is - if it is not known.
+
+With --to and --at only backups that can be recovered to the target are printed,
+the best one first; status 1 if there is none, with what can be reached instead.
+That is proved by the WAL, where recovery stops at the first transaction after a
+time: there has to be one. WAL that cannot be read is a failure of --at; --to
+warns of it and goes by names.`,
 	Options: &listOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runList},
 }
 
 func runList(ctx context.Context, p *cli.Process, operands []string) error {
+	if err := checkList(operands); err != nil {
+		return err
+	}
 	r, err := open(ctx)
 	if err != nil {
 		return err
 	}
-	all, err := r.Backups(ctx)
+	target := listTarget()
+	chosen := len(operands) > 0 || target != ""
+	look := r.Survey
+	if chosen || listOptions.Backups {
+		look = r.Inventory
+	}
+	survey, err := look(ctx, time.Now())
 	if err != nil {
 		return err
 	}
-	if all, err = pick(all, operands); err != nil {
-		return err
-	}
-	coverage, err := r.Coverage(ctx)
+	all, err := pick(survey.Backups, operands)
 	if err != nil {
 		return err
 	}
-	if listOptions.To != "" {
-		if all, err = choose(p, coverage, all); err != nil {
+	if target != "" {
+		if all, err = choose(ctx, p, r, survey, all, target); err != nil {
 			return err
 		}
 	}
-	return printRows(p, rows(coverage, all))
+	out := newListing(p)
+	defer out.flush()
+	var failed error
+	if !listOptions.Windows {
+		failed = out.backups(survey, all)
+	}
+	if chosen || listOptions.Backups {
+		return failed
+	}
+	if !listOptions.Windows {
+		out.gap()
+	}
+	out.windows(survey)
+	return failed
+}
+
+func checkList(operands []string) error {
+	switch {
+	case listOptions.Backups && listOptions.Windows:
+		return cli.Usagef("--backups or --windows, not both")
+	case listOptions.At != "" && listOptions.To != "":
+		return cli.Usagef("--at or --to, not both")
+	case listOptions.Windows && (len(operands) > 0 || listOptions.To != "" || listOptions.At != ""):
+		return cli.Usagef("--windows are those of the repository, not of chosen backups")
+	}
+	return nil
 }
 
 // pick keeps the backups of these labels; no labels mean all.
@@ -82,128 +128,4 @@ func pick(all []archive.Backup, labels []string) ([]archive.Backup, error) {
 		picked = append(picked, all[i])
 	}
 	return picked, nil
-}
-
-// choose keeps the backups that reach the target, and says of the others why not
-// if there is none.
-func choose(p *cli.Process, c archive.Coverage, all []archive.Backup) ([]archive.Backup, error) {
-	target, err := archive.ParseTarget(listOptions.To)
-	if err != nil {
-		return nil, cli.Mistake(err)
-	}
-	target.Timeline = wal.Timeline(listOptions.Timeline)
-	can, cannot := c.Best(all, target)
-	if len(can) > 0 {
-		return can, nil
-	}
-	for _, why := range cannot {
-		p.Warnf("%v", why)
-	}
-	return nil, cli.No(fmt.Errorf("no backup can be recovered to %s", listOptions.To))
-}
-
-// row is one line of the list; the names are those of the JSON form.
-type row struct {
-	Label    string `json:"label"`
-	Type     string `json:"type"`
-	Parent   string `json:"parent,omitempty"`
-	Start    string `json:"start"`
-	Stop     string `json:"stop"`
-	Timeline uint32 `json:"timeline"`
-	StartLSN string `json:"start-lsn"`
-	StopLSN  string `json:"stop-lsn"`
-	Bytes    int64  `json:"bytes"`
-	Stored   int64  `json:"stored"`
-	WAL      string `json:"wal"`
-	Pin      string `json:"pin,omitempty"`
-	err      error
-}
-
-func rows(c archive.Coverage, all []archive.Backup) []row {
-	list := make([]row, len(all))
-	for i, b := range all {
-		list[i] = describe(c, b)
-	}
-	return list
-}
-
-func describe(c archive.Coverage, b archive.Backup) row {
-	h := b.Header
-	l := row{Label: b.Label, Stored: b.Stored, Pin: b.Pin, err: cmp.Or(b.Err, b.Lost), Stop: "-", StopLSN: "-", WAL: "-"}
-	switch {
-	case l.err != nil:
-		l.Type, l.Start, l.StartLSN = "damaged", "-", "-"
-	case !b.Complete:
-		l.Type, l.Start, l.StartLSN = "incomplete", dash(b.Start.Time), b.Start.LSN.String()
-		l.Timeline = uint32(b.Start.Timeline)
-	default:
-		l.Type, l.Parent, l.Timeline, l.Bytes = h.Type, h.Parent, uint32(h.StartTimeline), h.Bytes
-		l.Start, l.Stop = dash(h.StartTime), dash(h.StopTime)
-		l.StartLSN, l.StopLSN = h.StartLSN.String(), h.StopLSN.String()
-		if l.WAL = "ok"; h.WAL {
-			l.WAL = "included"
-		}
-		if missing := c.MissingFor(h); missing != "" {
-			l.WAL = "missing " + missing
-			if _, dropped := c.Gap(missing); dropped {
-				l.WAL = "dropped " + missing
-			}
-		}
-	}
-	return l
-}
-
-func dash(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return utc(t)
-}
-
-var titles = []string{"LABEL", "TYPE", "START", "STOP", "TIMELINE", "START-LSN", "STOP-LSN", "BYTES", "STORED", "WAL"}
-
-// printRows writes the list: aligned and titled for people, in columns for programs.
-// What could not be read is an error after the list.
-func printRows(p *cli.Process, list []row) error {
-	var out io.Writer = p.Text
-	if p.OutIsTerminal() && !listOptions.JSON {
-		aligned := tabwriter.NewWriter(p.Text, 0, 0, 2, ' ', 0)
-		defer aligned.Flush()
-		out = aligned
-		fmt.Fprintln(out, strings.Join(titles, "\t"))
-	}
-	var failed error
-	for _, l := range list {
-		if l.err != nil {
-			p.Warnf("%s: %v", l.Label, l.err)
-			failed = cli.Failure(fmt.Errorf("%s is damaged, or cannot be read", l.Label))
-		}
-		if listOptions.JSON {
-			if err := json.NewEncoder(out).Encode(l); err != nil {
-				return err
-			}
-			continue
-		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\n",
-			l.Label, l.Type, l.Start, l.Stop, l.Timeline, l.StartLSN, l.StopLSN, l.Bytes, l.Stored, l.WAL)
-	}
-	return failed
-}
-
-// labels are the complete backups of a repository.
-func labels(ctx context.Context, r *archive.Repo) ([]string, error) {
-	all, err := r.Backups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, b := range all {
-		if b.Complete {
-			names = append(names, b.Label)
-		}
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: no complete backup: %w", r.Location, store.ErrNotExist)
-	}
-	return names, nil
 }

@@ -112,12 +112,18 @@ func (s scale) write(t *testing.T, name string, contents []byte) {
 	}
 }
 
+// command is a program in the directory.
+func (s scale) command(argv []string) *exec.Cmd {
+	cmd := exec.Command("env", append([]string{"PATH=" + script.Programs() + ":" + os.Getenv("PATH")}, argv...)...)
+	cmd.Dir = s.dir
+	return cmd
+}
+
 // run runs a program to its good end. It returns the processor's time and the
 // memory, in bytes, that it took at most.
 func (s scale) run(t *testing.T, argv []string) (time.Duration, int64) {
 	t.Helper()
-	cmd := exec.Command("env", append([]string{"PATH=" + script.Programs() + ":" + os.Getenv("PATH")}, argv...)...)
-	cmd.Dir = s.dir
+	cmd := s.command(argv)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v: %.300s", argv, err, said)
 	}

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"pgpipes/lib/cli"
 	"pgpipes/lib/manifest"
@@ -37,13 +34,14 @@ func runShow(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	h := m.Header()
+	var form *jsonForm
 	switch {
 	case showOptions.Parts:
 		for _, part := range h.Parts {
 			fmt.Fprintf(p.Text, "%s\t%s\t%d\t%s\n", part.Name, part.SHA256, part.Size, part.Key)
 		}
 	case showOptions.JSON:
-		if err := json.NewEncoder(p.Text).Encode(headerJSON(h)); err != nil {
+		if form, err = newJSONForm(p.Text, h); err != nil {
 			return err
 		}
 	default:
@@ -51,7 +49,7 @@ func runShow(ctx context.Context, p *cli.Process, operands []string) error {
 			return err
 		}
 	}
-	return showEntries(p, m)
+	return showEntries(p, m, form)
 }
 
 // openManifest opens a file, standard input, or the manifest of a backup. What
@@ -74,8 +72,7 @@ func openManifest(ctx context.Context, p *cli.Process, operands []string) (io.Re
 }
 
 // showEntries reads to the end in any case, where a manifest proves whole.
-func showEntries(p *cli.Process, m *manifest.Reader) error {
-	encoder := json.NewEncoder(p.Text)
+func showEntries(p *cli.Process, m *manifest.Reader, form *jsonForm) error {
 	for {
 		e, err := m.Next()
 		if err == io.EOF {
@@ -85,7 +82,7 @@ func showEntries(p *cli.Process, m *manifest.Reader) error {
 		case err != nil:
 		case showOptions.Header || showOptions.Parts:
 		case showOptions.JSON:
-			err = encoder.Encode(entryJSON(e))
+			err = form.Add(&e)
 		default:
 			_, err = fmt.Fprintln(p.Text, e)
 		}
@@ -93,30 +90,4 @@ func showEntries(p *cli.Process, m *manifest.Reader) error {
 			return err
 		}
 	}
-}
-
-// headerJSON names the values as the lines of the manifest do.
-func headerJSON(h manifest.Header) map[string]any {
-	return map[string]any{
-		"label": h.Label, "type": h.Type, "parent": h.Parent, "system-identifier": strconv.FormatUint(h.SystemID, 10),
-		"postgresql": h.Major, "catalog": h.Catalog, "wal-segment-size": h.SegmentSize, "block-size": h.BlockSize,
-		"checksums": h.Checksums, "start-timeline": uint32(h.StartTimeline), "start-lsn": h.StartLSN.String(),
-		"start-time": utc(h.StartTime), "stop-timeline": uint32(h.StopTimeline), "stop-lsn": h.StopLSN.String(),
-		"stop-time": utc(h.StopTime), "from": h.From, "wal": h.WAL, "files": h.Files, "bytes": h.Bytes,
-		"tablespaces": h.Tablespaces, "bad-pages": h.BadPages, "parts": h.Parts,
-	}
-}
-
-func entryJSON(e manifest.Entry) map[string]any {
-	return map[string]any{
-		"kind": string(e.Kind), "mode": fmt.Sprintf("%04o", uint32(e.Mode)), "owner": e.Owner, "size": e.Size,
-		"mtime": utc(e.MTime), "sha256": e.SHA256, "part": e.Part, "path": manifest.Escape(e.Path), "target": manifest.Escape(e.Target),
-	}
-}
-
-func utc(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }

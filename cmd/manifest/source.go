@@ -13,13 +13,10 @@ import (
 	"pgpipes/lib/store"
 )
 
-// opener opens parts of a backup: as they are stored, or, after their receipts
-// have been found right, through the command of --source.
-func opener(ctx context.Context, p *cli.Process, r *archive.Repo, backup string) func(manifest.Part) (io.ReadCloser, error) {
-	return func(part manifest.Part) (io.ReadCloser, error) {
-		if verifyOptions.Source == "" {
-			return r.Part(ctx, part)
-		}
+// sourceOf opens parts through the command of --source, after their receipts have
+// been found right.
+func sourceOf(ctx context.Context, p *cli.Process, r *archive.Repo) func(backup string, part manifest.Part) (io.ReadCloser, error) {
+	return func(backup string, part manifest.Part) (io.ReadCloser, error) {
 		is, err := store.Sum(ctx, r, part.Key)
 		if err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 )
 
@@ -19,7 +20,7 @@ var initOptions struct {
 	Data string `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory of the cluster it is for"`
 }
 
-func runInit(ctx context.Context, _ *cli.Process, _ []string) error {
+func runInit(ctx context.Context, p *cli.Process, _ []string) error {
 	location, err := options.One()
 	if err != nil {
 		return err
@@ -31,7 +32,27 @@ func runInit(ctx context.Context, _ *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
+	r, err := cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
+	if err != nil {
+		return err
+	}
+	return probe(ctx, p, r)
+}
+
+// probe warns of a server that cannot be relied on to overwrite nothing.
+func probe(ctx context.Context, p *cli.Process, r *archive.Repo) error {
+	s, able := r.Store.(interface {
+		Probe(ctx context.Context) error
+	})
+	if !able {
+		return nil
+	}
+	err := s.Probe(ctx)
+	if errors.Is(err, store.ErrOverwrites) {
+		p.Warnf("%v", err)
+		p.Warnf("hint: add conditional=no to the location: it is asked before then, and only two who store at once can harm each other")
+		return nil
+	}
 	return err
 }
 
@@ -51,22 +72,13 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return cli.Mistake(err)
 	}
-	files, able := r.Store.(interface{ LockFile(string) (string, error) })
-	if !able {
-		return cli.Usagef("%s: no locks in this kind of repository", r.Location)
+	hold := takeLease
+	if _, able := r.Store.(lockFiles); able {
+		hold = lockFile
 	}
-	done := wait.For(ctx, fmt.Sprintf("looking for lock %s in %s", name, r.Location))
-	file, err := files.LockFile(name)
-	done()
-	if err != nil {
-		return err
-	}
-	l, err := lock.Acquire(ctx, file, strings.Join(argv, " "), lockOptions.Wait)
+	err = hold(ctx, p, r, name, strings.Join(argv, " "))
 	if errors.Is(err, lock.ErrBusy) {
 		return fmt.Errorf("lock %s: %w", name, err)
-	}
-	if err == nil {
-		err = l.Inherit()
 	}
 	if err == nil {
 		err = ctx.Err() // a signal came meanwhile
@@ -75,4 +87,24 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	return p.Exec(path, argv)
+}
+
+// lockFiles are what a store has whose locks are those of files.
+type lockFiles interface {
+	LockFile(name string) (string, error)
+}
+
+// lockFile locks the file of a lock for this process and what it becomes.
+func lockFile(ctx context.Context, _ *cli.Process, r *archive.Repo, name, command string) error {
+	done := wait.For(ctx, fmt.Sprintf("looking for lock %s in %s", name, r.Location))
+	file, err := r.Store.(lockFiles).LockFile(name)
+	done()
+	if err != nil {
+		return err
+	}
+	l, err := lock.Acquire(ctx, file, command, lockOptions.Wait)
+	if err != nil {
+		return err
+	}
+	return l.Inherit()
 }

@@ -33,11 +33,31 @@ pipe leaves nobody whose status gets lost.`,
 				Action: cli.Action{Operands: "KEY…", Min: 1, Max: cli.Many, Run: runStat}},
 			{Name: "rm", Summary: "Remove objects.",
 				Action: cli.Action{Operands: "KEY…", Min: 1, Max: cli.Many, Run: runRm}},
+			{Name: "copy", Summary: "Copy what is in the repository FROM and not in TO, which is made if need be.",
+				Description: `Both are repositories of one cluster, wherever they are. What is there already
+is passed over, so it may be run again and again. WAL and parts of backups are
+checked on the way and not copied when damaged; WAL becomes visible in order, a
+backup when it is complete. Nothing is removed in TO: run expire there.`,
+				Options: &copyOptions, Action: cli.Action{Operands: "FROM TO", Min: 2, Max: 2, Run: runCopy}},
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
 is free as soon as COMMAND and whatever it started are gone, however they
-ended.`,
+ended. In a repository on another host it is a lease, which a process in the
+background renews: free a minute after that host is gone, and if it cannot be
+renewed COMMAND is sent SIGTERM.`,
 				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
+			{Name: "guard", Summary: "Serve sftp on the standard streams, of which only what adds to the repository DIR gets through.",
+				Description: `For authorized_keys on a backup host, so that a database host can add to its
+repository and neither change nor remove what is there:
+
+  restrict,command="/usr/local/bin/repo guard /backup/pg/main" ssh-ed25519 AAAA…
+
+Then use sftp://host/backup/pg/main. expire is run on the backup host.`,
+				Options: &guardOptions, Action: cli.Action{Operands: "DIR", Min: 1, Max: 1, Run: runGuard}},
+			{Name: "held", Summary: "Say whether the lock NAME is still held under which this command runs.",
+				Action: cli.Action{Operands: "NAME", Min: 1, Max: 1, Run: runHeld}},
+			{Name: "keep", Summary: "Renew a lease until standard input ends; lock starts this.",
+				Options: &keepOptions, Action: cli.Action{Operands: "NAME LEASE", Min: 2, Max: 2, Run: runKeep}},
 		},
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
@@ -38,8 +39,18 @@ type Backup struct {
 	Pin      string          // the reason in keep, "" if it is not pinned
 	Stored   int64           // bytes of all its objects
 	Keys     []string
-	Err      error // why its manifest or another of its notes cannot be read
-	Lost     error // what of its stored parts is missing or cut, if it is complete
+	times    []time.Time // when they were stored
+	Err      error       // why its manifest or another of its notes cannot be read
+	Lost     error       // what of its stored parts is missing or cut, if it is complete
+}
+
+// Ended is when a complete backup stopped, or began if that is unknown:
+// pg_basebackup does not tell.
+func (b Backup) Ended() time.Time {
+	if b.Header.StopTime.IsZero() {
+		return b.Header.StartTime
+	}
+	return b.Header.StopTime
 }
 
 // Backups lists what is below base/, in the order of labels.
@@ -58,7 +69,7 @@ func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
 			all = append(all, Backup{Label: label})
 		}
 		b := &all[len(all)-1]
-		b.Keys = append(b.Keys, info.Key)
+		b.Keys, b.times = append(b.Keys, info.Key), append(b.times, info.ModTime)
 		b.Stored += info.Size
 		b.Err = errors.Join(b.Err, r.describe(ctx, b, info.Key))
 		sizes[info.Key] = info.Size

@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"pgpipes/lib/manifest"
@@ -166,7 +168,7 @@ func (c Coverage) firstMissing(way []retain.WALRange) string {
 // parent's copy of it may never have been archived.
 func (c Coverage) line(from wal.Timeline, first uint64, to wal.Timeline, last uint64) []retain.WALRange {
 	var way []retain.WALRange
-	steps := append(append(wal.History{}, c.Histories[to]...), wal.Switch{Parent: to, At: math.MaxUint64})
+	steps := append(slices.Clone(c.ancestry(to)), wal.Switch{Parent: to, At: math.MaxUint64})
 	next := first
 	for i, s := range steps {
 		end := last + 1
@@ -182,15 +184,60 @@ func (c Coverage) line(from wal.Timeline, first uint64, to wal.Timeline, last ui
 	return way
 }
 
-// missingIn finds the first number from first to last without a segment.
-func (c Coverage) missingIn(tli wal.Timeline, first, last uint64) (uint64, bool) {
-	next := first
-	for _, w := range c.Ranges {
-		if w.Timeline == tli && w.First <= next && next <= w.Last {
-			next = w.Last + 1
+// ancestry is the history of a timeline. One that is lost is the beginning of
+// those of its descendants.
+func (c Coverage) ancestry(tli wal.Timeline) wal.History {
+	if h, there := c.Histories[tli]; there {
+		return h
+	}
+	for _, h := range c.Histories {
+		for i, s := range h {
+			if s.Parent == tli {
+				return h[:i]
+			}
 		}
 	}
+	return nil
+}
+
+// missingIn finds the first number from first to last without a segment.
+func (c Coverage) missingIn(tli wal.Timeline, first, last uint64) (uint64, bool) {
+	next := c.contiguous(tli, first)
 	return next, next <= last
+}
+
+// contiguous is the number after the last of the segments that are there
+// without a hole from next on.
+func (c Coverage) contiguous(tli wal.Timeline, next uint64) uint64 {
+	for _, w := range c.Ranges[c.from(tli, next):] {
+		if w.Timeline != tli || w.First > next {
+			break
+		}
+		next = w.Last + 1
+	}
+	return next
+}
+
+// from finds the first range that ends at or after a segment. There may be very
+// many ranges.
+func (c Coverage) from(tli wal.Timeline, number uint64) int {
+	i, _ := slices.BinarySearchFunc(c.Ranges, number, func(w retain.WALRange, number uint64) int {
+		return cmp.Or(cmp.Compare(w.Timeline, tli), cmp.Compare(w.Last, number))
+	})
+	return i
+}
+
+// storedAt is about when a segment was stored: when the first one at or after it
+// that begins or ends a range was; zero if there is none.
+func (c Coverage) storedAt(tli wal.Timeline, number uint64) time.Time {
+	i := c.from(tli, number)
+	switch {
+	case i == len(c.Ranges) || c.Ranges[i].Timeline != tli || i >= len(c.Times):
+		return time.Time{}
+	case number <= c.Ranges[i].First:
+		return c.Times[i].First
+	}
+	return c.Times[i].Last
 }
 
 func (c Coverage) missingHistory(tli wal.Timeline) string {
@@ -201,15 +248,29 @@ func (c Coverage) missingHistory(tli wal.Timeline) string {
 }
 
 // Newest is the highest timeline anything is known of.
-func (c Coverage) Newest() wal.Timeline {
-	newest := wal.Timeline(1)
-	for tli := range c.Histories {
-		newest = max(newest, tli)
-	}
+func (c Coverage) Newest() wal.Timeline { return slices.Max(c.timelines(nil)) }
+
+// timelines are those that anything is known of, in order, and the first one
+// always. Their numbers may be far apart.
+func (c Coverage) timelines(backups []Backup) []wal.Timeline {
+	known := []wal.Timeline{1}
 	for _, w := range c.Ranges {
-		newest = max(newest, w.Timeline)
+		if w.Timeline != known[len(known)-1] {
+			known = append(known, w.Timeline)
+		}
 	}
-	return newest
+	for tli, h := range c.Histories {
+		known = append(known, tli)
+		for _, s := range h {
+			known = append(known, s.Parent)
+		}
+	}
+	for _, b := range backups {
+		known = append(known, b.Header.StartTimeline, b.Header.StopTimeline)
+	}
+	slices.Sort(known)
+	known = slices.DeleteFunc(known, func(tli wal.Timeline) bool { return tli == 0 })
+	return slices.Compact(known)
 }
 
 // end is the last segment known of a timeline: stored, or dropped.

@@ -308,7 +308,7 @@ func TestExpireGaps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Apply(context.Background(), func(err error) { t.Error(err) }); err != nil {
+		if err := e.Apply(context.Background(), 1, func(err error) { t.Error(err) }); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "gaps", keys(t, r, gapPrefix), test.gaps)

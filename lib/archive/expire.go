@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"pgpipes/lib/retain"
-	"pgpipes/lib/store"
-	"pgpipes/lib/wal"
 )
 
 // An Expiry is a decision about everything in a repository, and the means to
@@ -18,10 +15,19 @@ import (
 type Expiry struct {
 	Decisions []retain.Decision
 	repo      *Repo
+	policy    retain.Policy
+	state     retain.State
 	backups   []Backup
-	gaps      []Gap    // that go
+	restoring []Restoring
 	orphans   []string // keys of parts that go
+	notes     []string // keys of other notes that go
+	holes     []Span   // that will be there when WAL goes
+	now       time.Time
 }
+
+// sweepAge is how old must be what nobody needs and somebody may be about to
+// use: parts without a manifest, temporary files.
+const sweepAge = 48 * time.Hour
 
 // Decide applies a policy. It changes nothing. A backup that cannot be read or
 // restored is an error: without it nobody knows what WAL is needed, or how many
@@ -35,53 +41,50 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 	if err != nil {
 		return nil, err
 	}
+	restoring, err := r.Restorings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	state := retain.State{
 		WAL: coverage.Ranges, Histories: coverage.Histories, SegmentSize: r.SegmentSize, Now: now,
 	}
+	sizes := partSizes(backups)
 	for _, b := range backups {
-		if err := r.checkWhole(ctx, b, coverage); err != nil {
+		if err := r.checkWhole(ctx, b, coverage, sizes); err != nil {
 			return nil, fmt.Errorf("nothing is removed while a backup is not whole: %s: %w", b.Label, err)
 		}
-		state.Backups = append(state.Backups, b.state())
+		state.Backups = append(state.Backups, b.state(restoring, now))
 	}
-	e := &Expiry{Decisions: retain.Decide(state, p), repo: r, backups: backups}
-	e.decideGaps(coverage.Gaps)
-	if p.KeepLast > 0 {
+	e := &Expiry{
+		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now,
+	}
+	e.decideSpans(coverage)
+	e.decideRestorings()
+	if retains(e.Decisions) {
 		e.decideOrphans()
 	}
+	e.findHoles(coverage)
 	return e, nil
 }
 
-// kindGap is the kind of decisions about records of dropped WAL.
-const kindGap = "gap"
-
-// decideGaps lets records of dropped WAL go that no recovery can come upon any
-// more: all WAL that is kept, on whatever timeline, is after them.
-func (e *Expiry) decideGaps(gaps []Gap) {
-	for _, g := range gaps {
-		last, kept, before := e.repo.number(g.Last), false, false
-		for _, d := range e.Decisions {
-			if d.Keep && d.Kind == retain.KindWAL {
-				kept, before = true, before || d.WAL.First <= last
-			}
-		}
-		d := retain.Decision{Keep: true, Kind: kindGap, Name: g.First.String() + ".." + g.Last.String(), Reason: "WAL before its end is kept"}
-		if kept && !before {
-			d.Keep, d.Reason = false, "all WAL that is kept is after it"
-			e.gaps = append(e.gaps, g)
-		}
-		e.Decisions = append(e.Decisions, d)
-	}
+// retains reports whether any rule is in force.
+func retains(all []retain.Decision) bool {
+	return slices.ContainsFunc(all, func(d retain.Decision) bool { return d.Reason != retain.NoRule })
 }
 
 // checkWhole finds a backup that is listed but cannot be restored: counted as
 // one to keep it would let good ones go.
-func (r *Repo) checkWhole(ctx context.Context, b Backup, c Coverage) error {
+func (r *Repo) checkWhole(ctx context.Context, b Backup, c Coverage, sizes map[string]int64) error {
 	if b.Err != nil || !b.Complete {
 		return b.Err
 	}
-	if err := r.VerifyParts(ctx, b.Header); err != nil {
-		return fmt.Errorf("%w: %v", ErrDamaged, err)
+	if b.Lost != nil {
+		return fmt.Errorf("%w: %v", ErrDamaged, b.Lost)
+	}
+	if !allListed(b, sizes) { // where others put their parts
+		if err := r.VerifyParts(ctx, b.Header); err != nil {
+			return fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
 	}
 	if missing := c.MissingFor(b.Header); missing != "" {
 		return fmt.Errorf("%w: %s is missing%s", ErrHole, missing, c.Why(missing))
@@ -89,99 +92,120 @@ func (r *Repo) checkWhole(ctx context.Context, b Backup, c Coverage) error {
 	return nil
 }
 
-func (b Backup) state() retain.Backup {
-	h := b.Header
-	if !b.Complete {
-		return retain.Backup{
-			Label: b.Label, Timeline: b.Start.Timeline, Start: b.Start.LSN, StartTime: b.Start.Time, Pin: b.Pin,
-			Needs: b.Needs(),
+// partSizes are the objects below base/ by key, with a size that does not matter:
+// Backups has compared them.
+func partSizes(backups []Backup) map[string]int64 {
+	sizes := map[string]int64{}
+	for _, b := range backups {
+		for _, key := range b.Keys {
+			sizes[key] = 0
 		}
 	}
-	return retain.Backup{
-		Label: b.Label, Timeline: h.StartTimeline, StopTimeline: h.StopTimeline, Start: h.StartLSN, Stop: h.StopLSN,
-		StartTime: h.StartTime, StopTime: h.StopTime, Complete: true, Pin: b.Pin,
-		Needs: b.Needs(),
-	}
+	return sizes
 }
 
-// Apply removes what was decided to be dropped: of each backup the manifest
-// first, that of one that uses parts of another before that one's, then WAL.
-// What cannot be removed is given to warn and the rest goes on, but as long as a
-// dropped backup still has its manifest neither WAL is removed nor a backup that
-// it needs. The error says how much is left.
-func (e *Expiry) Apply(ctx context.Context, warn func(error)) error {
-	failed := 0
-	remove := func(key string) bool {
-		err := e.repo.Remove(ctx, key)
-		if err != nil && !errors.Is(err, store.ErrNotExist) {
-			warn(err)
-			failed++
+// allListed reports whether all parts of a backup were among what was listed,
+// and so have been looked at.
+func allListed(b Backup, sizes map[string]int64) bool {
+	for _, p := range b.Header.Parts {
+		if _, listed := sizes[p.Key]; !listed {
 			return false
 		}
-		return true
 	}
-	whole, err := e.removeBackups(ctx, remove)
-	if err != nil {
-		return err
-	}
-	for _, key := range e.orphans {
-		remove(key)
-	}
-	if !whole {
-		return leftBehind(failed)
-	}
-	if err := e.refuseNewer(ctx); err != nil {
-		return err
-	}
-	if err := e.removeWAL(ctx, remove); err != nil {
-		return err
-	}
-	if err := e.removeGaps(ctx, remove); err != nil {
-		return err
-	}
-	return leftBehind(failed)
+	return len(b.Header.Parts) > 0
 }
 
-func leftBehind(failed int) error {
-	if failed > 0 {
-		return fmt.Errorf("%d objects could not be removed", failed)
+func (b Backup) state(restoring []Restoring, now time.Time) retain.Backup {
+	s := retain.Backup{Label: b.Label, Pin: b.Pin, Needs: b.Needs(), Complete: b.Complete}
+	for _, n := range restoring {
+		if n.Backup == b.Label && now.Before(n.Until) {
+			s.InUse = n.Why()
+		}
 	}
-	return nil
+	if h := b.Header; b.Complete {
+		s.Timeline, s.StopTimeline, s.Start, s.Stop = h.StartTimeline, h.StopTimeline, h.StartLSN, h.StopLSN
+		s.StartTime, s.StopTime, s.Full, s.WAL, s.Tags = h.StartTime, b.Ended(), len(s.Needs) == 0, h.WAL, h.Tags
+		return s
+	}
+	s.Timeline, s.Start, s.StartTime = b.Start.Timeline, b.Start.LSN, b.Start.Time
+	return s
 }
 
-// removeBackups reports whether none of the dropped backups has a manifest any
-// more.
-func (e *Expiry) removeBackups(ctx context.Context, remove func(key string) bool) (whole bool, err error) {
-	needed := map[string]bool{} // by backups that could not be removed
-	for _, b := range e.childrenFirst() {
-		if err := e.refuseChildren(ctx); err != nil { // one may begin at any time
-			return false, err
-		}
-		if !needed[b.Label] && removeBackup(b, remove) {
-			continue
-		}
-		needed[b.Label] = true
-		for _, label := range b.Needs() {
-			needed[label] = true
-		}
+// Kinds of decisions about records.
+const (
+	kindGap     = "gap"
+	kindHole    = "hole"
+	kindRestore = "restore"
+)
+
+// decideSpans lets records of dropped WAL and of known holes go that no recovery
+// can come upon any more: all WAL that is kept, on whatever timeline, is after
+// them.
+func (e *Expiry) decideSpans(c Coverage) {
+	for _, g := range c.Gaps {
+		e.decideSpan(kindGap, gapPrefix, g.Span)
 	}
-	return len(needed) == 0, nil
+	for _, a := range c.Accepted {
+		e.decideSpan(kindHole, acceptedPrefix, a.Span)
+	}
 }
 
-// refuseNewer keeps all WAL if a backup has begun since the decision was made: on
-// a standby it may begin at an old checkpoint.
-func (e *Expiry) refuseNewer(ctx context.Context) error {
-	now, err := e.repo.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	for _, b := range now {
-		same := func(old Backup) bool { return old.Label == b.Label && old.Complete == b.Complete && old.Pin == b.Pin }
-		if !slices.ContainsFunc(e.backups, same) && !e.drops(b.Label) {
-			return fmt.Errorf("backup %s has changed meanwhile: WAL is left for the next run", b.Label)
+func (e *Expiry) decideSpan(kind, prefix string, s Span) {
+	last, kept, before := e.repo.number(s.Last), false, false
+	for _, d := range e.Decisions {
+		if d.Keep && d.Kind == retain.KindWAL {
+			kept, before = true, before || d.WAL.First <= last
 		}
 	}
-	return nil
+	d := retain.Decision{Keep: true, Kind: kind, Name: s.First.String() + ".." + s.Last.String(), Reason: "WAL before its end is kept"}
+	if kept && !before {
+		d.Keep, d.Reason = false, "all WAL that is kept is after it"
+		e.notes = append(e.notes, prefix+s.String())
+	}
+	e.Decisions = append(e.Decisions, d)
+}
+
+// decideRestorings lets the notes of restores go that are over.
+func (e *Expiry) decideRestorings() {
+	for _, n := range e.restoring {
+		d := retain.Decision{Keep: true, Kind: kindRestore, Name: n.Key, Reason: n.Backup + " is " + n.Why()}
+		if !e.now.Before(n.Until) {
+			d.Keep, d.Reason = false, "it is over"
+			e.notes = append(e.notes, n.Key)
+		}
+		e.Decisions = append(e.Decisions, d)
+	}
+}
+
+// findHoles finds what will be holes when the dropped WAL has gone: segments
+// that a kept backup could come upon, and that are missing on purpose.
+func (e *Expiry) findHoles(c Coverage) {
+	var left []retain.WALRange
+	var dropped []retain.WALRange
+	for _, d := range e.Decisions {
+		switch {
+		case d.Kind != retain.KindWAL:
+		case d.Keep:
+			left = append(left, d.WAL)
+		default:
+			dropped = append(dropped, d.WAL)
+		}
+	}
+	if len(dropped) == 0 {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b Backup) bool { return !b.Complete || e.drops(b.Label) })
+	after := Coverage{Size: c.Size, Ranges: left, Histories: c.Histories, Gaps: c.Gaps, Accepted: c.Accepted}
+	for _, h := range after.Holes(kept) {
+		first, last, _ := c.numbers(h.Span)
+		for _, w := range dropped {
+			if w.Timeline != h.First.Timeline || !h.Open() || w.Last < first || last < w.First {
+				continue
+			}
+			run := after.hole(w.Timeline, max(first, w.First), min(last, w.Last))
+			e.holes = append(e.holes, run.Span)
+		}
+	}
 }
 
 func (e *Expiry) drops(label string) bool {
@@ -190,73 +214,33 @@ func (e *Expiry) drops(label string) bool {
 	})
 }
 
-// removeBackup removes the commit mark before the rest, and the note that
-// protects the WAL of an incomplete backup after it. It reports whether the mark
-// is gone.
-func removeBackup(b Backup, remove func(key string) bool) bool {
-	mark, start := baseKey(b.Label, manifestName), baseKey(b.Label, startName)
-	if !remove(mark) { // also of one that was incomplete when this was decided
-		return false
-	}
-	gone := true
-	for _, key := range b.Keys {
-		if key != mark && key != start {
-			gone = remove(key) && gone
-		}
-	}
-	if gone && slices.Contains(b.Keys, start) { // it tells the next run how old the rest is
-		remove(start)
-	}
-	return true
+// An Explanation says why a backup stays or goes.
+type Explanation struct {
+	Rules    []retain.Verdict
+	Decision retain.Decision
+	NeededBy []string          // backups that use its parts
+	WAL      []retain.Decision // that is kept for it
 }
 
-// removeWAL removes the files of dropped segments: all forms, and what else is
-// named after them. Timeline histories are never removed.
-func (e *Expiry) removeWAL(ctx context.Context, remove func(key string) bool) error {
-	var dropped []retain.WALRange
+// ErrNoBackup says that there is no backup of a label.
+var ErrNoBackup = errors.New("no such backup")
+
+// Explain says what every rule makes of a backup.
+func (e *Expiry) Explain(label string) (Explanation, error) {
+	verdicts, d, found := retain.Explain(e.state, e.policy, label)
+	if !found {
+		return Explanation{}, fmt.Errorf("%s: %w", label, ErrNoBackup)
+	}
+	x := Explanation{Rules: verdicts, Decision: d}
+	for _, b := range e.backups {
+		if slices.Contains(b.Needs(), label) {
+			x.NeededBy = append(x.NeededBy, b.Label)
+		}
+	}
 	for _, d := range e.Decisions {
-		if !d.Keep && d.Kind == retain.KindWAL {
-			dropped = append(dropped, d.WAL)
+		if d.Kind == retain.KindWAL && d.Keep && d.NeededBy == label {
+			x.WAL = append(x.WAL, d)
 		}
 	}
-	if len(dropped) == 0 {
-		return nil
-	}
-	for info, err := range e.repo.List(ctx, walPrefix, "") {
-		if err != nil {
-			return err
-		}
-		n, _, ok := parseWALKey(info.Key)
-		if !ok || n.Kind == wal.TimelineHistory || strings.HasPrefix(info.Key, historyPrefix) {
-			continue
-		}
-		if number, err := e.repo.SegmentSize.Split(n); err == nil && inRanges(dropped, n.Timeline, number) {
-			remove(info.Key)
-		}
-	}
-	return nil
-}
-
-// removeGaps removes the records of dropped gaps, also those that say a part of
-// the same again.
-func (e *Expiry) removeGaps(ctx context.Context, remove func(key string) bool) error {
-	if len(e.gaps) == 0 {
-		return nil
-	}
-	for info, err := range e.repo.List(ctx, gapPrefix, "") {
-		if err != nil {
-			return err
-		}
-		part, ok := e.repo.parseGapKey(info.Key)
-		if ok && slices.ContainsFunc(e.gaps, func(g Gap) bool { return g.Covers(part.Span) }) {
-			remove(info.Key)
-		}
-	}
-	return nil
-}
-
-func inRanges(all []retain.WALRange, tli wal.Timeline, number uint64) bool {
-	return slices.ContainsFunc(all, func(w retain.WALRange) bool {
-		return w.Timeline == tli && w.First <= number && number <= w.Last
-	})
+	return x, nil
 }

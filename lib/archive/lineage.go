@@ -1,11 +1,10 @@
 package archive
 
 import (
-	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
@@ -49,6 +48,14 @@ func (b Backup) Orphans() []string {
 	})
 }
 
+// stored is when an object of the backup was.
+func (b Backup) stored(key string) time.Time {
+	if i := slices.Index(b.Keys, key); i >= 0 && i < len(b.times) {
+		return b.times[i]
+	}
+	return time.Time{}
+}
+
 // partNumber is the number of the part that a key is for by its name, NNN and
 // perhaps a suffix, "" if it is no part's.
 func partNumber(key string) string {
@@ -62,8 +69,8 @@ func partNumber(key string) string {
 // kindPart is the kind of decisions about stored parts that nobody needs.
 const kindPart = "part"
 
-// decideOrphans lets those of the backups go that stay. None is one that
-// another backup uses: that has it from the manifest of this one.
+// decideOrphans lets those of the backups go that stay, when they are old. None is
+// one that another backup uses: that has it from the manifest of this one.
 func (e *Expiry) decideOrphans() {
 	used := map[string]bool{}
 	for _, b := range e.backups {
@@ -76,7 +83,7 @@ func (e *Expiry) decideOrphans() {
 			continue
 		}
 		for _, key := range b.Orphans() {
-			if !used[key] {
+			if !used[key] && e.now.Sub(b.stored(key)) > sweepAge {
 				e.orphans = append(e.orphans, key)
 				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindPart, Name: key, Reason: "no manifest names it"})
 			}
@@ -107,22 +114,4 @@ func (e *Expiry) childrenFirst() []Backup {
 		visit(b)
 	}
 	return order
-}
-
-// refuseChildren keeps everything if a backup that is to be dropped is needed by
-// one that has begun, or ended, since that was decided.
-func (e *Expiry) refuseChildren(ctx context.Context) error {
-	now, err := e.repo.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	for _, b := range now {
-		if e.drops(b.Label) {
-			continue
-		}
-		if i := slices.IndexFunc(b.Needs(), e.drops); i >= 0 {
-			return fmt.Errorf("backup %s has changed meanwhile and needs %s: nothing is removed", b.Label, b.Needs()[i])
-		}
-	}
-	return nil
 }

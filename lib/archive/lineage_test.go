@@ -83,7 +83,7 @@ func TestExpiryKilledAnywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = e.Apply(t.Context(), func(error) {})
+			err = e.Apply(t.Context(), 1, func(error) {})
 			kept := labels(t, r)
 			dropped += 6 - len(kept)
 			if t.Failed() {
@@ -116,7 +116,7 @@ func TestParentWentMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := labels(t, r)
-	if err := e.Apply(t.Context(), func(error) {}); err == nil || !strings.Contains(err.Error(), "new") {
+	if err := e.Apply(t.Context(), 1, func(error) {}); err == nil || !strings.Contains(err.Error(), "new") {
 		t.Errorf("error %v", err)
 	}
 	if after := labels(t, r); !slices.Equal(after, before) {

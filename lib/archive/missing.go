@@ -2,6 +2,7 @@ package archive
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -36,7 +37,7 @@ func (h Hole) Open() bool { return h.State == HoleMissing || h.State == HoleDrop
 // line, is none. A run of which a part is known is divided.
 func (c Coverage) Holes(backups []Backup) []Hole {
 	var all []Hole
-	for tli := wal.Timeline(1); tli <= c.Newest(); tli++ {
+	for _, tli := range c.timelines(backups) {
 		first, last, ok := c.expected(tli, backups)
 		if !ok {
 			continue
@@ -60,50 +61,45 @@ func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint
 		return 0, 0, false
 	}
 	last, found := c.end(tli)
-	for child, h := range c.Histories {
-		if len(h) == 0 || h[len(h)-1].Parent != tli || child == tli {
-			continue
-		}
+	for _, h := range c.Histories {
 		// The segment of the switch itself is the child's.
-		if before := c.Size.Number(h[len(h)-1].At); before > 0 && (!found || before-1 > last) {
-			last, found = before-1, true
+		if at, _ := h.SwitchFrom(tli); c.Size.Number(at) > 0 {
+			last, found = max(last, c.Size.Number(at)-1), true
 		}
 	}
 	return first, last, found
 }
 
-// needsFrom is the first segment of a timeline that a backup needs.
+// needsFrom is the first segment of a timeline that a server asks for that goes
+// on from a backup, on this timeline or by way of it. It asks for what a backup
+// holds, too.
 func (c Coverage) needsFrom(tli wal.Timeline, b Backup) (uint64, bool) {
 	h := b.Header
 	if b.Err != nil || !b.Complete || h.StopLSN == 0 {
 		return 0, false
 	}
-	begin := c.Size.Number(h.StartLSN)
-	if h.WAL { // what it holds itself nobody looks for
-		begin = c.Size.Number(h.StopLSN)
+	to := h.StopTimeline
+	if c.descends(b, tli) {
+		to = tli
 	}
-	if tli == h.StopTimeline {
-		if at, known := c.switchTo(tli); known && h.StartTimeline != tli {
-			begin = max(begin, c.Size.Number(at))
+	for _, w := range c.line(h.StartTimeline, c.Size.Number(h.StartLSN), to, math.MaxUint64-1) {
+		if w.Timeline == tli {
+			return w.First, true
 		}
-		return begin, true
 	}
-	if at, known := c.switchTo(tli); known && c.descends(b, tli) {
-		return max(begin, c.Size.Number(at)), true
-	}
-	return begin, tli == h.StartTimeline // from which it went on to another one
+	return 0, false
 }
 
 // absent are the runs of missing segments from first to last.
 func (c Coverage) absent(tli wal.Timeline, first, last uint64) []retain.WALRange {
 	var runs []retain.WALRange
 	next := first
-	for _, w := range c.Ranges {
-		if w.Timeline != tli || w.Last < next {
-			continue
+	for _, w := range c.Ranges[c.from(tli, first):] {
+		if w.Timeline != tli || w.First > last {
+			break
 		}
-		if w.First > next && next <= last {
-			runs = append(runs, retain.WALRange{Timeline: tli, First: next, Last: min(last, w.First-1)})
+		if w.First > next {
+			runs = append(runs, retain.WALRange{Timeline: tli, First: next, Last: w.First - 1})
 		}
 		next = max(next, w.Last+1)
 	}
@@ -128,7 +124,7 @@ func (c Coverage) divide(run retain.WALRange) []Hole {
 		cut(g.Span)
 	}
 	slices.Sort(cuts)
-	since := c.storedAt(run.Timeline, run.Last+1)
+	since := c.after(run)
 	var holes []Hole
 	for i, at := range cuts[:len(cuts)-1] {
 		next := cuts[i+1]
@@ -144,6 +140,18 @@ func (c Coverage) divide(run retain.WALRange) []Hole {
 		holes = append(holes, h)
 	}
 	return holes
+}
+
+// after is when what follows a run was stored: on its timeline, or on one that
+// left it there.
+func (c Coverage) after(run retain.WALRange) time.Time {
+	at := c.storedAt(run.Timeline, run.Last+1)
+	for child, h := range c.Histories {
+		if branch, ok := h.SwitchFrom(run.Timeline); ok && at.IsZero() && c.Size.Number(branch) > run.Last {
+			at = c.storedAt(child, c.Size.Number(branch))
+		}
+	}
+	return at
 }
 
 func (c Coverage) numbers(s Span) (first, last uint64, ok bool) {
@@ -173,32 +181,28 @@ func (c Coverage) hole(tli wal.Timeline, first, last uint64) Hole {
 }
 
 // LostHistories names the histories that are not there and must have been: of
-// timelines that have WAL or a backup, and of those below another one's.
+// all timelines up to the newest, as a gap in the numbers hides what is above it
+// from a server that looks for that (timeline.c:findNewestTimeLine). Many in a
+// row are named FIRST-LAST.
 func (c Coverage) LostHistories(backups []Backup) []string {
-	known := map[wal.Timeline]bool{}
-	newest := c.Newest()
-	for _, w := range c.Ranges {
-		known[w.Timeline] = true
-	}
-	for _, b := range backups {
-		if b.Complete && b.Err == nil {
-			known[b.Header.StopTimeline] = true
-			newest = max(newest, b.Header.StopTimeline)
-		}
-	}
-	for _, h := range c.Histories {
-		for _, s := range h {
-			known[s.Parent] = true
-		}
-	}
+	const row = 16
 	var lost []string
-	for tli := wal.Timeline(2); tli <= newest; tli++ {
-		_, there := c.Histories[tli]
-		// A gap in the numbers hides all above it from a server that looks for the
-		// newest timeline (timeline.c:findNewestTimeLine).
-		if !there && (known[tli] || tli < newest) {
-			lost = append(lost, fmt.Sprintf("%s.history", tli))
+	next := wal.Timeline(2)
+	for _, tli := range append(c.timelines(backups), c.Newest()) {
+		last := tli
+		if _, there := c.Histories[tli]; there {
+			last--
 		}
+		switch {
+		case last < next || tli < next:
+		case last-next >= row:
+			lost = append(lost, fmt.Sprintf("%s.history-%s.history", next, last))
+		default:
+			for ; next <= last; next++ {
+				lost = append(lost, fmt.Sprintf("%s.history", next))
+			}
+		}
+		next = max(next, tli+1)
 	}
 	return lost
 }

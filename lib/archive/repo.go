@@ -16,7 +16,10 @@
 //	hole/FIRST-LAST                                      segments known to be missing, see Accepted
 //	verify/20261122T101500Z                              what came of a verification, see Record
 //	drill/20261122T101500Z                               what came of a restore that was tried
-//	lock/NAME
+//	restore/TIME-HOST-PID                                a restore is under way, see Restoring
+//	lock/NAME                                            or lease/NAME/NUMBER, see repo lock
+//
+// doc/repository.md has it to the byte, with the notes.
 //
 // # Guarantees
 //
@@ -161,8 +164,12 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 				return fmt.Errorf("%w: %w: %s is a data directory", ErrNoRepository, errOccupied, at)
 			}
 		}
-		if _, err := os.Lstat(d.Root()); errors.Is(err, os.ErrNotExist) {
-			return nil
+	}
+	if m, able := s.(interface {
+		Made(ctx context.Context) (bool, error)
+	}); able {
+		if made, err := m.Made(ctx); err != nil || !made {
+			return err
 		}
 	}
 	for info, err := range s.List(ctx, "", "") {

@@ -2,6 +2,8 @@ package archive
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"strings"
 
 	"pgpipes/lib/wal"
@@ -42,4 +44,35 @@ func (r *Repo) parseSpan(text string) (s Span, segments uint64, ok bool) {
 	from, err1 := r.SegmentSize.Split(s.First)
 	to, err2 := r.SegmentSize.Split(s.Last)
 	return s, to - from + 1, err1 == nil && err2 == nil
+}
+
+// ParseSpan reads FIRST-LAST, or the name of one segment.
+func (r *Repo) ParseSpan(text string) (Span, error) {
+	if !strings.Contains(text, "-") {
+		text += "-" + text
+	}
+	s, _, ok := r.parseSpan(text)
+	if !ok || s.First.Kind != wal.Segment {
+		return Span{}, fmt.Errorf("%w: not a segment of this cluster, nor FIRST-LAST: %s", wal.ErrName, text)
+	}
+	return s, nil
+}
+
+// FirstPresent names the first segment of a run that is stored, "" if none is.
+func (r *Repo) FirstPresent(ctx context.Context, s Span) (string, error) {
+	after := ""
+	if first := r.number(s.First); first > 0 {
+		after = afterSegment(r.SegmentSize.Name(s.First.Timeline, first-1))
+	}
+	for n, err := range r.segments(ctx, timelinePrefix(s.First.Timeline), after) {
+		switch {
+		case err != nil:
+			return "", err
+		case compareSegments(n, s.Last) > 0:
+			return "", nil
+		case s.Holds(n):
+			return n.String(), nil
+		}
+	}
+	return "", nil
 }

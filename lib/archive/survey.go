@@ -30,21 +30,35 @@ type Stored struct {
 // taken for one that nobody is writing any more.
 const Abandoned = 48 * time.Hour
 
-// Survey makes one. The ends of windows are read from the WAL: a segment or two
-// for each.
-func (r *Repo) Survey(ctx context.Context, now time.Time) (Survey, error) {
+// Inventory is the part of a survey that needs no WAL to be read: what is stored,
+// and when that was looked at.
+func (r *Repo) Inventory(ctx context.Context, now time.Time) (Survey, error) {
 	s := Survey{At: now}
 	var err error
 	if s.Backups, err = r.Backups(ctx); err != nil {
 		return s, err
 	}
-	if s.Coverage, err = r.Coverage(ctx); err != nil {
+	s.Coverage, err = r.Coverage(ctx)
+	return s, err
+}
+
+// Survey makes one. The ends of windows are read from the WAL: a segment or two
+// for each.
+func (r *Repo) Survey(ctx context.Context, now time.Time) (Survey, error) {
+	s, err := r.Inventory(ctx, now)
+	if err == nil && s.lacks() {
+		s, err = r.Inventory(ctx, now)
+	}
+	if err != nil {
 		return s, err
 	}
 	s.Windows, s.Holes = s.Coverage.Windows(s.Backups), s.Coverage.Holes(s.Backups)
 	s.Histories = s.Coverage.LostHistories(s.Backups)
 	for i := range s.Windows {
-		r.timeOf(ctx, s.Coverage, &s.Windows[i])
+		r.measure(ctx, s.Coverage, &s.Windows[i])
+	}
+	if err := ctx.Err(); err != nil {
+		return s, err
 	}
 	s.NewestWAL = s.Coverage.newestWAL()
 	if s.Verified, err = r.Records(ctx, KindVerify); err != nil {
@@ -52,6 +66,14 @@ func (r *Repo) Survey(ctx context.Context, now time.Time) (Survey, error) {
 	}
 	s.Drilled, err = r.Records(ctx, KindDrill)
 	return s, err
+}
+
+// lacks reports whether something seems to be missing. It may have come or gone
+// while the repository was listed, which takes its time: look again.
+func (s Survey) lacks() bool {
+	return slices.ContainsFunc(s.Coverage.Holes(s.Backups), Hole.Open) || slices.ContainsFunc(s.Backups, func(b Backup) bool {
+		return b.Err != nil || b.Lost != nil || b.Complete && s.Coverage.MissingFor(b.Header) != ""
+	})
 }
 
 // newestWAL is the segment that was stored last, of those that end a range.
@@ -65,11 +87,12 @@ func (c Coverage) newestWAL() Stored {
 	return newest
 }
 
-// NewestBackup is the complete one that stopped last, nil if there is none.
+// NewestBackup is the complete and whole one that stopped last, nil if there is
+// none.
 func (s Survey) NewestBackup() *Backup {
 	var newest *Backup
 	for i, b := range s.Backups {
-		if b.Complete && b.Err == nil && (newest == nil || !b.Header.StopTime.Before(newest.Header.StopTime)) {
+		if s.State(b) == BackupComplete && (newest == nil || !b.Ended().Before(newest.Ended())) {
 			newest = &s.Backups[i]
 		}
 	}

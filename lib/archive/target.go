@@ -98,10 +98,7 @@ func (c Coverage) Reach(b Backup, t Target) error {
 	if t.Kind == "immediate" {
 		return nil
 	}
-	ended := h.StopTime
-	if ended.IsZero() { // pg_basebackup does not tell
-		ended = h.StartTime
-	}
+	ended := b.Ended()
 	if t.Kind == "time" && (ended.IsZero() || !t.Time.After(ended)) {
 		return fmt.Errorf("%s: it ended at %s, after the target", b.Label, ended.UTC().Format(time.RFC3339))
 	}
@@ -114,10 +111,7 @@ func (c Coverage) Reach(b Backup, t Target) error {
 // reachTimeline looks at the way from the backup to the end, or to an LSN, on
 // the target's timeline.
 func (c Coverage) reachTimeline(b Backup, t Target) error {
-	to := t.Timeline
-	if to == 0 {
-		to = c.Newest()
-	}
+	to := t.timeline(c)
 	h := b.Header
 	if to != h.StopTimeline {
 		if missing := c.missingHistory(to); missing != "" {
@@ -161,6 +155,6 @@ func (c Coverage) Best(all []Backup, t Target) (can []Backup, cannot []error) {
 		}
 		can = append(can, b)
 	}
-	slices.SortStableFunc(can, func(a, b Backup) int { return b.Header.StopTime.Compare(a.Header.StopTime) })
+	slices.SortStableFunc(can, func(a, b Backup) int { return b.Ended().Compare(a.Ended()) })
 	return can, cannot
 }

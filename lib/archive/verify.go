@@ -1,114 +1,206 @@
 package archive
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
+	"iter"
+	"sync"
+	"time"
 
-	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
-	"pgpipes/lib/wal"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
 )
 
-// VerifyManifest reads the manifest of a backup to its end, where it proves
-// whole.
-func (r *Repo) VerifyManifest(ctx context.Context, label string) error {
-	body, err := r.Manifest(ctx, label)
-	if err != nil {
+// A Verification looks for all that is wrong in a repository, without a restore.
+// Findings do not end it. What vanishes meanwhile because expire removes it is
+// none.
+type Verification struct {
+	// Quick leaves WAL and parts unread: names and sizes have to tell.
+	Quick bool
+	// Labels are the backups to verify, each with its WAL; none mean that
+	// everything is.
+	Labels  []string
+	Jobs    int        // how many objects are read at once
+	Pace    *wait.Pace // counts the bytes that are read of WAL and parts; its Total is set
+	Journal *Journal   // what need not be read again; may be nil
+
+	// Tars reads and compares parts: lib/base can.
+	Tars func(context.Context, Tars) iter.Seq2[manifest.Difference, error]
+	// Source opens a part that is not stored as lib/codec knows it; nil if all are.
+	Source func(label string, p manifest.Part) (io.ReadCloser, error)
+
+	Found  func(Finding) error                // an error of it ends all
+	Failed func(error)                        // told of what could not be looked at
+	Remark func(format string, values ...any) // told of what is no fault
+}
+
+// Tars are parts of one backup that are to be read and compared with its
+// manifest, see base.Reading.
+type Tars struct {
+	List  func() (io.ReadCloser, error)
+	Parts []manifest.Part
+	Open  func(manifest.Part) (io.ReadCloser, error)
+	Alone bool
+	Jobs  int
+	Read  func(p manifest.Part, err error)
+}
+
+// Verified says how a verification has ended.
+type Verified struct {
+	Began, Ended time.Time
+	Objects      int64 // looked at
+	Backups      int   // that are complete
+	Bytes        int64 // read of WAL and parts
+	Skipped      int64 // bytes of them that the journal knew
+	Findings     int
+	Failures     int // what could not be looked at
+}
+
+// Verify carries out a verification. Its error is one that has ended it: the
+// rest has not been looked at.
+func (r *Repo) Verify(ctx context.Context, o Verification) (Verified, error) {
+	v := &verifier{Repo: r, Verification: o, known: map[string]bool{}}
+	v.Jobs = max(v.Jobs, 1)
+	if v.Pace == nil {
+		v.Pace = wait.NewPace(0, nil)
+	}
+	v.result.Began = time.Now()
+	err := v.run(ctx)
+	v.result.Ended, v.result.Bytes = time.Now(), v.Pace.Done()-v.result.Skipped
+	return v.result, cmp.Or(v.stopped, err)
+}
+
+// A verifier is a verification under way.
+type verifier struct {
+	*Repo
+	Verification
+	stock  stock
+	second *Coverage // see look
+
+	mu      sync.Mutex // guards what is below, and the calls of the three functions
+	known   map[string]bool
+	result  Verified
+	stopped error
+}
+
+func (v *verifier) run(ctx context.Context) error {
+	if err := v.checkIdentity(ctx); err != nil {
 		return err
 	}
-	defer body.Close()
-	m, err := manifest.NewReader(body)
-	for err == nil {
-		_, err = m.Next()
+	for _, step := range []func(context.Context) error{
+		v.takeStock, v.checkHistories, v.checkNotes, v.checkBackups, v.checkHoles,
+	} {
+		if err := v.step(ctx, step); err != nil {
+			return err
+		}
 	}
-	if err == io.EOF {
+	if v.Quick {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", baseKey(label, manifestName), err)
+	if v.all() {
+		v.Pace.Total = v.stock.bytes
+	}
+	if err := v.step(ctx, v.readWAL); err != nil {
+		return err
+	}
+	return v.step(ctx, v.readBackups)
 }
 
-// VerifyParts compares the stored parts of a backup with their receipts by size,
-// without reading them. Parts that other backups have stored are parts of it.
-func (r *Repo) VerifyParts(ctx context.Context, h manifest.Header) error {
-	if len(h.Parts) == 0 || slices.ContainsFunc(h.Parts, func(p manifest.Part) bool { return p.Key == "" }) {
-		return fmt.Errorf("%s: its manifest names no stored parts", h.Label)
+// step does one, unless nobody wants to know any more.
+func (v *verifier) step(ctx context.Context, do func(context.Context) error) error {
+	if err := do(ctx); err != nil {
+		return err
 	}
-	for _, p := range h.Parts {
-		info, err := r.Stat(ctx, p.Key)
-		if err == nil && info.Size != p.Size {
-			err = otherSize(p, info.Size)
+	return cmp.Or(v.halted(), ctx.Err())
+}
+
+// halted is an error when nobody wants to know any more.
+func (v *verifier) halted() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.stopped
+}
+
+// all says that everything is verified, not only some backups.
+func (v *verifier) all() bool { return len(v.Labels) == 0 }
+
+// found tells of a finding, once for each kind and name.
+func (v *verifier) found(kind, name, format string, values ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f := Finding{kind, name, fmt.Sprintf(format, values...)}
+	if kind != FoundDiffers { // of which there may be several
+		if v.known[kind+"\t"+name] {
+			return
 		}
-		if err != nil {
-			return fmt.Errorf("part %s: %w", p.Name, err)
-		}
+		v.known[kind+"\t"+name] = true
 	}
-	return nil
+	v.result.Findings++
+	v.stopped = cmp.Or(v.stopped, v.Found(f))
 }
 
-// VerifyWAL reads and checks every segment without which a backup cannot become
-// consistent, but not those that it holds itself. What is missing is found by
-// Coverage.MissingFor.
-func (r *Repo) VerifyWAL(ctx context.Context, c Coverage, h manifest.Header) error {
-	if h.WAL {
-		return nil
-	}
-	for _, w := range c.needed(h) {
-		for number := w.First; number <= w.Last; number++ {
-			n, err := wal.ParseName(c.Size.Name(w.Timeline, number))
-			if err != nil {
-				return err
-			}
-			f, err := r.get(ctx, n, filepath.Join(os.TempDir(), n.String()), func(error) {})
-			if err != nil {
-				return err
-			}
-			f.Close()
-		}
-	}
-	return nil
+// failed tells of what could not be looked at.
+func (v *verifier) failed(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.result.Failures++
+	v.Failed(err)
 }
 
-// Part opens a stored part of a backup, uncompressed. Its end is an error if the
-// stored bytes are not those of the receipt.
-func (r *Repo) Part(ctx context.Context, p manifest.Part) (io.ReadCloser, error) {
-	body, err := r.Get(ctx, p.Key, 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.New()
-	_, format := codec.SplitName(p.Key)
-	z, err := codec.NewReaderFormat(io.TeeReader(body, sum), format, 0)
-	if err != nil {
-		body.Close()
-		return nil, fmt.Errorf("%s: %w: %v", p.Key, ErrDamaged, err)
-	}
-	return &partReader{part: p, body: body, sum: sum, plain: z}, nil
+func (v *verifier) remark(format string, values ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.Remark(format, values...)
 }
 
-type partReader struct {
-	part  manifest.Part
-	body  io.ReadCloser
-	sum   hash.Hash
-	plain io.ReadCloser
-}
-
-func (p *partReader) Read(b []byte) (int, error) {
-	n, err := p.plain.Read(b)
+// judge tells what an error with an object is: a finding or a failure. That the
+// object is not there is neither: it was a moment ago, and whether it is needed
+// is another question, for which judge returns true.
+func (v *verifier) judge(key string, err error) (vanished bool) {
 	switch {
-	case errors.Is(err, codec.ErrCorrupt):
-		err = fmt.Errorf("%s: %w: %v", p.part.Key, ErrDamaged, err)
-	case err == io.EOF && hex.EncodeToString(p.sum.Sum(nil)) != p.part.SHA256:
-		err = fmt.Errorf("%s: %w: its SHA-256 is not that of its receipt", p.part.Key, ErrDamaged)
+	case errors.Is(err, store.ErrNotExist):
+		return true
+	case isDamage(err):
+		v.found(FoundDamaged, key, "%s", complaint(key, err))
+	default:
+		v.failed(fmt.Errorf("%s: %w", key, err))
+	}
+	return false
+}
+
+// skip counts what need not be read.
+func (v *verifier) skip(info store.Info) {
+	v.mu.Lock()
+	v.result.Skipped += info.Size
+	v.mu.Unlock()
+	v.Pace.Add(info.Size)
+}
+
+// paced reads no faster than it may.
+type paced struct {
+	ctx context.Context
+	io.ReadCloser
+	pace *wait.Pace
+}
+
+func (p paced) Read(b []byte) (int, error) {
+	n, err := p.ReadCloser.Read(b[:min(len(b), wait.PaceBurst)])
+	p.pace.Add(int64(n))
+	if werr := p.pace.Wait(p.ctx, n); err == nil {
+		err = werr
 	}
 	return n, err
 }
 
-func (p *partReader) Close() error { return errors.Join(p.plain.Close(), p.body.Close()) }
+// open opens an object that is to be read as a whole.
+func (v *verifier) open(ctx context.Context, key string) (io.ReadCloser, error) {
+	body, err := v.Get(ctx, key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	return paced{ctx, body, v.Pace}, nil
+}

@@ -14,21 +14,28 @@ import (
 type Window struct {
 	Timeline wal.Timeline
 	FromLSN  wal.LSN // where the first backup stopped, or the timeline began
-	ToLSN    wal.LSN // the end of the WAL that follows without a hole
-	From     time.Time
-	To       time.Time // of the last transaction in that WAL; zero if there is none
+	// ToLSN is where the last record begins in the WAL that follows without a hole.
+	// If that was not read it is the end of the WAL.
+	ToLSN wal.LSN
+	// From is when the first backup stopped, or, on a timeline that is reached from
+	// its parent, when the first transaction ended; zero if that is not known.
+	From time.Time
+	// To is when the last transaction ended: what is recovered to the very end has
+	// it, and a target must be a time before it.
+	To time.Time
 	// Exact says that To was read from the WAL. Otherwise it is when the last
 	// segment was stored, which is later.
 	Exact   bool
 	Backups []string // labels of those it can be reached from, the oldest first
 }
 
-// Windows lists the windows of all timelines, by timeline and place, without
-// times of their ends (see Survey). Only backups that are complete and whole
-// count.
+// Windows lists the windows of all timelines, by timeline and place, as the
+// names of the WAL show them: without times of their ends, and with the end of the
+// last segment as that of the window. Survey reads more. Only backups that are
+// complete and whole count.
 func (c Coverage) Windows(backups []Backup) []Window {
 	var all []Window
-	for tli := wal.Timeline(1); tli <= c.Newest(); tli++ {
+	for _, tli := range c.timelines(backups) {
 		var own []Window
 		for _, b := range backups {
 			if w, ok := c.window(b, tli); ok {
@@ -57,39 +64,34 @@ func merged(own []Window) []Window {
 	return joined
 }
 
-// window is what a backup alone makes of a timeline.
+// window is what a backup alone makes of a timeline. One that holds its WAL can
+// be recovered without any, but to nothing else: a server that goes on asks the
+// repository for that WAL, too.
 func (c Coverage) window(b Backup, tli wal.Timeline) (Window, bool) {
 	h := b.Header
 	if b.Err != nil || !b.Complete || b.Lost != nil || c.MissingFor(h) != "" || c.missingHistory(tli) != "" {
 		return Window{}, false
 	}
-	w := Window{Timeline: tli, FromLSN: h.StopLSN, From: h.StopTime, Backups: []string{b.Label}}
-	if w.From.IsZero() { // pg_basebackup does not tell
-		w.From = h.StartTime
-	}
+	w := Window{Timeline: tli, FromLSN: h.StopLSN, ToLSN: h.StopLSN, From: b.Ended(), Backups: []string{b.Label}}
 	next := c.Size.LastNumber(h.StopLSN)
 	if tli != h.StopTimeline {
-		at, way := c.switchTo(tli)
-		if !way || !c.descends(b, tli) {
+		at, _ := c.switchTo(tli)
+		if !c.descends(b, tli) {
 			return Window{}, false
 		}
-		w.FromLSN, w.From = at, time.Time{}
 		next = c.Size.Number(at)
-		if c.firstMissing(c.line(h.StopTimeline, c.Size.LastNumber(h.StopLSN), tli, next)) != "" {
-			return Window{}, false
-		}
+		w.FromLSN, w.ToLSN, w.From = at, at, time.Time{}
 	}
-	end := c.contiguous(tli, next)
-	if end == next && !h.WAL {
-		return Window{}, false // nothing of it was archived: told by MissingFor, or of a child just begun
+	if c.missingPath(h.StartTimeline, c.Size.Number(h.StartLSN), tli, next) != "" {
+		return w, tli == h.StopTimeline
 	}
-	w.ToLSN = max(w.FromLSN, c.Size.Start(end))
+	w.ToLSN = max(w.FromLSN, c.Size.Start(c.contiguous(tli, next)))
 	return w, true
 }
 
 // switchTo is where a timeline left its parent.
 func (c Coverage) switchTo(tli wal.Timeline) (wal.LSN, bool) {
-	h := c.Histories[tli]
+	h := c.ancestry(tli)
 	if len(h) == 0 {
 		return 0, false
 	}
@@ -98,49 +100,52 @@ func (c Coverage) switchTo(tli wal.Timeline) (wal.LSN, bool) {
 
 // descends reports whether a timeline goes on from where a backup ended.
 func (c Coverage) descends(b Backup, tli wal.Timeline) bool {
-	at, ok := c.Histories[tli].SwitchFrom(b.Header.StopTimeline)
+	at, ok := c.ancestry(tli).SwitchFrom(b.Header.StopTimeline)
 	return ok && b.Header.StopLSN <= at
 }
 
-// contiguous is the number after the last of the segments that are there
-// without a hole from next on.
-func (c Coverage) contiguous(tli wal.Timeline, next uint64) uint64 {
-	for _, w := range c.Ranges {
-		if w.Timeline == tli && w.First <= next && next <= w.Last {
-			next = w.Last + 1
-		}
-	}
-	return next
-}
-
-// timeOf finds when a window ends: by the last transaction in its WAL, or, if
-// that cannot be read, by when its last segment was stored.
-func (r *Repo) timeOf(ctx context.Context, c Coverage, w *Window) {
-	first, last := c.Size.Number(w.FromLSN), c.Size.LastNumber(w.ToLSN)
-	if c.contiguous(w.Timeline, first) <= first { // its WAL is in the backup
+// measure reads the ends of a window. A segment that cannot be read must not keep
+// anybody from seeing the rest.
+func (r *Repo) measure(ctx context.Context, c Coverage, w *Window) {
+	if w.ToLSN == w.FromLSN {
 		w.To, w.Exact = w.From, true
 		return
 	}
-	at, found, err := r.LastCommit(ctx, w.Timeline, first, last)
+	first, last := c.Size.Number(w.FromLSN), c.Size.LastNumber(w.ToLSN)
+	whole := last-first < maxLookBack // of the window, not of what can be read
+	if at, ok := c.switchTo(w.Timeline); ok && w.FromLSN < at {
+		first, whole = c.Size.Number(at), false
+	}
+	if w.From.IsZero() {
+		w.From = r.firstEnd(ctx, w.Timeline, w.FromLSN, last)
+	}
+	end, err := r.ending(ctx, w.Timeline, first, last)
+	if err == nil && end.record != 0 {
+		w.ToLSN = max(w.FromLSN, end.record)
+	}
 	switch {
-	case err != nil:
+	case err == nil && end.busy && end.last.After(w.From):
+		w.To, w.Exact = end.last, true
+	case err == nil && (end.busy || whole):
+		w.To, w.Exact = w.From, true // nothing was committed
+	default:
 		w.To = c.storedAt(w.Timeline, last)
-	case found && at.After(w.From):
-		w.To, w.Exact = at, true
-	default: // nothing was committed
-		w.To, w.Exact = w.From, true
 	}
 }
 
-// storedAt is about when a segment was stored: when the first one at or after it
-// that begins or ends a run was.
-func (c Coverage) storedAt(tli wal.Timeline, number uint64) time.Time {
-	for i, w := range c.Ranges {
-		if w.Timeline == tli && number <= w.Last {
-			if number <= w.First {
-				return c.Times[i].First
+// firstEnd is when the first transaction ended at or after a place, zero if that
+// is not soon found.
+func (r *Repo) firstEnd(ctx context.Context, tli wal.Timeline, from wal.LSN, last uint64) time.Time {
+	for n := r.SegmentSize.Number(from); n <= last && n < r.SegmentSize.Number(from)+maxLookBack; n++ {
+		var at time.Time
+		note := func(m wal.Moment) {
+			if at.IsZero() && m.Kind != wal.RestorePoint && m.At >= from {
+				at = m.Time
 			}
-			return c.Times[i].Last
+		}
+		_, err := r.walkSegment(ctx, tli, n, func() wal.Listener { return wal.Listener{Moment: note} })
+		if err != nil || !at.IsZero() {
+			return at
 		}
 	}
 	return time.Time{}

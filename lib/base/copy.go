@@ -14,6 +14,7 @@ import (
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -58,7 +59,8 @@ type CopyOptions struct {
 	Session *server.Session
 	Data    string // the data directory
 	Label   string // names the backup
-	Fast    bool   // checkpoint at once
+	Tags    []string
+	Fast    bool // checkpoint at once
 	Archive Archive
 	// Unchecked copies without looking whether WAL is archived, before and
 	// after.
@@ -148,7 +150,7 @@ func (c *copier) close() {
 
 // prepare finds out whether a copy can succeed before the server is troubled.
 func (c *copier) prepare(ctx context.Context) error {
-	if err := checkLabel(c.o.Label); err != nil {
+	if err := checkNames(c.o); err != nil {
 		return err
 	}
 	var err error
@@ -164,7 +166,7 @@ func (c *copier) prepare(ctx context.Context) error {
 	if c.tree, err = newTree(c.o.Data, c.control, c.o.Warn); err != nil {
 		return err
 	}
-	c.tree.follow, c.tree.pace = c.o.Follow, newPace(c.o.MaxRate, c.o.Progress)
+	c.tree.follow, c.tree.pace = c.o.Follow, wait.NewPace(c.o.MaxRate, c.o.Progress)
 	if c.o.Since != nil {
 		if c.tree.ancestor, err = readAncestor(c.o.Since, c.o.Label); err != nil {
 			return err
@@ -181,6 +183,15 @@ func (c *copier) prepare(ctx context.Context) error {
 	}
 	c.listing, err = newListing()
 	return err
+}
+
+func checkNames(o CopyOptions) error {
+	for _, tag := range o.Tags {
+		if !manifest.ValidTag(tag) {
+			return fmt.Errorf("%w: tag %q (as labels are)", ErrLabel, tag)
+		}
+	}
+	return checkLabel(o.Label)
 }
 
 func checkLabel(label string) error {
@@ -268,7 +279,7 @@ func (c *copier) leaveMark(ctx context.Context) (wal.LSN, error) {
 // newHeader is what is known before the backup begins.
 func (c *copier) newHeader() manifest.Header {
 	h := manifest.Header{
-		Label: c.o.Label, Type: "full", SystemID: c.info.SystemID, Major: c.info.Major,
+		Label: c.o.Label, Type: "full", Tags: c.o.Tags, SystemID: c.info.SystemID, Major: c.info.Major,
 		Catalog: c.control.Catalog, SegmentSize: c.control.SegmentSize, BlockSize: int(c.control.BlockSize),
 		Checksums: c.control.Checksums, StartTime: time.Now(), From: "primary", WAL: c.o.WithWAL,
 	}
@@ -395,7 +406,7 @@ func (c *copier) copyFiles(ctx context.Context, out io.Writer) (*worker, error) 
 		if err != nil {
 			return nil, err
 		}
-		c.tree.pace.total = total
+		c.tree.pace.Total = total
 	}
 	w := newWorker(c.tree)
 	w.begin(newSink(out, part, c.listing.add))

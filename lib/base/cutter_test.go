@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/wait"
 )
 
 // cutting is a cutter whose parts a shell command takes, in a directory of its own.
@@ -22,7 +23,7 @@ func cutting(t *testing.T, size int64, jobs int, command string) (*cutter, strin
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { all.close() })
-	c := &copier{listing: all, tree: &tree{pace: newPace(0, nil)}}
+	c := &copier{listing: all, tree: &tree{pace: wait.NewPace(0, nil)}}
 	c.o.Parts = Parts{Command: "cd " + dir + "; " + command, Size: size, Jobs: jobs}
 	c.outlet = &outlet{command: c.o.Parts.Command, label: "l"}
 	k := newCutter(t.Context(), c, io.Discard)

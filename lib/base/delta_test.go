@@ -392,3 +392,58 @@ func TestDeltaOfOtherTablespaces(t *testing.T) {
 		t.Error("its link is left")
 	}
 }
+
+// Of a part of which little is wanted the rest is not waited for, and a fault in
+// it does not matter; before what is wanted it does.
+func TestDeltaLeavesTheRestOfAPart(t *testing.T) {
+	bulk := strings.Repeat("a", 300<<10)
+	list := []member{
+		{name: "./"}, {name: "pg_tblspc/"}, {name: "global/"}, {name: "base/"},
+		{name: "base/1", data: bulk}, {name: "PG_VERSION", data: "15\n"},
+		{name: "base/2", data: "wanted"}, {name: "global/1", data: "x"}, {name: "base/3", data: bulk},
+	}
+	s := store(t, 2, end(list, "")) // base/1, base/2 and base/3 are in 000
+	for text, fails := range map[string]bool{
+		`cat "$KEY"`:                           false,
+		`head -c 311000 "$KEY"; exit 3`:        false,
+		`head -c 311000 "$KEY"; sleep 1000`:    false,
+		`head -c 311000 "$KEY"; cat /dev/zero`: false,
+		`head -c 300000 "$KEY"`:                true,
+	} {
+		t.Run(text, func(t *testing.T) {
+			dir, whole := used(t, s)
+			write(t, dir, "base/2")
+			o := s.delta(dir)
+			o.Source = s.command(`if [ $PART != 000 ]; then cat "$KEY"; exit; fi; ` + text)
+			if err := restore(t, nil, o); (err != nil) != fails || fails && !strings.Contains(err.Error(), "cut off after base/1") {
+				t.Fatal(err)
+			}
+			if !fails {
+				mustMatch(t, dir, whole)
+			}
+		})
+	}
+}
+
+// Large files are compared by readers of their own, however many jobs there are.
+func TestDeltaOfLargeFiles(t *testing.T) {
+	list := files()
+	for i := range 5 {
+		list = append(list, member{name: fmt.Sprint("base/1/", i), data: strings.Repeat(fmt.Sprint(i), largeFile+i)})
+	}
+	s := store(t, 2, end(list, ""))
+	for jobs := range 4 { // 0 is the default
+		dir, whole := used(t, s)
+		must(t, os.Truncate(filepath.Join(dir, "base/1/1"), largeFile), os.Truncate(filepath.Join(dir, "base/1/1"), largeFile+1))
+		before, err := os.Stat(filepath.Join(dir, "base/1/2"))
+		must(t, err)
+		o := s.delta(dir)
+		o.Jobs = jobs
+		mustRestore(t, nil, o)
+		mustMatch(t, dir, whole)
+		after, err := os.Stat(filepath.Join(dir, "base/1/2"))
+		if err != nil || !os.SameFile(before, after) {
+			t.Errorf("base/1/2 was written anew: %v", err)
+		}
+	}
+}

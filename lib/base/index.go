@@ -132,17 +132,33 @@ func (x *index) find(path string) *listed {
 	return &x.all[i]
 }
 
-// needs says which parts hold something that is awaited. The one that ends the
-// backup always does.
-func (x *index) needs() []bool {
-	needed := make([]bool, len(x.parts))
+// A need is what is wanted of a part.
+type need struct {
+	any            bool
+	files          int   // that are awaited
+	awaited, bytes int64 // of the files that are awaited, and of all
+}
+
+// sparse says whether less is wanted than can be passed over.
+func (n *need) sparse() bool { return n.awaited < n.bytes/2 }
+
+// needs says what is wanted of which part. The one that ends the backup always
+// is.
+func (x *index) needs() []need {
+	needs := make([]need, max(1, len(x.parts)))
 	for i := range x.all {
-		if f := &x.all[i]; f.kind == manifest.File && f.state == awaited {
-			needed[f.part] = true
+		f := &x.all[i]
+		if f.kind != manifest.File {
+			continue
+		}
+		n := &needs[f.part]
+		n.bytes += f.size
+		if f.state == awaited {
+			n.any, n.files, n.awaited = true, n.files+1, n.awaited+f.size
 		}
 	}
 	if x.last >= 0 {
-		needed[x.last] = true
+		needs[x.last].any = true
 	}
-	return needed
+	return needs
 }

@@ -31,6 +31,7 @@ const hashAlone = 128 << 10
 type intake struct {
 	in      io.Reader // the stream, compressed or not
 	bare    bool      // need not have a backup_manifest
+	sparse  bool      // most of it does not count
 	reader  *Reader
 	opened  io.Closer // the stream, decompressed
 	first   Member
@@ -38,6 +39,8 @@ type intake struct {
 	entries *manifest.Writer
 	// wants says whether a member counts; others are passed over.
 	wants func(Member) bool
+	// enough says whether nothing that comes can count any more.
+	enough func() bool
 	// place gives the place for a member; the writer is closed after it.
 	place func(Member) (io.WriteCloser, error)
 	// note gets the entry of a member that is in its place.
@@ -62,6 +65,7 @@ func newIntake(in io.Reader, tmpdir string) *intake {
 		cores:    min(decoders, runtime.GOMAXPROCS(0)),
 		entries:  entries,
 		wants:    func(Member) bool { return true },
+		enough:   func() bool { return false },
 		place:    func(Member) (io.WriteCloser, error) { return nowhere{}, nil },
 		note:     entries.Add,
 		each:     func(manifest.ServerFile) error { return nil },
@@ -83,7 +87,7 @@ const decoders = 4
 // begin opens the stream and reads as far as the first member. Being
 // decompressed here, it does not have to go through one more pipe.
 func (t *intake) begin() error {
-	in, err := codec.NewReaderAny(t.in, t.cores)
+	in, err := t.open()
 	if err != nil {
 		return err
 	}
@@ -97,6 +101,13 @@ func (t *intake) begin() error {
 	return err
 }
 
+func (t *intake) open() (codec.Skipper, error) {
+	if t.sparse {
+		return codec.NewReaderSparing(t.in)
+	}
+	return codec.NewReaderAny(t.in, t.cores)
+}
+
 // close ends the work on the stream.
 func (t *intake) close() {
 	if t.opened != nil {
@@ -104,7 +115,8 @@ func (t *intake) close() {
 	}
 }
 
-// run reads the stream to its end. Without an error it was complete.
+// run reads the stream to its end, or until there is enough. Without an error it
+// was complete, or enough.
 func (t *intake) run(ctx context.Context) error {
 	defer t.close()
 	if t.reader == nil {
@@ -116,6 +128,9 @@ func (t *intake) run(ctx context.Context) error {
 		err := ctx.Err()
 		if err == nil && t.wants(m) {
 			err = t.member(ctx, m)
+		}
+		if err == nil && t.enough() {
+			return nil
 		}
 		if err == nil {
 			m, err = t.reader.Next()

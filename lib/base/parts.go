@@ -169,7 +169,7 @@ func (c *copier) copyParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.tree.pace.total = o.total
+	c.tree.pace.Total = o.total
 	group, ctx := errgroup.WithContext(ctx)
 	batches := make(chan batch)
 	group.Go(func() error {
@@ -237,7 +237,7 @@ func (c *copier) tryPart(ctx context.Context, w *worker, name string, fill func(
 	}))
 	defer func() {
 		if err != nil {
-			c.tree.pace.add(-w.done)
+			c.tree.pace.Add(-w.done)
 		}
 	}()
 	if err := fill(ctx, w); err != nil {

@@ -191,7 +191,7 @@ func TestPartIsWrittenAgain(t *testing.T) {
 	if len(r.said) != 1 || !strings.Contains(r.said[0], "part 001: ") || !strings.Contains(r.said[0], "status 3; it is written again as part") {
 		t.Errorf("%q", r.said)
 	}
-	if total := r.tree.pace.done.Load(); total != 40<<20+3 {
+	if total := r.tree.pace.Done(); total != 40<<20+3 {
 		t.Errorf("%d bytes are said to be copied", total)
 	}
 }

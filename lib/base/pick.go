@@ -15,8 +15,9 @@ type picking struct {
 	unsure int64 // those of them that are not of whole files
 }
 
-func (r *restorer) picking(in io.Reader, mayHave func(*listed) bool) *picking {
+func (r *restorer) picking(in io.Reader, of need, mayHave func(*listed) bool) *picking {
 	t := &picking{intake: newIntake(in, "")}
+	t.sparse = of.sparse()
 	t.place = r.placeListed
 	t.wants = func(m Member) bool { return r.wantsListed(m, mayHave, !t.bare) }
 	t.note = func(e manifest.Entry) error {
@@ -32,18 +33,31 @@ func (r *restorer) picking(in io.Reader, mayHave func(*listed) bool) *picking {
 }
 
 // pickingPart reads a part, of which only counts what the manifest says is in
-// it.
+// it. One of which little is wanted is left when that has come: nobody waits for
+// the rest, which would prove nothing about what was taken.
 func (r *restorer) pickingPart(in io.Reader, number int) *picking {
-	t := r.picking(in, func(f *listed) bool { return int(f.part) == number })
+	t := r.picking(in, r.needs[number], func(f *listed) bool { return int(f.part) == number })
 	t.bare = number != r.plan.index.last
+	if t.bare && t.sparse {
+		t.enough = func() bool { return r.needs[number].files == 0 }
+	}
 	t.cores = max(1, min(decoders, runtime.GOMAXPROCS(0)/r.o.Jobs))
 	return t
+}
+
+// pickingAll reads the one stream that there is.
+func (r *restorer) pickingAll(in io.Reader) *picking {
+	var all need
+	for _, n := range r.needs {
+		all.awaited, all.bytes = all.awaited+n.awaited, all.bytes+n.bytes
+	}
+	return r.picking(in, all, func(*listed) bool { return true })
 }
 
 // pick takes what is awaited from the one stream that there is.
 func (r *restorer) pick(ctx context.Context, in io.Reader) error {
 	if r.intake == nil {
-		r.intake = r.picking(in, func(*listed) bool { return true }).intake
+		r.intake = r.pickingAll(in).intake
 	}
 	return r.intake.run(ctx)
 }
@@ -84,6 +98,7 @@ func (r *restorer) noteListed(e manifest.Entry) error {
 		return nil
 	}
 	f.state = received
+	r.needs[f.part].files--
 	return r.add(e)
 }
 

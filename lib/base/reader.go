@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
 )
 
@@ -43,6 +44,7 @@ type Member struct {
 type Reader struct {
 	in    counter
 	tar   *tar.Reader
+	rest  int64  // bytes of the latest member that were not read
 	last  string // path of the latest member
 	bare  bool   // need not have a backup_manifest
 	ended bool   // backup_manifest has come
@@ -51,34 +53,53 @@ type Reader struct {
 // NewReader returns a Reader of a base stream.
 func NewReader(r io.Reader) *Reader {
 	b := &Reader{in: counter{from: bufio.NewReaderSize(r, headerBuffer)}}
+	b.in.skipper, _ = r.(codec.Skipper)
 	b.tar = tar.NewReader(&b.in)
 	return b
 }
 
 // counter counts bytes and remembers an error.
 type counter struct {
-	from io.Reader
-	n    int64
-	err  error // of from, unless it has ended in order
+	from    *bufio.Reader
+	skipper codec.Skipper // what from reads, if it can skip
+	n       int64
+	err     error // of from, unless it has ended in order
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
 	c.n += int64(n)
+	return n, c.note(err)
+}
+
+func (c *counter) note(err error) error {
 	if err != nil && err != io.EOF {
 		c.err = err
 	}
-	return n, err
+	return err
+}
+
+// Seek goes forward from where the counter is. With it the tar reader passes
+// over contents, and reads the last byte of them to see whether they are there.
+func (c *counter) Seek(offset int64, _ int) (int64, error) {
+	if c.skipper == nil || offset <= int64(c.from.Buffered()) {
+		_, err := io.CopyN(io.Discard, c, offset)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return c.n, err
+	}
+	c.n += offset
+	offset -= int64(c.from.Buffered())
+	c.from.Reset(c.skipper)
+	return c.n, c.note(c.skipper.Skip(offset))
 }
 
 // Next goes to the next member. It returns io.EOF only if the stream is
 // complete: backup_manifest was its last member, the trailer of the tar was
 // there, and nothing but zeros was behind it.
 func (b *Reader) Next() (Member, error) {
-	if _, err := io.Copy(io.Discard, b); err != nil {
-		return Member{}, err
-	}
-	start := (b.in.n + blockSize - 1) / blockSize * blockSize
+	start := (b.in.n + b.rest + blockSize - 1) / blockSize * blockSize
 	h, err := b.tar.Next()
 	if err == io.EOF && b.in.err == nil {
 		return Member{}, b.end(b.in.n - start)
@@ -93,7 +114,7 @@ func (b *Reader) Next() (Member, error) {
 	if b.ended && !late[m.Path] {
 		return Member{}, badStream("%s: comes after %s, which ends a base stream", show(m.Path), manifestFile)
 	}
-	b.last = m.Path
+	b.rest, b.last = m.Size, m.Path
 	b.ended = b.ended || m.Path == manifestFile
 	return m, nil
 }
@@ -101,6 +122,7 @@ func (b *Reader) Next() (Member, error) {
 // Read reads the contents of the member that Next has returned.
 func (b *Reader) Read(p []byte) (int, error) {
 	n, err := b.tar.Read(p)
+	b.rest -= int64(n)
 	if err != nil && err != io.EOF {
 		err = b.fault(err)
 	}

@@ -169,7 +169,7 @@ func (r *receiver) file(in io.Reader, m Member) error {
 			_, failed = s.Write(piece)
 		})
 		at += int64(len(piece))
-		r.tree.pace.add(int64(len(piece)))
+		r.tree.pace.Add(int64(len(piece)))
 	}
 	if working.Wait(); failed != nil {
 		return failed

@@ -9,13 +9,14 @@ import (
 
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
 // prepare finds out whether the backup can succeed before the server is
 // troubled.
 func (r *receiver) prepare(ctx context.Context) error {
-	if err := checkLabel(r.o.Label); err != nil {
+	if err := checkNames(r.o.CopyOptions); err != nil {
 		return err
 	}
 	if err := r.checkServers(); err != nil {
@@ -33,7 +34,7 @@ func (r *receiver) prepare(ctx context.Context) error {
 		SegmentSize: id.SegmentSize, Checksums: id.Checksums,
 	}
 	r.tree = &tree{
-		control: r.control, warn: r.o.Warn, spaces: map[uint32]string{}, pace: newPace(0, r.o.Progress), bad: &badPages{warn: r.o.Warn},
+		control: r.control, warn: r.o.Warn, spaces: map[uint32]string{}, pace: wait.NewPace(0, r.o.Progress), bad: &badPages{warn: r.o.Warn},
 	}
 	if r.o.Parts.Command != "" {
 		r.outlet = &outlet{command: r.o.Parts.Command, label: r.o.Label, stderr: r.o.Parts.Stderr}
@@ -105,7 +106,7 @@ func (r *receiver) begin(ctx context.Context) error {
 	if r.o.Session != nil {
 		r.nameDatabases(ctx)
 	}
-	r.tree.start, r.tree.pace.total = b.Start, b.Size
+	r.tree.start, r.tree.pace.Total = b.Start, b.Size
 	for _, s := range b.Tablespaces {
 		if filepath.IsAbs(s.Path) { // the others are not in the tablespace_map
 			r.tree.spaces[s.OID] = s.Path

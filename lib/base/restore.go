@@ -54,6 +54,7 @@ type restorer struct {
 	global   Member // the directory
 	wanted   *manifest.Writer
 	differ   tally
+	needs    []need // by part
 
 	mu      sync.Mutex
 	entries *manifest.Writer // of all that is in its place
@@ -140,6 +141,9 @@ func (r *restorer) makeReady(ctx context.Context, in io.Reader) error {
 		if err := r.takeStock(ctx); err != nil {
 			return err
 		}
+	}
+	if r.o.picks() {
+		r.needs = r.plan.index.needs()
 	}
 	if r.plan != nil {
 		if err := r.targets.checkRoom(r.plan, r.o.Room); err != nil {

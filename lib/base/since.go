@@ -246,7 +246,7 @@ func (w *worker) hash(ctx context.Context, f io.ReaderAt, size int64) (sum [sha2
 			return sum, nil
 		}
 		h.Write(w.buffer[:n])
-		if err := w.tree.pace.wait(ctx, n); err != nil {
+		if err := w.tree.pace.Wait(ctx, n); err != nil {
 			return sum, err
 		}
 		at += int64(n)

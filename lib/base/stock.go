@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -18,8 +19,12 @@ type stock struct {
 	*restorer
 	sweep *sweep
 	files chan inHand
+	large chan inHand      // from largeFile on
 	freed map[uint32]int64 // bytes that will be, by tablespace
 }
+
+// largeAhead is how many large files may wait while others are found.
+const largeAhead = 1000
 
 // inHand is a file that may be right.
 type inHand struct {
@@ -33,7 +38,7 @@ type inHand struct {
 // takeStock finds out what can stay.
 func (r *restorer) takeStock(ctx context.Context) error {
 	r.o.Notice("%s: comparing what is there", r.targets.data.path)
-	s := &stock{restorer: r, files: make(chan inHand), freed: map[uint32]int64{}}
+	s := &stock{restorer: r, files: make(chan inHand), large: make(chan inHand, largeAhead), freed: map[uint32]int64{}}
 	var err error
 	if s.sweep, err = r.newSweep(); err != nil {
 		return err
@@ -45,10 +50,11 @@ func (r *restorer) takeStock(ctx context.Context) error {
 	s.sweep.stray = s.stray
 	group.Go(func() error {
 		defer close(s.files)
+		defer close(s.large)
 		return s.sweep.run(ctx)
 	})
-	for range 2 * r.o.Jobs { // one of two waits for the disk
-		group.Go(func() error { return s.compareAll(ctx) })
+	for reader := range 2 * r.o.Jobs { // one of two waits for the disk
+		group.Go(func() error { return s.compareAll(ctx, reader) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -72,8 +78,12 @@ func (s *stock) file(ctx context.Context, h inHand, info fs.FileInfo) error {
 	if isEnd || h.entry.Path == manifestFile || h.listed.state != awaited || h.listed.size != info.Size() {
 		return s.stray(h.target, h.name, info)
 	}
+	to := s.files
+	if info.Size() >= largeFile {
+		to = s.large
+	}
 	select {
-	case s.files <- h:
+	case to <- h:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -108,9 +118,21 @@ func freedBy(info fs.FileInfo) int64 {
 	return 0
 }
 
-func (s *stock) compareAll(ctx context.Context) error {
+// compareAll is what a reader does. The first ones, as many as there are cores
+// and jobs, take the large files before the others, so that a large one has a
+// core for itself, and is not still read when all others are done.
+func (s *stock) compareAll(ctx context.Context, reader int) error {
 	buffer := make([]byte, streamBuffer)
-	for h := range s.files {
+	if reader < min(s.o.Jobs, runtime.GOMAXPROCS(0)) {
+		if err := s.compareEach(ctx, s.large, buffer); err != nil {
+			return err
+		}
+	}
+	return s.compareEach(ctx, s.files, buffer)
+}
+
+func (s *stock) compareEach(ctx context.Context, files <-chan inHand, buffer []byte) error {
+	for h := range files {
 		if err := s.compare(ctx, h, buffer); err != nil {
 			return err
 		}

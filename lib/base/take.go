@@ -29,8 +29,8 @@ const (
 func (r *restorer) takeParts(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.o.Jobs)
-	for number, needed := range r.plan.index.needs() {
-		if needed {
+	for number, need := range r.needs {
+		if need.any {
 			group.Go(func() error { return r.repeat(ctx, number, r.takePart) })
 		}
 	}
@@ -43,7 +43,7 @@ func (r *restorer) probe(ctx context.Context, in io.Reader) error {
 	if r.o.Source.Text != "" {
 		return r.repeat(ctx, r.plan.index.last, r.probePart)
 	}
-	r.intake = r.picking(in, func(*listed) bool { return true }).intake
+	r.intake = r.pickingAll(in).intake
 	return r.intake.begin()
 }
 
@@ -117,6 +117,9 @@ func (r *restorer) takePart(ctx context.Context, number int) error {
 	if err := t.run(ctx); err != nil {
 		r.advance(-t.unsure)
 		return in.explain(err, printed)
+	}
+	if t.enough() {
+		return nil
 	}
 	if err := printed.Finish(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -333,7 +334,9 @@ func TestIndex(t *testing.T) {
 	if got := x.parts[x.last].Name; got != "1000" {
 		t.Errorf("the last part is %s", got)
 	}
-	if got := x.needs(); fmt.Sprint(got) != "[false true true]" {
-		t.Errorf("needs %v", got)
+	x.find("998").state = inPlace
+	all := int64(999 * 1000 / 2)
+	if got, want := x.needs(), []need{{}, {any: true, files: 999, awaited: all - 998, bytes: all}, {any: true}}; !slices.Equal(got, want) {
+		t.Errorf("needs %v, want %v", got, want)
 	}
 }

@@ -40,7 +40,7 @@ type tree struct {
 	start    wal.LSN
 	follow   bool      // copy what links lead to
 	ancestor *ancestor // nil if all is to be copied
-	pace     *pace
+	pace     *wait.Pace
 	bad      *badPages
 }
 
@@ -57,7 +57,7 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 	}
 	t := &tree{
 		root: root, control: control, warn: warn, spaces: map[uint32]string{}, inside: map[string]bool{},
-		pace: newPace(0, nil), bad: &badPages{warn: warn},
+		pace: wait.NewPace(0, nil), bad: &badPages{warn: warn},
 	}
 	if _, err := os.Stat(t.path("PG_VERSION")); err != nil {
 		return nil, err

@@ -13,18 +13,32 @@ import (
 	"pgpipes/lib/manifest"
 )
 
-// differences are what VerifyParts finds in the parts on a shelf.
-func (s shelf) differences(t *testing.T, list []byte) (found []string, failed error) {
+// differences are what VerifyParts finds in parts on a shelf, and what was wrong
+// with each that could not be read.
+func (s shelf) differences(t *testing.T, list []byte, parts []manifest.Part) (found []string, unread map[string]error, failed error) {
 	t.Helper()
-	open := func(p manifest.Part) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(s[p.Name])), nil }
-	all := VerifyParts(t.Context(), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(list)), nil }, open)
+	unread = map[string]error{}
+	read := 0
+	all := VerifyParts(t.Context(), Reading{
+		List:  func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(list)), nil },
+		Parts: parts, Alone: len(s) == 1, Jobs: 2,
+		Open: func(p manifest.Part) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(s[p.Name])), nil },
+		Read: func(p manifest.Part, err error) {
+			if read++; err != nil {
+				unread[p.Name] = err
+			}
+		},
+	})
 	for d, err := range all {
 		if err != nil {
-			return found, err
+			return found, unread, err
 		}
 		found = append(found, d.String())
 	}
-	return found, nil
+	if read != len(parts) {
+		t.Errorf("told of %d parts", read)
+	}
+	return found, unread, nil
 }
 
 func TestVerifyParts(t *testing.T) {
@@ -56,26 +70,24 @@ func TestVerifyParts(t *testing.T) {
 	for name, c := range map[string]struct {
 		part string
 		to   []byte
-		want string // in the differences or the error
-		kind error
+		want string // in the differences
+		kind error  // of the part
 	}{
 		"nothing":         {"000", s["000"], "", nil},
 		"changed":         {"old/000", tarOf(t, map[string]string{"b": "OLD", "d": "old"}), "b: sha256", nil},
 		"missing":         {"001", tarOf(t, map[string]string{"a": "of 1"}), "c: missing", nil},
 		"passed over":     {"old/000", tarOf(t, map[string]string{"b": "old", "d": "old", "a": "another", "e": "more"}), "", nil},
-		"cut":             {"001", s["001"][:len(s["001"])-1024], "part 001: ", ErrStream},
-		"of another, cut": {"old/000", s["old/000"][:700], "part old/000: ", ErrStream},
+		"cut":             {"001", s["001"][:len(s["001"])-1024], "", ErrStream},
+		"of another, cut": {"old/000", s["old/000"][:700], "", ErrStream},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parts := shelf{"000": s["000"], "001": s["001"], "old/000": s["old/000"]}
 			parts[c.part] = c.to
-			found, err := parts.differences(t, list.Bytes())
+			found, unread, err := parts.differences(t, list.Bytes(), h.Parts)
 			switch {
-			case c.kind != nil:
-				if !errors.Is(err, c.kind) || !strings.HasPrefix(err.Error(), c.want) {
-					t.Errorf("error %v", err)
-				}
-			case err != nil || (c.want == "") != (len(found) == 0) || len(found) > 1:
+			case err != nil || !errors.Is(unread[c.part], c.kind) || (c.kind == nil) != (len(unread) == 0):
+				t.Errorf("%v, %v", unread, err)
+			case (c.want == "") != (len(found) == 0) || len(found) > 1:
 				t.Errorf("%q, %v", found, err)
 			case c.want != "" && !slices.ContainsFunc(found, func(d string) bool { return strings.HasPrefix(d, c.want) }):
 				t.Errorf("%q", found)
@@ -83,8 +95,39 @@ func TestVerifyParts(t *testing.T) {
 		})
 	}
 	damaged := bytes.Replace(list.Bytes(), []byte("\ta\n"), []byte("\tA\n"), 1)
-	if _, err := s.differences(t, damaged); !errors.Is(err, manifest.ErrDamaged) {
+	if _, _, err := s.differences(t, damaged, h.Parts); !errors.Is(err, manifest.ErrDamaged) {
 		t.Errorf("error %v", err)
+	}
+	// Some of the parts: what is in the others is not missed.
+	own := slices.DeleteFunc(slices.Clone(h.Parts), func(p manifest.Part) bool { return p.Name == "old/000" })
+	if found, unread, err := s.differences(t, list.Bytes(), own); err != nil || len(found)+len(unread) > 0 {
+		t.Errorf("%q, %v, %v", found, unread, err)
+	}
+}
+
+// In a backup's only part nothing may be that is not listed.
+func TestVerifyOnlyPart(t *testing.T) {
+	want := manifestOf(t, backup(t))
+	changed := end(files(), "")
+	changed[2].data = "16\n"
+	changed = slices.Delete(changed, 6, 7)
+	changed[6].name = "base/1/renamed"
+	for name, c := range map[string]struct {
+		tar  []byte
+		want []string
+	}{
+		"the same": {backup(t), nil},
+		"changed":  {stream(t, changed), []string{"PG_VERSION: sha256", "base/1/empty: missing", "base/1/renamed: not in the manifest", "global: missing"}},
+	} {
+		found, unread, err := shelf{"000": c.tar}.differences(t, want, []manifest.Part{{Name: "000"}})
+		if err != nil || len(unread) > 0 || len(found) != len(c.want) {
+			t.Fatalf("%s: %q, %v, %v", name, found, unread, err)
+		}
+		for i, prefix := range c.want {
+			if !strings.HasPrefix(found[i], prefix) {
+				t.Errorf("%s: %q", name, found)
+			}
+		}
 	}
 }
 

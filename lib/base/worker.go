@@ -46,11 +46,11 @@ func (w *worker) member(name string, info os.FileInfo) Member {
 // too fast.
 func (w *worker) count(ctx context.Context, n int) error {
 	w.advance(int64(n))
-	return w.tree.pace.wait(ctx, n)
+	return w.tree.pace.Wait(ctx, n)
 }
 
 // advance notes that so much more is done of the part at hand.
 func (w *worker) advance(n int64) {
 	w.done += n
-	w.tree.pace.add(n)
+	w.tree.pace.Add(n)
 }

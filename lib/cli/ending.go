@@ -55,9 +55,9 @@ func (e *ending) whenLate() {
 	breakOff(e.cancel, late)
 	time.AfterFunc(2*unwind, func() {
 		letGo()
-		os.Exit(cmp.Or(e.program.Failure, statusFailure))
+		os.Exit(e.process.failure(cmp.Or(e.program.Failure, statusFailure)))
 	})
-	e.end(e.program.judge(late))
+	e.end(e.process.sayUnknown(e.program.judge(late)))
 }
 
 // end ends the process with what came of its work.

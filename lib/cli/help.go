@@ -19,11 +19,14 @@ func (p *Process) printVersion() error {
 // help prints what a reader of only this text needs to use the program or, if
 // one was named, the command.
 func (g *Program) help(p *Process, parser *flags.Parser) error {
-	name, operands, summary, description := g.Name, g.Operands, g.Summary, g.Description
+	name, operands, summary, description, statuses := g.Name, g.Operands, g.Summary, g.Description, g.statusHelp()
 	if parser.Active != nil {
 		c := g.command(parser.Active.Name)
 		name, operands = g.Name+" "+c.Name, c.Operands
 		summary, description = c.Summary, c.Description
+		if c.Unknown != nil {
+			statuses = severityHelp
+		}
 	} else if len(g.Commands) > 0 {
 		operands = "COMMAND …"
 	}
@@ -35,7 +38,7 @@ func (g *Program) help(p *Process, parser *flags.Parser) error {
 	parser.Name = "" // leaves out go-flags' own usage line
 	parser.WriteHelp(&options)
 	fmt.Fprintf(p.Text, "\n%s\n\n", strings.TrimSpace(options.String()))
-	fmt.Fprintln(p.Text, g.statusHelp())
+	fmt.Fprintln(p.Text, statuses)
 	return nil
 }
 

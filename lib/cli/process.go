@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +19,8 @@ type Process struct {
 	name    string
 	verbose bool
 	dog     *watchdog
-	closing *wait.Operation // the end of standard output
+	closing *wait.Operation         // the end of standard output
+	monitor atomic.Pointer[Command] // the command, if a monitoring system runs it
 
 	In  io.Reader // standard input
 	Out io.Writer // standard output, for data; every write is checked
@@ -61,16 +63,22 @@ func (p *Process) report(err error, failure int) int {
 	if err == nil {
 		return statusDone
 	}
+	if severity, told := err.(Severity); told {
+		return int(severity)
+	}
 	p.Warnf("%v", err)
 	var way interface{ Hint() string }
 	if errors.As(err, &way) && way.Hint() != "" {
 		p.Warnf("hint: %s", way.Hint())
 	}
+	if told := (unknownError{}); errors.As(err, &told) {
+		return int(told.severity)
+	}
 	code := status(err)
 	if failure != 0 && code != statusNo {
 		code = failure
 	}
-	return code
+	return p.failure(code)
 }
 
 // Warnf prints one line for people, however many there are in the text.

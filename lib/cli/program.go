@@ -58,6 +58,10 @@ type Command struct {
 	// Wraps says that the second operand begins another command, whose options
 	// are not ours.
 	Wraps bool
+	// Unknown, if not nil, makes it a command that a monitoring system runs: its
+	// statuses are severities, and Unknown says what standard output gets, and
+	// which of them it is, when an error keeps it from telling.
+	Unknown func(err error) (text string, s Severity)
 	Action
 }
 
@@ -100,9 +104,9 @@ func Main(program Program) {
 	e := ending{program: &program, process: p, signals: watchSignals(cancel, p.dog), cancel: cancel}
 	p.dog.set(program.usualBounds())
 	go e.whenLate()
-	err := program.judge(outcome(ctx, program.run(ctx, p, os.Args[1:])))
-	if ferr := p.finish(); err == nil {
-		err = ferr
+	err := p.sayUnknown(program.judge(outcome(ctx, program.run(ctx, p, os.Args[1:]))))
+	if ferr := p.finish(); err == nil || ferr != nil && status(err) == statusNo {
+		err = ferr // findings that could not be written are no answer
 	}
 	e.end(err)
 }
@@ -122,11 +126,14 @@ func (g *Program) run(ctx context.Context, p *Process, args []string) error {
 		return err
 	}
 	config := configFile(g.own(args))
-	if err := useConfig(config); err != nil {
-		return err
-	}
+	unreadable := useConfig(config)
 	operands, err := parser.ParseArgs(args)
+	if parser.Active != nil {
+		p.serve(g.command(parser.Active.Name))
+	}
 	switch {
+	case unreadable != nil:
+		return unreadable
 	case (c.Help || c.Version) && g.Server && (err != nil || len(operands) > 0):
 		// -h is a host elsewhere: a server must not take help for success.
 		return Usagef("--help and --version stand alone")

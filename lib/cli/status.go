@@ -11,7 +11,8 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// The exit statuses of all programs.
+// The exit statuses of all programs. Those of commands that are made for a
+// monitoring system are in monitor.go.
 const (
 	statusDone    = 0
 	statusNo      = 1   // the answer is no: absent, differs, busy, does not verify

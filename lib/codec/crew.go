@@ -19,6 +19,7 @@ type crew struct {
 	desks chan func(*task) // one entry a worker; nil until its first task
 	queue []*task          // given and not yet taken, oldest first
 	spare []*task
+	most  int // how many tasks are given before one is taken
 
 	mu      sync.Mutex // guards stopped, and working against being added to after it
 	stopped bool
@@ -28,7 +29,7 @@ type crew struct {
 // newCrew makes a crew of so many workers. hire is called for each of them
 // when there is first work for it, and returns what it does with a task.
 func newCrew(workers int, hire func() func(*task)) *crew {
-	c := &crew{hire: hire, desks: make(chan func(*task), workers)}
+	c := &crew{hire: hire, desks: make(chan func(*task), workers), most: workers + 1}
 	for range workers {
 		c.desks <- nil
 	}
@@ -72,9 +73,9 @@ func (c *crew) work(t *task) {
 	t.done <- struct{}{}
 }
 
-// full says that no task should be given before one was taken: there is one
-// for every worker and one to follow.
-func (c *crew) full() bool { return len(c.queue) > cap(c.desks) }
+// full says that no task should be given before one was taken. By itself there
+// is one for every worker and one to follow.
+func (c *crew) full() bool { return len(c.queue) >= c.most }
 
 // idle says that every task was taken.
 func (c *crew) idle() bool { return len(c.queue) == 0 }

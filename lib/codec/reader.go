@@ -15,6 +15,15 @@ type decoder interface {
 	close()
 }
 
+// A Skipper reads the content of a stream, or passes over some of it.
+type Skipper interface {
+	io.ReadCloser
+	// Skip passes over n bytes of content, or all there is. Frames of zstd that
+	// lie in them wholly are not decoded, so that nobody knows whether these are
+	// damaged; a cut is still found at the end.
+	Skip(n int64) error
+}
+
 // NewReader returns a reader of the content of r, whose format it recognises
 // by the first bytes; it waits for those. Up to so many jobs (0 for all cores)
 // decode frames of zstd at the same time, if these are of 8 MiB or less and
@@ -68,21 +77,49 @@ func NewReaderFormat(r io.Reader, f Format, jobs int) (io.ReadCloser, error) {
 
 // NewReaderAny is NewReader for an input that need not be compressed: one that
 // begins like none of the formats, or is empty, is passed as it is.
-func NewReaderAny(r io.Reader, jobs int) (io.ReadCloser, error) {
+func NewReaderAny(r io.Reader, jobs int) (Skipper, error) {
 	jobs, err := cores(jobs)
 	if err != nil {
 		return nil, err
 	}
+	return newReaderAny(r, jobs)
+}
+
+// NewReaderSparing is NewReaderAny for who will skip most of the content: no
+// frame is decoded before it is asked for.
+func NewReaderSparing(r io.Reader) (Skipper, error) {
+	in, err := newReaderAny(r, 1)
+	if z, able := in.(*reader); able {
+		if d, able := z.dec.(*zstdDecoder); able {
+			d.sparing()
+		}
+	}
+	return in, err
+}
+
+func newReaderAny(r io.Reader, jobs int) (Skipper, error) {
 	src := newSource(r)
 	f, err := src.detect()
 	if _, end := src.Peek(1); errors.Is(err, ErrFormat) || end == io.EOF {
-		return io.NopCloser(src), nil
+		return bareReader{src}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &reader{dec: newDecoder(src, f, jobs)}, nil
 }
+
+// A bareReader reads what is not compressed.
+type bareReader struct{ *source }
+
+func (b bareReader) Skip(n int64) error {
+	if _, err := io.CopyN(io.Discard, b.source, n); err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+func (bareReader) Close() error { return nil }
 
 func newDecoder(src *source, f Format, jobs int) decoder {
 	switch f {
@@ -153,6 +190,28 @@ func (r *reader) WriteTo(w io.Writer) (int64, error) {
 			return written, err
 		}
 	}
+}
+
+// Skip implements Skipper.
+func (r *reader) Skip(n int64) error {
+	if d, able := r.dec.(*zstdDecoder); able && n > int64(len(r.rest)) {
+		d.pass(n - int64(len(r.rest)))
+		r.rest = nil
+		return nil
+	}
+	for n > 0 {
+		err := r.fill()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		passed := min(n, int64(len(r.rest)))
+		r.rest = r.rest[passed:]
+		n -= passed
+	}
+	return nil
 }
 
 // Close ends the use of the reader.

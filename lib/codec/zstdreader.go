@@ -26,6 +26,9 @@ type zstdDecoder struct {
 	plain  int           // how much it held so far
 	buf    []byte
 
+	passing int64 // bytes of content to be passed over before the next piece
+	queued  int64 // bytes of content that the crew has
+
 	err error // to be reported after what is in the queue
 }
 
@@ -54,6 +57,24 @@ func zstdUnpacker() func(*task) {
 func (z *zstdDecoder) close() { z.crew.stop() }
 
 func (z *zstdDecoder) next() ([]byte, error) {
+	for {
+		b, err := z.piece()
+		passed := min(z.passing, int64(len(b)))
+		z.passing -= passed
+		if b = b[passed:]; err != nil || len(b) > 0 {
+			return b, err
+		}
+	}
+}
+
+// pass has the next n bytes of content passed over. Frames that lie in them are
+// not decoded.
+func (z *zstdDecoder) pass(n int64) { z.passing += n }
+
+// sparing has no frame decoded before it is asked for.
+func (z *zstdDecoder) sparing() { z.crew.most = 1 }
+
+func (z *zstdDecoder) piece() ([]byte, error) {
 	if z.last != nil {
 		z.crew.recycle(z.last)
 		z.last = nil
@@ -89,6 +110,7 @@ func (z *zstdDecoder) take() ([]byte, error) {
 		return nil, t.err
 	}
 	z.last = t
+	z.queued -= int64(len(t.out))
 	if len(t.out) == 0 {
 		z.crew.recycle(t)
 		z.last = nil
@@ -129,6 +151,9 @@ func (z *zstdDecoder) frame() error {
 	if err != nil {
 		return err
 	}
+	if z.passes(f) {
+		return z.passOver(f)
+	}
 	if !f.sized || f.content > maxParallel {
 		return z.begin(f, f)
 	}
@@ -147,7 +172,25 @@ func (z *zstdDecoder) frame() error {
 		return z.table.begin()
 	}
 	z.table.add(len(t.in), int(f.content))
+	z.queued += int64(f.content)
 	z.crew.give(t)
+	return nil
+}
+
+// passes says whether nobody wants what is in f.
+func (z *zstdDecoder) passes(f *zstdFrame) bool {
+	room := z.passing - z.queued
+	return f.sized && f.content > 0 && room > 0 && f.content <= uint64(room)
+}
+
+// passOver reads the frame f without decoding it. What the table says of it is
+// compared all the same.
+func (z *zstdDecoder) passOver(f *zstdFrame) error {
+	if _, err := io.Copy(io.Discard, f); err != nil {
+		return err
+	}
+	z.table.add(int(f.size), int(f.content))
+	z.passing -= int64(f.content)
 	return nil
 }
 

@@ -1,9 +1,12 @@
-// Package lock is mutual exclusion between processes: a file that one holder
-// at a time has locked with flock(2). The kernel frees it when the last process
-// that has the file open is gone, so a killed holder blocks nobody.
+// Package lock is mutual exclusion between processes.
 //
-// The file says in text who holds it. It is never removed, as removing it would
-// let two processes lock two files of one name.
+// A Lock is a file that one holder at a time has locked with flock(2). The
+// kernel frees it when the last process that has the file open is gone, so a
+// killed holder blocks nobody. The file says in text who holds it. It is never
+// removed, as removing it would let two processes lock two files of one name.
+//
+// A Lease is for stores that have no such files. It has to be renewed, and ends
+// when that is not done for a while.
 package lock
 
 import (
@@ -85,18 +88,25 @@ func flock(ctx context.Context, file *os.File, patience time.Duration) error {
 // describe writes the holder into the file: one line of tab-separated pid,
 // host, start and command.
 func describe(file *os.File, command string) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	command = strings.Join(strings.Fields(command), " ")
-	line := fmt.Sprintf("%d\t%s\t%s\t%s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339), command)
+	line := fmt.Sprintf("%d\t%s\t%s\t%s\n", os.Getpid(), hostName(), now(), oneLine(command))
 	if err := file.Truncate(0); err != nil {
 		return err
 	}
-	_, err = file.WriteAt([]byte(line), 0)
+	_, err := file.WriteAt([]byte(line), 0)
 	return err
 }
+
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
+}
+
+func now() string { return time.Now().UTC().Format(time.RFC3339) }
+
+func oneLine(command string) string { return strings.Join(strings.Fields(command), " ") }
 
 // holder reads what describe wrote, perhaps a moment too early.
 func holder(file *os.File) string {
@@ -105,7 +115,11 @@ func holder(file *os.File) string {
 	if err != nil || len(part) != 4 {
 		return "held by somebody who has not said who"
 	}
-	return fmt.Sprintf("held by pid %s on %s since %s: %s", part[0], part[1], part[2], part[3])
+	return describedHolder(part[0], part[1], part[2], part[3])
+}
+
+func describedHolder(pid, host, since, command string) string {
+	return fmt.Sprintf("held by pid %s on %s since %s: %s", pid, host, since, command)
 }
 
 // Inherit lets programs executed from now on keep the lock: they have the file

@@ -39,6 +39,7 @@ var fields = []field{
 	lsnField("stop-lsn", func(h *Header) *wal.LSN { return &h.StopLSN }),
 	timeField("stop-time", func(h *Header) *time.Time { return &h.StopTime }),
 	textField("from", func(h *Header) *string { return &h.From }),
+	tagField(),
 	walField(),
 	countField("files", func(h *Header) *int64 { return &h.Files }),
 	countField("bytes", func(h *Header) *int64 { return &h.Bytes }),
@@ -81,6 +82,21 @@ func textField(key string, at func(*Header) *string) field {
 			return err
 		})
 }
+
+func tagField() field {
+	return field{key: "tag", many: true,
+		values: func(h *Header) []string { return h.Tags },
+		set: func(h *Header, value string) error {
+			if !ValidTag(value) {
+				return fmt.Errorf("%s is not a tag", Escape(value))
+			}
+			h.Tags = append(h.Tags, value)
+			return nil
+		}}
+}
+
+// ValidTag holds for texts of the form of labels.
+func ValidTag(s string) bool { return ValidLabel(s) }
 
 func parentField() field {
 	return single("parent",

@@ -8,7 +8,8 @@
 // # Format
 //
 // A manifest is UTF-8 text: one record a line, columns separated by one tab,
-// lines ended by one LF. It is meant for grep, awk, sort, diff and join.
+// lines ended by one LF. It is meant for grep, awk, sort, diff and join. What
+// follows is a summary; doc/manifest.md has it to the byte.
 //
 //	pgpipes-manifest	1
 //	label	20261122T101500Z
@@ -22,8 +23,8 @@
 //	sha256	93b0…
 //
 // The header is a line a key, in the order of the fields of [Header]; a key
-// without a value is left out, and only tablespace, bad-page and part may come
-// more than once. Keys that begin with "x-" are for extensions; they come last
+// without a value is left out, and only tag, tablespace, bad-page and part may
+// come more than once. Keys that begin with "x-" are for extensions; they come last
 // in the header and readers that do not know them pass them on. These have
 // columns:
 //
@@ -101,10 +102,11 @@ type Header struct {
 	StopTimeline  wal.Timeline
 	StopLSN       wal.LSN
 	StopTime      time.Time
-	From          string // "primary" or "standby"
-	WAL           bool   // its parts hold the WAL that it needs
-	Files         int64  // entries of kind File
-	Bytes         int64  // the sum of their sizes
+	From          string   // "primary" or "standby"
+	Tags          []string // for expire, see ValidTag
+	WAL           bool     // its parts hold the WAL that it needs
+	Files         int64    // entries of kind File
+	Bytes         int64    // the sum of their sizes
 	Tablespaces   []Tablespace
 	BadPages      []BadPage
 	Parts         []Part

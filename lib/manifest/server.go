@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"strings"
+	"time"
 
 	"pgpipes/lib/wal"
 )
@@ -22,13 +23,17 @@ const (
 	serverChecksumKey = "Manifest-Checksum"
 )
 
+// serverTime is the form of Last-Modified.
+const serverTime = "2006-01-02 15:04:05 GMT"
+
 // ServerFile is a file in backup_manifest. Directories and links are not in
 // it, nor is what lies in pg_wal.
 type ServerFile struct {
 	Path      string // relative to the data directory, raw bytes
 	Size      int64
-	Algorithm string // "SHA256", …, "CRC32C", "NONE"
-	Checksum  string // lower-case hex as NewServerHash's sum, empty for NONE
+	Algorithm string    // "SHA256", …, "CRC32C", "NONE"
+	Checksum  string    // lower-case hex as NewServerHash's sum, empty for NONE
+	MTime     time.Time // zero if it is not said in the form in which servers say it
 }
 
 // newServerFile understands the values of a file.
@@ -49,6 +54,7 @@ func newServerFile(v map[string]string) (f ServerFile, err error) {
 	if f.Size, err = parseNumber[int64](v["Size"]); err != nil {
 		return f, fmt.Errorf("%s: size %w", Escape(f.Path), err)
 	}
+	f.MTime, _ = time.Parse(serverTime, v["Last-Modified"]) // which the server does not read at all
 	f.Algorithm, f.Checksum = strings.ToUpper(v["Checksum-Algorithm"]), strings.ToLower(v["Checksum"])
 	if f.Algorithm == "" {
 		f.Algorithm = "NONE"

@@ -58,7 +58,7 @@ func TestServerManifestGolden(t *testing.T) {
 		t.Errorf("%+v, want %+v", m, want)
 	}
 	for i, p := range oddPaths {
-		if want := (ServerFile{p, int64(i) * 8192, "SHA256", sum(p)}); files[i] != want {
+		if want := (ServerFile{p, int64(i) * 8192, "SHA256", sum(p), noon.Add(time.Duration(i) * time.Second)}); files[i] != want {
 			t.Errorf("%+v, want %+v", files[i], want)
 		}
 	}
@@ -77,7 +77,7 @@ func TestServerManifestOfServer(t *testing.T) {
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("%+v, want %+v", m, want)
 	}
-	version := ServerFile{"PG_VERSION", 3, "SHA256", sum("15\n")}
+	version := ServerFile{"PG_VERSION", 3, "SHA256", sum("15\n"), time.Date(2026, 11, 22, 9, 37, 58, 0, time.UTC)}
 	if len(files) != 8 || files[1] != version {
 		t.Errorf("files %+v", files)
 	}
@@ -164,11 +164,11 @@ func TestReadServerManifest(t *testing.T) {
 	}{
 		{"version 2", serverSeal(fmt.Sprintf(v2, "18446744073709551615")), ServerManifest{Version: 2, SystemID: 1<<64 - 1}, nil},
 		{"identifier as a string", serverSeal(fmt.Sprintf(v2, `"7"`)), ServerManifest{Version: 2, SystemID: 7}, nil},
-		{"without time and checksum", serverFile(`"Path": "a", "Size": 3`), ServerManifest{Version: 1}, []ServerFile{{"a", 3, "NONE", ""}}},
-		{"size as a string", serverFile(`"Size": "3", "Path": "a"`), ServerManifest{Version: 1}, []ServerFile{{"a", 3, "NONE", ""}}},
-		{"CRC32C", serverFile(`"Path": "a", "Size": 3, ` + crcFields), ServerManifest{Version: 1}, []ServerFile{{"a", 3, "CRC32C", "8a744722"}}},
+		{"without time and checksum", serverFile(`"Path": "a", "Size": 3`), ServerManifest{Version: 1}, []ServerFile{{"a", 3, "NONE", "", time.Time{}}}},
+		{"size as a string", serverFile(`"Size": "3", "Path": "a"`), ServerManifest{Version: 1}, []ServerFile{{"a", 3, "NONE", "", time.Time{}}}},
+		{"CRC32C", serverFile(`"Path": "a", "Size": 3, ` + crcFields), ServerManifest{Version: 1}, []ServerFile{{"a", 3, "CRC32C", "8a744722", time.Time{}}}},
 		{"any case", serverFile(`"Encoded-Path": "fFaA", "Size": 3, ` +
-			`"Checksum-Algorithm": "crc32c", "Checksum": "8A744722"`), ServerManifest{Version: 1}, []ServerFile{{"\xff\xaa", 3, "CRC32C", "8a744722"}}},
+			`"Checksum-Algorithm": "crc32c", "Checksum": "8A744722"`), ServerManifest{Version: 1}, []ServerFile{{"\xff\xaa", 3, "CRC32C", "8a744722", time.Time{}}}},
 		{"spaces and CRLF", serverSeal("\r\n" + strings.ReplaceAll(serverHead, " ", "\t\r\n") + "\r\n\"WAL-Ranges\" :[ ] , \"Files\":[]\r\n,\r\n"), ServerManifest{Version: 1}, nil},
 	}
 	for _, c := range cases {

@@ -12,10 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// ServerManifestWriter writes backup_manifest, version 1, which pg_verifybackup
-// of every release since 13 accepts. It writes the same lines as the server
-// (backup_manifest.c:AddFileToBackupManifest) and keeps nothing in memory. The
-// files may come in any order, but none of them twice.
+// ServerManifestWriter writes backup_manifest: version 1, which pg_verifybackup
+// of every release since 13 accepts, or version 2, which 17 and later alone
+// read, and want from whoever asks them for an increment. It writes the same
+// lines as the server (backup_manifest.c:AddFileToBackupManifest) and keeps
+// nothing in memory. The files may come in any order, but none of them twice.
 type ServerManifestWriter struct {
 	out    *bufio.Writer // to to and hash
 	to     io.Writer
@@ -24,13 +25,25 @@ type ServerManifestWriter struct {
 	line   []byte
 }
 
-// NewServerManifestWriter begins a backup_manifest on w. Errors of w are
-// reported by Add or, at the latest, by Finish.
+// NewServerManifestWriter begins a backup_manifest of version 1 on w. Errors of
+// w are reported by Add or, at the latest, by Finish.
 func NewServerManifestWriter(w io.Writer) *ServerManifestWriter {
-	sum := sha256.New()
-	m := &ServerManifestWriter{to: w, hash: sum, out: bufio.NewWriterSize(io.MultiWriter(w, sum), 64<<10)}
+	m := newServerManifestWriter(w)
 	fmt.Fprintf(m.out, "{ %q: 1,\n%q: [", serverVersionKey, serverFilesKey)
 	return m
+}
+
+// NewServerManifestWriter2 begins one of version 2, which holds the identifier
+// of the cluster.
+func NewServerManifestWriter2(w io.Writer, systemID uint64) *ServerManifestWriter {
+	m := newServerManifestWriter(w)
+	fmt.Fprintf(m.out, "{ %q: 2,\n%q: %d,\n%q: [", serverVersionKey, serverSystemKey, systemID, serverFilesKey)
+	return m
+}
+
+func newServerManifestWriter(w io.Writer) *ServerManifestWriter {
+	sum := sha256.New()
+	return &ServerManifestWriter{to: w, hash: sum, out: bufio.NewWriterSize(io.MultiWriter(w, sum), 64<<10)}
 }
 
 // Add lists a file by its path relative to the data directory, its size, the
@@ -51,7 +64,7 @@ func (m *ServerManifestWriter) Add(path string, size int64, mtime time.Time, sum
 	b = append(b, "\n{ "...)
 	b = appendServerPath(b, path)
 	b = fmt.Appendf(b, `, "Size": %d, "Last-Modified": "`, size)
-	b = mtime.UTC().AppendFormat(b, "2006-01-02 15:04:05 GMT")
+	b = mtime.UTC().AppendFormat(b, serverTime)
 	b = fmt.Appendf(b, `", "Checksum-Algorithm": "SHA256", "Checksum": "%s" }`, sum)
 	m.listed, m.line = true, b
 	_, err := m.out.Write(b)

@@ -1,6 +1,7 @@
 package pgdata
 
 import (
+	"path"
 	"strconv"
 	"strings"
 )
@@ -95,4 +96,19 @@ func (u Unlogged) Drops(name string) bool {
 	}
 	_, unlogged := u[r.Number]
 	return unlogged
+}
+
+// ParseRelationPath reads the path of a relation's file relative to the data
+// directory, and the OID of the database that it belongs to, 0 for all. It is
+// false for all other paths.
+func ParseRelationPath(name string) (database uint32, r Relation, ok bool) {
+	dir, base := path.Split(name)
+	dir = strings.TrimSuffix(dir, "/")
+	if r, ok = ParseRelation(base); !ok || !RelationDir(dir) {
+		return 0, Relation{}, false
+	}
+	if dir != "global" {
+		database, ok = positive(path.Base(dir))
+	}
+	return database, r, ok
 }

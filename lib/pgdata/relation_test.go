@@ -1,7 +1,9 @@
 package pgdata
 
 import (
+	"path"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -69,4 +71,54 @@ func TestUnlogged(t *testing.T) {
 	if (Unlogged)(nil).Drops("200") {
 		t.Error("the empty set drops something")
 	}
+}
+
+func TestParseRelationPath(t *testing.T) {
+	for in, want := range map[string]struct {
+		database uint32
+		relation Relation
+	}{
+		"global/1260":    {0, Relation{1260, "", 0}},
+		"global/1260_vm": {0, Relation{1260, "vm", 0}},
+		"base/5/16384.1": {5, Relation{16384, "", 1}},
+		"pg_tblspc/16385/PG_15_202209061/5/16386_fsm": {5, Relation{16386, "fsm", 0}},
+	} {
+		database, r, ok := ParseRelationPath(in)
+		if !ok || database != want.database || r != want.relation {
+			t.Errorf("%s: %d, %+v, %v; want %+v", in, database, r, ok, want)
+		}
+	}
+	for _, in := range []string{
+		"", "16384", "base/16384", "base/5/pg_filenode.map", "base/05/16384", "base/x/16384", "base/5/16384/1",
+		"/base/5/16384", "pg_tblspc/16385/16386", "pg_xact/0000", "base/4294967296/1", "pg_wal/1",
+	} {
+		if _, r, ok := ParseRelationPath(in); ok {
+			t.Errorf("%q is taken for a relation: %+v", in, r)
+		}
+	}
+}
+
+// What a path says of a relation is all that its name holds: it can be written
+// again.
+func FuzzParseRelationPath(f *testing.F) {
+	for _, s := range []string{"global/1260_vm", "base/5/16384.1", "pg_tblspc/16385/PG_15_202209061/5/16386_fsm.2", "base/05/1", "base/5/1_main"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		database, r, ok := ParseRelationPath(name)
+		if !ok {
+			return
+		}
+		file := strconv.FormatUint(uint64(r.Number), 10)
+		if r.Fork != "" {
+			file += "_" + r.Fork
+		}
+		if r.Segment > 0 {
+			file += "." + strconv.FormatUint(uint64(r.Segment), 10)
+		}
+		dir, base := path.Split(name)
+		if base != file || dir != "global/" && path.Base(dir) != strconv.FormatUint(uint64(database), 10) {
+			t.Errorf("%q: database %d, %+v", name, database, r)
+		}
+	})
 }

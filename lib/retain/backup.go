@@ -3,7 +3,6 @@ package retain
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"pgpipes/lib/wal"
@@ -11,32 +10,38 @@ import (
 
 // decideBackups decides about the backups alone.
 func decideBackups(s State, p Policy) []Decision {
-	complete := newestFirst(s.Backups)
-	rank := make(map[string]int)
-	for i, b := range complete {
-		rank[b.Label] = i
-	}
-	onLine := reaching(s, complete)
+	j := judge(s, p)
 	var decisions []Decision
 	for _, b := range byLabel(s.Backups) {
-		keep, reason := true, ""
-		switch {
-		case p.KeepLast <= 0:
-			reason = "no rule"
-		case b.Pin != "":
-			reason = "pinned: " + strings.Join(strings.Fields(b.Pin), " ")
-		case !b.Complete:
-			keep, reason = judgeIncomplete(b, complete, p, s.Now)
-		case rank[b.Label] < p.KeepLast:
-			reason = fmt.Sprintf("number %d of the last %d", rank[b.Label]+1, p.KeepLast)
-		case b.Label == onLine:
-			reason = fmt.Sprintf("the newest from which timeline %d can be reached", newestTimeline(s))
-		default:
-			keep, reason = false, fmt.Sprintf("older than the last %d", p.KeepLast)
-		}
-		decisions = append(decisions, Decision{Keep: keep, Kind: KindBackup, Name: b.Label, Reason: reason})
+		decisions = append(decisions, j.decide(b))
+	}
+	keepNeeded(s, decisions)
+	if j.keepMin(decisions) {
+		keepNeeded(s, decisions)
 	}
 	return decisions
+}
+
+// keepMin keeps the newest full backups that would go, until there are as many
+// as must be. It reports whether it has kept any.
+func (j *judgement) keepMin(decisions []Decision) (any bool) {
+	place := map[string]int{}
+	for i, d := range decisions {
+		place[d.Name] = i
+	}
+	missing := j.policy.KeepMin
+	for _, b := range j.complete {
+		if b.Full && decisions[place[b.Label]].Keep {
+			missing--
+		}
+	}
+	for _, b := range j.complete {
+		if d := &decisions[place[b.Label]]; b.Full && !d.Keep && missing > 0 {
+			d.Keep, d.Reason = true, fmt.Sprintf("one of at least %d full backups", j.policy.KeepMin)
+			missing, any = missing-1, true
+		}
+	}
+	return any
 }
 
 // newestFirst are the complete backups by the time they stopped, ties by label.

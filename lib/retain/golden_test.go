@@ -27,7 +27,7 @@ const separator = "---\n"
 //	segment  16777216
 //	keep     last=2 abandoned=48h
 //	history  3 1@0/5000000 2@0/9000000
-//	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY] [needs=LABEL,LABEL]
+//	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY] [needs=LABEL,LABEL] [tag=TAG] [wal=included] [use=WHO]
 //	backup   20261122T110000Z 1 0/8000028 -
 //	wal      1 1..9
 //	---
@@ -105,16 +105,38 @@ func parsePolicy(t *testing.T, args []string) (p retain.Policy) {
 		switch key {
 		case "last":
 			p.KeepLast = int(number(t, value))
+		case "daily":
+			p.KeepDaily = int(number(t, value))
+		case "weekly":
+			p.KeepWeekly = int(number(t, value))
+		case "monthly":
+			p.KeepMonthly = int(number(t, value))
+		case "yearly":
+			p.KeepYearly = int(number(t, value))
+		case "min":
+			p.KeepMin = int(number(t, value))
+		case "within":
+			p.KeepWithin = duration(t, value)
+		case "tag":
+			p.KeepTags = append(p.KeepTags, value)
+		case "wal":
+			p.WAL = retain.WALPolicy{Limited: true, Within: duration(t, value)}
 		case "abandoned":
-			var err error
-			if p.Abandoned, err = time.ParseDuration(value); err != nil {
-				t.Fatal(err)
-			}
+			p.Abandoned = duration(t, value)
 		default:
 			t.Fatalf("policy %q", arg)
 		}
 	}
 	return p
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func parseHistory(t *testing.T, args []string) wal.History {
@@ -145,10 +167,17 @@ func parseBackup(t *testing.T, args []string) retain.Backup {
 			b.Pin = strings.ReplaceAll(value, "_", " ")
 		case "needs":
 			b.Needs = strings.Split(value, ",")
+		case "tag":
+			b.Tags = append(b.Tags, value)
+		case "wal":
+			b.WAL = value == "included"
+		case "use":
+			b.InUse = strings.ReplaceAll(value, "_", " ")
 		default:
 			t.Fatalf("backup %q", arg)
 		}
 	}
+	b.Full = len(b.Needs) == 0
 	return b
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"pgpipes/lib/wal"
 )
@@ -13,6 +14,7 @@ import (
 type need struct {
 	first, last uint64
 	reason      string
+	label       string
 }
 
 // endless is the last segment of a need that goes on to the present.
@@ -39,10 +41,10 @@ func sortedWAL(ranges []WALRange) []WALRange {
 
 // needsOn are the segments of a timeline that must stay, by first segment.
 func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
-	everything := func(reason string) []need { return []need{{0, endless, reason}} }
+	everything := func(reason string) []need { return []need{{last: endless, reason: reason}} }
 	switch {
-	case p.KeepLast <= 0:
-		return everything("no rule")
+	case !p.hasRule() && !p.WAL.Limited:
+		return everything(NoRule)
 	case !slices.ContainsFunc(kept, func(b Backup) bool { return b.Complete }):
 		return everything("there is no complete backup")
 	case !s.SegmentSize.Valid():
@@ -51,8 +53,13 @@ func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 		return everything(fmt.Sprintf("the history of timeline %d is unknown", tli))
 	}
 	var needs []need
+	onward := p.onward(s, kept)
 	for _, b := range kept {
-		if n, ok := b.needOn(tli, s); ok {
+		need := b.ownOn
+		if onward(b) {
+			need = b.needOn
+		}
+		if n, ok := need(tli, s); ok {
 			needs = append(needs, n)
 		}
 	}
@@ -68,9 +75,9 @@ func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 // happens.
 func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
 	if b.Timeline == 0 {
-		return need{0, endless, "needed by " + b.Label + ", of which nothing is known"}, true
+		return need{0, endless, "needed by " + b.Label + ", of which nothing is known", b.Label}, true
 	}
-	n := need{s.SegmentSize.Number(b.Start), endless, "needed by " + b.Label}
+	n := need{s.SegmentSize.Number(b.Start), endless, "needed by " + b.Label, b.Label}
 	if !b.Complete {
 		n.reason += ", which is in progress"
 	}
@@ -88,13 +95,62 @@ func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
 	return n, onWay && tli >= b.Timeline
 }
 
+// onward says which of the kept backups are to be rolled forward to any moment.
+// The others are for their own end alone.
+func (p Policy) onward(s State, kept []Backup) func(Backup) bool {
+	if !p.WAL.Limited {
+		return func(Backup) bool { return true }
+	}
+	complete, newest := newestFirst(kept), newestTimeline(s)
+	onLine := slices.DeleteFunc(slices.Clone(complete), func(b Backup) bool { return !b.reaches(newest, s.Histories) })
+	forth := map[string]bool{}
+	for _, b := range slices.Concat(sinceEdge(complete, s.Now.Add(-p.WAL.Within)), sinceEdge(onLine, s.Now.Add(-p.WAL.Within))) {
+		forth[b.Label] = true
+	}
+	return func(b Backup) bool { return !b.Complete || b.InUse != "" || forth[b.Label] }
+}
+
+// sinceEdge are the backups, given the newest first, from the newest on that
+// ended before the edge, or else all.
+func sinceEdge(backups []Backup, edge time.Time) []Backup {
+	for i, b := range backups {
+		if !b.StopTime.After(edge) {
+			return backups[:i+1]
+		}
+	}
+	return backups
+}
+
+// ownOn is what a backup needs of a timeline to be restored to its own end. Where
+// the way from its start to its end is unknown it is more than that.
+func (b Backup) ownOn(tli wal.Timeline, s State) (need, bool) {
+	switch {
+	case b.WAL:
+		return need{}, false
+	case b.Timeline == 0 || b.StopTimeline == 0 || b.Stop < b.Start:
+		return b.needOn(tli, s)
+	}
+	n := need{s.SegmentSize.Number(b.Start), s.SegmentSize.LastNumber(b.Stop), "needed by " + b.Label + " alone", b.Label}
+	way := s.Histories[b.StopTimeline]
+	_, known := way.SwitchFrom(b.Timeline)
+	switch {
+	case tli == b.StopTimeline:
+		return n, true
+	case !known:
+		return n, tli >= min(b.Timeline, b.StopTimeline) && tli <= max(b.Timeline, b.StopTimeline)
+	}
+	left, onWay := way.SwitchFrom(tli)
+	n.last = s.SegmentSize.Number(left)
+	return n, onWay && tli >= b.Timeline
+}
+
 // split cuts a range into what is needed, by whom, and what is not. needs are
 // sorted by first segment.
 func split(r WALRange, needs []need, size wal.SegmentSize) []Decision {
 	var decisions []Decision
-	decide := func(keep bool, first, last uint64, reason string) {
+	decide := func(keep bool, first, last uint64, reason, label string) {
 		part := WALRange{r.Timeline, first, last}
-		decisions = append(decisions, Decision{Keep: keep, Kind: KindWAL, Name: part.name(size), Reason: reason, WAL: part})
+		decisions = append(decisions, Decision{Keep: keep, Kind: KindWAL, Name: part.name(size), Reason: reason, WAL: part, NeededBy: label})
 	}
 	next := r.First // all before it is decided
 	for _, n := range needs {
@@ -103,16 +159,16 @@ func split(r WALRange, needs []need, size wal.SegmentSize) []Decision {
 			continue
 		}
 		if first > next {
-			decide(false, next, first-1, "no kept backup needs it")
+			decide(false, next, first-1, "no kept backup needs it", "")
 		}
-		decide(true, first, last, n.reason)
+		decide(true, first, last, n.reason, n.label)
 		if last == r.Last {
 			return decisions
 		}
 		next = last + 1
 	}
 	if next <= r.Last {
-		decide(false, next, r.Last, "no kept backup needs it")
+		decide(false, next, r.Last, "no kept backup needs it", "")
 	}
 	return decisions
 }

@@ -27,7 +27,7 @@ type world struct {
 func newWorld(seed uint64) world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := world{parent: make(map[wal.Timeline]wal.Timeline), fork: make(map[wal.Timeline]wal.LSN)}
-	w.policy = retain.Policy{KeepLast: r.IntN(4), Abandoned: time.Duration(r.IntN(3)) * 10 * time.Hour}
+	w.policy = randomPolicy(r)
 	w.state = retain.State{SegmentSize: size, Now: hour(40 + r.IntN(20)), Histories: make(map[wal.Timeline]wal.History)}
 	timelines := wal.Timeline(1 + r.IntN(5))
 	for t := wal.Timeline(2); t <= timelines; t++ {
@@ -44,6 +44,26 @@ func newWorld(seed uint64) world {
 		w.addWAL(r, t)
 	}
 	return w
+}
+
+func randomPolicy(r *rand.Rand) retain.Policy {
+	p := retain.Policy{Abandoned: time.Duration(r.IntN(3)) * 10 * time.Hour, KeepMin: max(0, r.IntN(5)-2)}
+	if r.IntN(3) > 0 {
+		p.KeepLast = r.IntN(4)
+	}
+	if r.IntN(4) == 0 {
+		p.KeepDaily, p.KeepWeekly, p.KeepMonthly, p.KeepYearly = r.IntN(3), r.IntN(2), r.IntN(2), r.IntN(2)
+	}
+	if r.IntN(4) == 0 {
+		p.KeepWithin = time.Duration(1+r.IntN(30)) * time.Hour
+	}
+	if r.IntN(4) == 0 {
+		p.KeepTags = []string{"a"}
+	}
+	if r.IntN(3) == 0 {
+		p.WAL = retain.WALPolicy{Limited: true, Within: time.Duration(r.IntN(40)) * time.Hour}
+	}
+	return p
 }
 
 func hour(n int) time.Time { return time.Date(2026, 11, 1, n, 0, 0, 0, time.UTC) }
@@ -72,6 +92,13 @@ func (w *world) addBackup(r *rand.Rand, timelines wal.Timeline) {
 	if r.IntN(5) == 0 {
 		b.Pin = "why"
 	}
+	if r.IntN(5) == 0 {
+		b.Tags = []string{"b", "a"}
+	}
+	if r.IntN(9) == 0 {
+		b.InUse = "being restored"
+	}
+	b.WAL = r.IntN(9) == 0
 	if b.Complete = r.IntN(4) > 0; b.Complete {
 		b.StopTimeline, b.Stop, b.StopTime = t, b.Start+place(r, 3)+1, b.StartTime.Add(time.Duration(r.IntN(3))*time.Hour)
 		for child := t + 1; child <= timelines; child++ {
@@ -88,6 +115,7 @@ func (w *world) addBackup(r *rand.Rand, timelines wal.Timeline) {
 	if r.IntN(20) == 0 {
 		b.Needs = append(b.Needs, "gone", b.Label)
 	}
+	b.Full = len(b.Needs) == 0
 	w.state.Backups = append(w.state.Backups, b)
 }
 
@@ -98,6 +126,53 @@ func (w *world) addWAL(r *rand.Rand, t wal.Timeline) {
 		w.state.WAL = append(w.state.WAL, retain.WALRange{Timeline: t, First: next, Last: last})
 		next = last + 2 + uint64(r.IntN(3))
 	}
+}
+
+// needsItself reports whether a segment is replayed when the backup is restored
+// to its own end.
+func (w world) needsItself(b retain.Backup, tli wal.Timeline, n uint64) bool {
+	if b.WAL || n < size.Number(b.Start) || n > size.LastNumber(b.Stop) {
+		return false
+	}
+	limit, onWay := w.limits(b.StopTimeline)[tli]
+	return onWay && tli >= b.Timeline && n <= size.Number(limit) && (tli == b.StopTimeline || n < size.Number(limit))
+}
+
+// promised reports whether a kept backup is to be rolled forward: no other one
+// that ended after it and long enough ago will do in its place, on any timeline,
+// or if it is on the way to the newest timeline, of those that are.
+func (w world) promised(b retain.Backup, kept []retain.Backup) bool {
+	if !w.policy.WAL.Limited || !b.Complete || b.InUse != "" {
+		return true
+	}
+	return w.bridges(b, kept, w.policy.WAL.Within)
+}
+
+// bridges reports whether without a backup some moment within a time could not be
+// recovered to, on the newest timeline or at all.
+func (w world) bridges(b retain.Backup, kept []retain.Backup, within time.Duration) bool {
+	replaced := func(among func(retain.Backup) bool) bool {
+		return slices.ContainsFunc(kept, func(c retain.Backup) bool {
+			later := c.StopTime.After(b.StopTime) || c.StopTime.Equal(b.StopTime) && c.Label > b.Label
+			return c.Complete && later && !c.StopTime.After(w.state.Now.Add(-within)) && among(c)
+		})
+	}
+	return !replaced(func(retain.Backup) bool { return true }) || w.onNewest(b) && !replaced(w.onNewest)
+}
+
+// onNewest reports whether a backup can be rolled forward to the newest timeline,
+// as far as the repository knows the way.
+func (w world) onNewest(b retain.Backup) bool {
+	newest := wal.Timeline(1)
+	for tli := range w.state.Histories {
+		newest = max(newest, tli)
+	}
+	for _, r := range w.state.WAL {
+		newest = max(newest, r.Timeline)
+	}
+	known := w.state.Histories[newest] != nil || newest == b.StopTimeline
+	at, ok := w.limits(newest)[b.StopTimeline]
+	return known && ok && at >= b.Stop
 }
 
 // limits says, for each timeline on the way down from t to the first, where the
@@ -144,10 +219,27 @@ func (w world) mustKeep() map[string]bool {
 			begunLater = begunLater || c.Complete && c.StartTime.After(b.StartTime)
 		}
 		old := w.policy.Abandoned > 0 && w.state.Now.Sub(b.StartTime) > w.policy.Abandoned
-		keep[b.Label] = w.policy.KeepLast == 0 || b.Pin != "" ||
-			b.Complete && newer < w.policy.KeepLast || !b.Complete && !(old && begunLater)
+		keep[b.Label] = !w.hasRule() || b.Pin != "" || b.Complete && b.InUse != "" || b.Complete && newer == 0 ||
+			b.Complete && newer < w.policy.KeepLast || !b.Complete && !(old && begunLater) ||
+			b.Complete && w.policy.KeepWithin > 0 && w.bridges(b, w.state.Backups, w.policy.KeepWithin) ||
+			b.Complete && w.policy.KeepTags != nil && b.Tags != nil
 	}
 	return keep
+}
+
+func (w world) hasRule() bool {
+	p := w.policy
+	return p.KeepLast+p.KeepDaily+p.KeepWeekly+p.KeepMonthly+p.KeepYearly > 0 || p.KeepWithin > 0 || p.KeepTags != nil
+}
+
+// fulls counts the complete full backups.
+func fulls(backups []retain.Backup) (n int) {
+	for _, b := range backups {
+		if b.Complete && b.Full {
+			n++
+		}
+	}
+	return n
 }
 
 // check checks every guarantee for one world and returns how much was dropped.
@@ -163,7 +255,7 @@ func check(t *testing.T, seed uint64) (dropped int) {
 	}
 	complete := slices.ContainsFunc(w.state.Backups, func(b retain.Backup) bool { return b.Complete })
 	for _, d := range drops {
-		if w.policy.KeepLast == 0 {
+		if !w.hasRule() && (d.Kind != retain.KindWAL || !w.policy.WAL.Limited) {
 			t.Errorf("seed %d: no rule: %v", seed, d)
 		}
 		if d.Kind != retain.KindWAL {
@@ -174,11 +266,15 @@ func check(t *testing.T, seed uint64) (dropped int) {
 		}
 		for n := d.WAL.First; n <= d.WAL.Last; n++ {
 			for _, b := range kept.Backups {
-				if w.needs(b, d.WAL.Timeline, n) {
+				forward := w.promised(b, kept.Backups) && w.needs(b, d.WAL.Timeline, n)
+				if forward || b.Complete && w.needsItself(b, d.WAL.Timeline, n) {
 					t.Errorf("seed %d: %v: %s needs segment %d", seed, d, b.Label, n)
 				}
 			}
 		}
+	}
+	if left := fulls(kept.Backups); left < min(w.policy.KeepMin, fulls(w.state.Backups)) {
+		t.Errorf("seed %d: %d full backups are left", seed, left)
 	}
 	checkNeeds(t, seed, w.state, kept)
 	checkWhole(t, seed, w.state, decisions)
@@ -264,6 +360,26 @@ func checkStable(t *testing.T, seed uint64, w world, kept retain.State, decision
 	}
 	if _, drops := apply(kept, retain.Decide(kept, w.policy)); len(drops) > 0 {
 		t.Errorf("seed %d: the second time dropped: %v", seed, drops)
+	}
+	checkLater(t, seed, w, kept)
+}
+
+// checkLater checks that what is dropped today would be tomorrow.
+func checkLater(t *testing.T, seed uint64, w world, kept retain.State) {
+	w.state.Now = w.state.Now.Add(7 * time.Hour)
+	later, _ := apply(w.state, retain.Decide(w.state, w.policy))
+	for _, b := range later.Backups {
+		if !slices.ContainsFunc(kept.Backups, func(k retain.Backup) bool { return k.Label == b.Label }) {
+			t.Errorf("seed %d: %s is dropped, and kept later", seed, b.Label)
+		}
+	}
+	for _, r := range later.WAL {
+		for n := r.First; n <= r.Last; n++ {
+			holds := func(k retain.WALRange) bool { return k.Timeline == r.Timeline && k.First <= n && n <= k.Last }
+			if !slices.ContainsFunc(kept.WAL, holds) {
+				t.Errorf("seed %d: %s is dropped, and kept later", seed, size.Name(r.Timeline, n))
+			}
+		}
 	}
 }
 

@@ -14,7 +14,9 @@
 //     into the past that may be an older one.
 //   - A backup that any rule keeps is kept, and so is all WAL that a kept
 //     backup, or one in progress, needs to be restored and to be rolled
-//     forward to the end of any timeline that can be reached from it.
+//     forward to the end of any timeline that can be reached from it; with a
+//     limit for WAL, that an older kept backup needs to be restored to its own
+//     end.
 //   - A backup whose parts are used by one that is kept, or in progress, is
 //     kept, and so are those whose parts that one uses.
 //   - WAL on a timeline whose history is unknown is kept, and as long as there
@@ -42,8 +44,12 @@ type Backup struct {
 	StopTimeline        wal.Timeline // another one if it was taken from a standby that followed a switch; 0 if unknown
 	Start, Stop         wal.LSN      // Stop is 0 while it is not complete
 	StartTime, StopTime time.Time
-	Complete            bool   // it has its manifest
+	Complete            bool // it has its manifest
+	Full                bool // it uses parts of no other
+	WAL                 bool // it holds the WAL that it needs to be restored
+	Tags                []string
 	Pin                 string // why somebody pinned it; "" if nobody did
+	InUse               string // who is restoring it; "" if nobody is
 	// Needs are the labels of other backups whose parts it uses.
 	Needs []string
 }
@@ -63,22 +69,14 @@ type State struct {
 	Now         time.Time
 }
 
-// Policy is what its owner wants.
-type Policy struct {
-	// KeepLast is how many of the newest complete backups to keep. Pinned ones
-	// count where they stand in that order. 0 is no rule.
-	KeepLast int
-	// Abandoned is the age at which an incomplete backup is taken for one that
-	// nobody is writing any more. It is dropped if a complete backup began
-	// after it. 0 is never.
-	Abandoned time.Duration
-}
-
 // Kinds of things that are decided about.
 const (
 	KindBackup = "backup"
 	KindWAL    = "wal"
 )
+
+// NoRule is the reason for everything when nothing may go.
+const NoRule = "no rule"
 
 // Decision is the fate of one backup or of one run of WAL segments.
 type Decision struct {
@@ -87,6 +85,9 @@ type Decision struct {
 	Name   string   // the backup's label; the segment's name, or "first..last"
 	Reason string   // for people
 	WAL    WALRange // the segments, for KindWAL
+	// NeededBy is the label of the backup for which they are kept, for KindWAL;
+	// of several the one that needs them the longest back.
+	NeededBy string
 }
 
 // String is the decision as one line: keep or drop, kind, name, reason, parted
@@ -107,7 +108,6 @@ func (d Decision) String() string {
 // backup is left that looks complete and cannot be restored.
 func Decide(s State, p Policy) []Decision {
 	backups := decideBackups(s, p)
-	keepNeeded(s, backups)
 	return append(backups, decideWAL(s, p, kept(s, backups))...)
 }
 

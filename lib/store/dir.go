@@ -43,6 +43,16 @@ func newDir(location string) (*Dir, error) {
 // Root is the absolute path of the directory.
 func (d *Dir) Root() string { return d.root }
 
+// Made reports whether there is anything at the place of the directory.
+func (d *Dir) Made(ctx context.Context) (bool, error) {
+	defer wait.For(ctx, d.doing("looking at", ""))()
+	_, err := os.Lstat(d.root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func (d *Dir) path(key string) string { return filepath.Join(d.root, key) }
 
 // doing says what is being done, for somebody who waits for it.

@@ -5,20 +5,17 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
-	"os"
 	"path"
 	"slices"
 	"strings"
-
-	"pgpipes/lib/wait"
 )
 
-// List implements Store. It reads one directory at a time, so memory is that
-// of the largest directory.
-func (d *Dir) List(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {
+// walkKeys yields the objects in a tree of directories, in the order of their
+// keys. read reads the directory of a key prefix that ends in a slash or is
+// empty; what is not there has no entries.
+func walkKeys(ctx context.Context, prefix, after string, read func(at string) ([]entry, error)) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		listing := wait.On(ctx, d.doing("listing", prefix))
-		w := walk{dir: d, ctx: ctx, prefix: prefix, after: after, yield: yield, listing: listing}
+		w := walk{ctx: ctx, prefix: prefix, after: after, yield: yield, read: read}
 		top, _ := path.Split(prefix) // whole components of the prefix
 		if top != "" {
 			if err := CheckKey(strings.TrimSuffix(top, "/")); err != nil {
@@ -31,29 +28,10 @@ func (d *Dir) List(ctx context.Context, prefix, after string) iter.Seq2[Info, er
 }
 
 type walk struct {
-	dir           *Dir
 	ctx           context.Context
 	prefix, after string
 	yield         func(Info, error) bool
-	listing       *wait.Operation
-}
-
-// read reads one directory. One that is not there was removed meanwhile, or
-// never was.
-func (w *walk) read(at string) ([]entry, error) {
-	w.listing.Begin()
-	defer w.listing.End()
-	list, err := os.ReadDir(w.dir.path(at))
-	if errors.Is(err, fs.ErrNotExist) && at != "" {
-		if _, err := os.ReadDir(w.dir.root); err != nil {
-			return nil, err // the store itself is not there
-		}
-		return nil, w.dir.dangling(at)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return sorted(w.dir.path(at), list)
+	read          func(at string) ([]entry, error)
 }
 
 // directory walks the directory of a key prefix that ends in a slash or is
@@ -86,7 +64,7 @@ type entry struct {
 // sorted leaves out what is hidden and neither a directory nor a plain file.
 // Links are followed: an administrator may keep the WAL on another disk. One
 // that leads nowhere is an error, as that disk may not be mounted.
-func sorted(dir string, list []fs.DirEntry) ([]entry, error) {
+func sorted(list []fs.DirEntry, stat func(name string) (fs.FileInfo, error)) ([]entry, error) {
 	entries := make([]entry, 0, len(list))
 	for _, e := range list {
 		if strings.HasPrefix(e.Name(), ".") {
@@ -94,7 +72,7 @@ func sorted(dir string, list []fs.DirEntry) ([]entry, error) {
 		}
 		mode := e.Type()
 		if mode&fs.ModeSymlink != 0 {
-			info, err := os.Stat(path.Join(dir, e.Name()))
+			info, err := stat(e.Name())
 			if err != nil {
 				return nil, err
 			}
@@ -118,9 +96,7 @@ func (w *walk) entry(key string, e entry) bool {
 	if !strings.HasPrefix(key, w.prefix) || key <= w.after {
 		return true
 	}
-	w.listing.Begin()
 	info, err := e.Info()
-	w.listing.End()
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}

@@ -74,12 +74,19 @@ type Store interface {
 	Remove(ctx context.Context, key string) error
 }
 
-// Open returns the store at a location, which for now is a directory.
+// Open returns the store at a location: a directory, sftp://host/path, or
+// s3://bucket/prefix.
 func Open(location string) (Store, error) {
-	if scheme, _, found := strings.Cut(location, "://"); found {
-		return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, location, scheme)
+	scheme, _, found := strings.Cut(location, "://")
+	switch {
+	case !found:
+		return newDir(location)
+	case scheme == "sftp":
+		return newSFTP(location)
+	case scheme == "s3":
+		return newS3(location)
 	}
-	return newDir(location)
+	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, location, scheme)
 }
 
 // CheckKey says what is wrong with a key, wrapping ErrKey.

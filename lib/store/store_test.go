@@ -25,10 +25,10 @@ func TestCheckKey(t *testing.T) {
 	}
 }
 
-func TestOpenKnowsDirectoriesOnly(t *testing.T) {
+func TestOpenKnowsKinds(t *testing.T) {
 	for location, good := range map[string]bool{
 		"/x": true, "x": true, "./x": true, "../x:y": true, "c:/x": true,
-		"": false, "sftp://host/x": false, "s3://bucket/x": false, "file:///x": false,
+		"": false, "sftp://host/x": true, "s3://bucket/x": true, "file:///x": false,
 	} {
 		_, err := store.Open(location)
 		if good != (err == nil) || !good && !errors.Is(err, store.ErrLocation) {

@@ -1,5 +1,5 @@
-// Package wait repeats what may succeed later, within a bound, and watches what may
-// never end.
+// Package wait repeats what may succeed later, within a bound, watches what may
+// never end, and holds up what goes too fast.
 package wait
 
 import (

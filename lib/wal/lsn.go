@@ -1,5 +1,6 @@
-// Package wal knows the names and the headers of PostgreSQL's write-ahead log
-// files. It computes and compares; it does no input or output.
+// Package wal knows the names of PostgreSQL's write-ahead log files, and what is
+// in them: headers, and records as far as it takes to see that they are whole.
+// It computes and compares; it does no input or output.
 //
 // The log of a server is one long sequence of bytes. A place in it is an [LSN].
 // It is cut into files of equal size, the segments, 16 MiB each unless the
@@ -20,6 +21,10 @@
 // The low word counts segments within 4 GiB of log, so its range depends on the
 // segment size: 00 to FF with 16 MiB, 000 to FFF with 1 MiB, 0 to 3 with 1 GiB.
 // All arithmetic is therefore methods of [SegmentSize].
+//
+// A segment is made of pages, each with a header, and the log is a sequence of
+// records that runs over the borders of pages and segments. A [Walk] reads the
+// records of one segment, a [Chain] joins what was walked.
 package wal
 
 import (

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,7 +78,9 @@ type site struct {
 	*pgtest.Cluster
 	t    *testing.T
 	dir  string // for files; the cluster's user may write there
-	repo string
+	repo string // its location
+	// local is the repository as a directory here, if repo is on another host.
+	local string
 }
 
 // newSite makes a site and starts it.
@@ -102,7 +105,7 @@ func restoreFrom(t *testing.T, repo string) string {
 
 // in is the site in a subtest.
 func (s *site) in(t *testing.T) *site {
-	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo}
+	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo, local: s.local}
 }
 
 // path is a file of the site's.
@@ -122,7 +125,9 @@ func (s *site) awaitSegment(name string) {
 }
 
 // segmentFile is where the repository holds a segment.
-func (s *site) segmentFile(name string) string { return segmentFile(s.repo, name) }
+func (s *site) segmentFile(name string) string {
+	return segmentFile(cmp.Or(s.local, s.repo), name)
+}
 
 func segmentFile(repo, name string) string {
 	return filepath.Join(repo, "wal", name[:16], name+".zst")

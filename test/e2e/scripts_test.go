@@ -43,7 +43,7 @@ func TestBackupKeepsLast(t *testing.T) {
 func (s *site) listed() string {
 	s.t.Helper()
 	var labels []string
-	for line := range strings.Lines(s.must("manifest", "list", "-r", s.repo)) {
+	for line := range strings.Lines(s.must("manifest", "list", "--backups", "-r", s.repo)) {
 		label, _, _ := strings.Cut(line, "\t")
 		labels = append(labels, label)
 	}

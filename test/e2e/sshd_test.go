@@ -44,6 +44,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitUserRC no
 MaxStartups 100
+Subsystem sftp internal-sftp
 SetEnv PGPIPES_STATE=%s
 `, h.port, s.path("host"), s.path("authorized"), s.path("state")))
 	h.know("host")

@@ -79,3 +79,13 @@ func (s *site) store(b *backup) {
 	s.finish(cmd)
 	s.must("manifest", "verify", "-r", s.repo, b.label)
 }
+
+// upload has a server of 17 or later read the manifest of a backup as version 2
+// of its own, which it wants before an increment.
+func (s *site) upload() {
+	b := s.backUp(s.Cluster, way{name: "directory"})
+	s.must("sh", "-euc", `manifest convert --to backup_manifest-v2 "$1" >"$1.v2"; manifest convert --to backup_manifest "$1" >"$1.v1"
+		psql -X "$2 replication=true" -c UPLOAD_MANIFEST <"$1.v2"
+		! psql -X "$2 replication=true" -c UPLOAD_MANIFEST <"$1.v1" 2>"$1.says"
+		grep 'backup manifest version 1 does not support incremental backup' "$1.says"`, "sh", b.manifest, s.ConnInfo())
+}

@@ -1,6 +1,7 @@
 // Package majors backs up and restores clusters of every major of PostgreSQL
 // that can be had: from the data directory and from the server alone, as one
-// stream and in parts, of a primary and of a standby, all while it works.
+// stream and in parts, of a primary and of a standby, all while it works. And it
+// walks through the WAL that they write.
 //
 // Without flags the installed PostgreSQL is tested, in some of these ways;
 // -majors 13,14,18 names others, which the script install gets as packages of
@@ -53,6 +54,9 @@ func programs(t *testing.T, major string) string {
 // testMajor backs a primary and its standby up in every way, and restores.
 func testMajor(t *testing.T) {
 	s := newSite(t)
+	if s.Major() >= 17 {
+		t.Run("manifest for an increment", func(t *testing.T) { s.in(t).upload() })
+	}
 	standby := s.Standby("archive_mode = off", "hot_standby = on")
 	for _, w := range ways {
 		if w.long && *majors == "" {

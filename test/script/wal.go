@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -51,6 +52,11 @@ func segment(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if s.Name == "" {
 			s.Name = filepath.Base(file)
+		}
+		if at := values["commit"]; at != "" {
+			var err error
+			s.Commit, err = time.Parse(time.RFC3339, at)
+			ts.Check(err)
 		}
 		ts.Check(s.Write(ts.MkAbs(file)))
 	}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/cli"
+	"pgpipes/lib/wal"
+)
+
+// listTarget is what --to or --at asks for, as a target of recovery.
+func listTarget() string {
+	switch _, err := wal.ParseLSN(listOptions.At); {
+	case listOptions.At == "":
+		return listOptions.To
+	case err == nil:
+		return "lsn=" + listOptions.At
+	}
+	return "time=" + listOptions.At
+}
+
+// choose keeps the backups that reach the target, and says of the others why not
+// if there is none.
+func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Survey, all []archive.Backup, text string) ([]archive.Backup, error) {
+	target, err := archive.ParseTarget(text)
+	if err != nil {
+		return nil, cli.Mistake(err)
+	}
+	target.Timeline = wal.Timeline(listOptions.Timeline)
+	can, cannot, err := reach(ctx, r, s, all, target)
+	if err != nil && listOptions.At != "" {
+		return nil, err
+	}
+	if err != nil {
+		p.Warnf("not proved, as the WAL cannot be read: %v", err)
+	}
+	if len(can) > 0 {
+		return can, nil
+	}
+	for _, why := range cannot {
+		p.Warnf("%v", why)
+	}
+	hint(ctx, p, r, s, all, target)
+	return nil, cli.No(fmt.Errorf("no backup can be recovered to %s", text))
+}
+
+// reach divides backups into those that reach a target and the reasons why others
+// do not. With an error that is not proved.
+func reach(ctx context.Context, r *archive.Repo, s archive.Survey, all []archive.Backup, t archive.Target) (can []archive.Backup, cannot []error, err error) {
+	can, cannot = s.Coverage.Best(all, t)
+	can, why, err := r.Prove(ctx, s.Coverage, can, t)
+	return can, append(why, cannot...), err
+}
+
+// hint says what can be reached instead of a time or an LSN.
+func hint(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Survey, all []archive.Backup, t archive.Target) {
+	if t.Kind != "time" && t.Kind != "lsn" {
+		return
+	}
+	before, after := r.Nearest(ctx, s.Coverage, all, t)
+	if before != nil {
+		p.Warnf("hint: recoverable on timeline %d up to LSN %s, and to any time before %s", uint32(before.Timeline), before.ToLSN, instant(before.To))
+	}
+	if after != nil {
+		p.Warnf("hint: recoverable from LSN %s on, and to any time after %s", after.FromLSN, instant(after.From))
+	}
+	if t.Timeline != 0 {
+		return
+	}
+	for tli := s.Coverage.Newest() - 1; tli > 0 && s.Coverage.Newest()-tli < 100; tli-- {
+		t.Timeline = tli
+		if can, _, err := reach(ctx, r, s, all, t); err == nil && len(can) > 0 {
+			p.Warnf("hint: it can be reached on a timeline that was left: --timeline %d", uint32(tli))
+			return
+		}
+	}
+}
+
+// instant is a time to the last digit, which counts when it is a target.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}

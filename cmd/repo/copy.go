@@ -1,0 +1,43 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"sync/atomic"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/cli"
+)
+
+var copyOptions struct {
+	Jobs    int  `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to copy at once; one a core by default, and one more"`
+	Compare bool `long:"compare" description:"read also what is there already in the same size, and say what differs"`
+}
+
+// runCopy copies what one repository has and another has not.
+func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
+	if copyOptions.Jobs < 0 {
+		return cli.Usagef("-j %d: a number of objects, 1 or more", copyOptions.Jobs)
+	}
+	from, err := cli.OpenRepository(ctx, operands[0])
+	if err != nil {
+		return err
+	}
+	to, err := cli.OpenRepositoryFor(ctx, operands[1], from.Cluster)
+	if err != nil {
+		return err
+	}
+	if from.ID == to.ID {
+		return cli.Usagef("%s and %s are one repository", operands[0], operands[1])
+	}
+	var objects, bytes atomic.Int64
+	t := archive.Transfer{From: from, To: to, Jobs: cmp.Or(copyOptions.Jobs, runtime.GOMAXPROCS(0)+1), Compare: copyOptions.Compare, Copied: func(key string, size int64) {
+		objects.Add(1)
+		bytes.Add(size)
+		p.Verbosef("%s: copied", key)
+	}}
+	err = t.Run(ctx)
+	p.Verbosef("%d objects copied, %d bytes", objects.Load(), bytes.Load())
+	return cli.Failure(err)
+}

@@ -1,0 +1,54 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"pgpipes/lib/store"
+)
+
+// Pin keeps a backup from expire, complete or not, for a reason. The error wraps
+// store.ErrDiffers if it is pinned for another one.
+func (r *Repo) Pin(ctx context.Context, label, reason string) error {
+	if err := r.exists(ctx, label); err != nil {
+		return err
+	}
+	key := baseKey(label, pinName)
+	_, err := r.Put(ctx, key, func(w io.Writer) error {
+		_, err := io.WriteString(w, inLine(reason)+"\n")
+		return err
+	})
+	if errors.Is(err, store.ErrDiffers) {
+		text, rerr := r.small(ctx, key)
+		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, inLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
+	}
+	return err
+}
+
+// Unpin takes that back. One that is not pinned is store.ErrNotExist.
+func (r *Repo) Unpin(ctx context.Context, label string) error {
+	if err := r.exists(ctx, label); err != nil {
+		return err
+	}
+	err := r.Remove(ctx, baseKey(label, pinName))
+	if errors.Is(err, store.ErrNotExist) {
+		return fmt.Errorf("%s: not pinned: %w", label, store.ErrNotExist)
+	}
+	return err
+}
+
+// exists is an error if there is nothing of a backup but perhaps its pin.
+func (r *Repo) exists(ctx context.Context, label string) error {
+	for info, err := range r.List(ctx, baseKey(label, ""), "") {
+		if err != nil {
+			return err
+		}
+		if info.Key != baseKey(label, pinName) {
+			return nil
+		}
+	}
+	return fmt.Errorf("backup %s: %w", label, store.ErrNotExist)
+}

@@ -1,0 +1,84 @@
+package archive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+
+	"pgpipes/lib/codec"
+	"pgpipes/lib/manifest"
+)
+
+// VerifyManifest reads the manifest of a backup to its end, where it proves
+// whole.
+func (r *Repo) VerifyManifest(ctx context.Context, label string) error {
+	body, err := r.Manifest(ctx, label)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	m, err := manifest.NewReader(body)
+	for err == nil {
+		_, err = m.Next()
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", baseKey(label, manifestName), err)
+}
+
+// VerifyParts compares the stored parts of a backup with their receipts by size,
+// without reading them. Parts that other backups have stored are parts of it.
+func (r *Repo) VerifyParts(ctx context.Context, h manifest.Header) error {
+	if len(h.Parts) == 0 || slices.ContainsFunc(h.Parts, func(p manifest.Part) bool { return p.Key == "" }) {
+		return fmt.Errorf("%s: its manifest names no stored parts", h.Label)
+	}
+	for _, p := range h.Parts {
+		info, err := r.Stat(ctx, p.Key)
+		if err == nil && info.Size != p.Size {
+			err = otherSize(p, info.Size)
+		}
+		if err != nil {
+			return fmt.Errorf("part %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// newPartReader uncompresses a part as it is stored, with so many cores. Its end is
+// an error if the stored bytes are not those of the receipt.
+func newPartReader(body io.ReadCloser, p manifest.Part, cores int) (io.ReadCloser, error) {
+	sum := sha256.New()
+	_, format := codec.SplitName(p.Key)
+	z, err := codec.NewReaderFormat(io.TeeReader(body, sum), format, cores)
+	if err != nil {
+		body.Close()
+		return nil, fmt.Errorf("%s: %w: %v", p.Key, ErrDamaged, err)
+	}
+	return &partReader{part: p, body: body, sum: sum, plain: z}, nil
+}
+
+type partReader struct {
+	part  manifest.Part
+	body  io.ReadCloser
+	sum   hash.Hash
+	plain io.ReadCloser
+}
+
+func (p *partReader) Read(b []byte) (int, error) {
+	n, err := p.plain.Read(b)
+	switch {
+	case errors.Is(err, codec.ErrCorrupt):
+		err = fmt.Errorf("%s: %w: %v", p.part.Key, ErrDamaged, err)
+	case err == io.EOF && hex.EncodeToString(p.sum.Sum(nil)) != p.part.SHA256:
+		err = fmt.Errorf("%s: %w: its SHA-256 is not that of its receipt", p.part.Key, ErrDamaged)
+	}
+	return n, err
+}
+
+func (p *partReader) Close() error { return errors.Join(p.plain.Close(), p.body.Close()) }

@@ -1,0 +1,188 @@
+package guard
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pkg/sftp"
+)
+
+// serverProgram is OpenSSH's.
+const serverProgram = "/usr/lib/openssh/sftp-server"
+
+// guarded is a client behind a guard before a real server.
+func guarded(t *testing.T, root string) *sftp.Client {
+	t.Helper()
+	server := exec.Command(serverProgram)
+	server.Dir = root
+	in, err1 := server.StdinPipe()
+	out, err2 := server.StdoutPipe()
+	if err := errors.Join(err1, err2, server.Start()); err != nil {
+		t.Fatal(err)
+	}
+	requests, toGuard := io.Pipe()
+	fromGuard, answers := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := Run(root, requests, answers, in, out)
+		answers.Close()
+		ended <- err
+	}()
+	c, err := sftp.NewClientPipe(fromGuard, toGuard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		server.Wait()
+	})
+	return c
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An attacker tries all there is to change what is stored.
+func TestNothingIsChanged(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "repo")
+	object := filepath.Join(root, "wal/x/segment")
+	write(t, object, "precious")
+	write(t, filepath.Join(root, "base/b/manifest"), "manifest")
+	outside := filepath.Join(filepath.Dir(root), "outside")
+	write(t, outside, "outside")
+	c := guarded(t, root)
+	temp := filepath.Join(root, "wal/x/.pgpipes-A.tmp")
+	half, err := c.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, attack := range map[string]func() error{
+		"truncate by opening": func() error { _, err := c.OpenFile(object, os.O_WRONLY|os.O_TRUNC); return err },
+		"open for writing":    func() error { _, err := c.OpenFile(object, os.O_WRONLY); return err },
+		"open for both":       func() error { _, err := c.OpenFile(object, os.O_RDWR); return err },
+		"append":              func() error { _, err := c.OpenFile(object, os.O_WRONLY|os.O_APPEND); return err },
+		"create":              func() error { _, err := c.Create(object); return err },
+		"create a final name": func() error {
+			_, err := c.OpenFile(filepath.Join(root, "new"), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+			return err
+		},
+		"remove":                     func() error { return c.Remove(object) },
+		"remove the manifest":        func() error { return c.Remove(filepath.Join(root, "base/b/manifest")) },
+		"remove through dots":        func() error { return c.Remove(filepath.Join(root, "lease") + "/../wal/x/segment") },
+		"remove a directory":         func() error { return c.RemoveDirectory(filepath.Join(root, "wal")) },
+		"rename away":                func() error { return c.Rename(object, filepath.Join(root, "gone")) },
+		"rename over":                func() error { return c.PosixRename(temp, object) },
+		"rename the root":            func() error { return c.Rename(root, root+"-away") },
+		"truncate by attributes":     func() error { return c.Truncate(object, 0) },
+		"no rights":                  func() error { return c.Chmod(object, 0) },
+		"another owner":              func() error { return c.Chown(object, 1, 1) },
+		"other times":                func() error { return c.Chtimes(object, time.Time{}, time.Time{}) },
+		"symbolic link":              func() error { return c.Symlink(outside, filepath.Join(root, "link")) },
+		"link over":                  func() error { return c.Link(temp, object) },
+		"link what is still written": func() error { return c.Link(temp, filepath.Join(root, "early")) },
+		"link an object":             func() error { return c.Link(object, filepath.Join(root, "second")) },
+		"link to a temporary name":   func() error { return c.Link(object, filepath.Join(root, ".pgpipes-B.tmp")) },
+		"outside": func() error {
+			_, err := c.OpenFile(outside+"/../.pgpipes-C.tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+			return err
+		},
+		"a directory outside":    func() error { return c.Mkdir(filepath.Dir(root) + "/dir") },
+		"remove outside":         func() error { return c.Remove(filepath.Join(root, "../outside")) },
+		"attributes of a handle": func() error { return half.Truncate(5) },
+	} {
+		if err := attack(); err == nil {
+			t.Errorf("%s: it succeeded", what)
+		}
+	}
+	half.Close()
+	for path, want := range map[string]string{object: "precious", filepath.Join(root, "base/b/manifest"): "manifest", outside: "outside"} {
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
+// What adds is let through.
+func TestAdding(t *testing.T) {
+	root := t.TempDir()
+	c := guarded(t, root)
+	if err := c.Mkdir(filepath.Join(root, "wal")); err != nil {
+		t.Fatal(err)
+	}
+	temp, final := filepath.Join(root, "wal/.pgpipes-A.tmp"), filepath.Join(root, "wal/k")
+	f, err := c.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, werr := f.Write(bytes.Repeat([]byte("x"), 100000))
+	if err := errors.Join(werr, f.Sync(), f.Close(), c.Link(temp, final), c.Remove(temp)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := c.Stat(final); err != nil || info.Size() != 100000 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := c.Link(temp, final); err == nil {
+		t.Error("a second name for what is gone")
+	}
+	write(t, filepath.Join(root, "lease/backup/0000000001"), "x")
+	if err := c.Remove(filepath.Join(root, "lease/backup/0000000001")); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is no packet ends the conversation.
+func TestGarbage(t *testing.T) {
+	long := binary.BigEndian.AppendUint32(nil, maxPacket+1)
+	for name, in := range map[string]string{
+		"too long": string(long), "empty": "\x00\x00\x00\x00", "cut": "\x00\x00\x00\x09\x03", "no id": "\x00\x00\x00\x02\x03\x01",
+		"a name without an end": "\x00\x00\x00\x09\x03\x00\x00\x00\x01\x00\x00\xff\xff", "text": "GET / HTTP/1.1\r\n",
+	} {
+		var out, passed bytes.Buffer
+		err := Run("/r", strings.NewReader(in), &out, nopCloser{&passed}, strings.NewReader(""))
+		if err == nil || passed.Len() > 0 {
+			t.Errorf("%s: %v, passed on %q", name, err, passed.String())
+		}
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// Whatever comes, only what is allowed gets through, and it never panics.
+func FuzzRequests(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x05\x01\x00\x00\x00\x03"))
+	f.Add(denial(1, "x").bytes())
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var out, passed bytes.Buffer
+		Run("/r", bytes.NewReader(in), &out, nopCloser{&passed}, strings.NewReader(""))
+		for r := bytes.NewReader(passed.Bytes()); r.Len() > 0; {
+			p, err := readPacket(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch p[0] {
+			case fxpSetstat, fxpFsetstat, fxpRmdir, fxpRename, fxpSymlink:
+				t.Errorf("passed on: %q", p)
+			}
+		}
+	})
+}

@@ -1,0 +1,310 @@
+package lock
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
+)
+
+// A Lease is mutual exclusion on a store that knows nothing but put-if-absent.
+// It is the last of the objects
+//
+//	lease/NAME/0000000007
+//
+// whose number is its epoch: lines of a key, a tab and a value, which say who
+// holds it and for how long, or that it is free. Whoever puts the next number
+// has taken the lease, renewed it or given it up; as nothing is overwritten
+// that can be only one. So a holder that was paused, and in whose place another
+// one has come, finds the number taken and knows that it has lost the lease.
+//
+// No two clocks are compared. A lease has expired for somebody who has seen the
+// same epoch for as long, by its own clock, as the holder promised to renew it in.
+type Lease struct {
+	store store.Store
+	name  string
+	note  leaseNote
+	epoch uint64
+}
+
+// ErrLost says that a lease is another's now, or may be.
+var ErrLost = errors.New("the lease was lost")
+
+const (
+	leaseTitle = "pgpipes-lease"
+	leaseSize  = 4096
+	// renewals is how often a lease is renewed before it would expire.
+	renewals = 4
+)
+
+// leaseNote is the text of the object.
+type leaseNote struct {
+	token  string // tells the holder from all others; "" if the lease is free
+	holder string // for people
+	term   time.Duration
+}
+
+func (n leaseNote) text() string {
+	if n.token == "" {
+		return leaseTitle + "\t1\nfree\n"
+	}
+	return fmt.Sprintf("%s\t1\ntoken\t%s\nterm\t%s\nholder\t%s\n", leaseTitle, n.token, n.term, n.holder)
+}
+
+// parseLease reads a note. One that is damaged is held by nobody knows whom,
+// for the usual time.
+func parseLease(text string) leaseNote {
+	n := leaseNote{token: "unknown", holder: "held by somebody who has not said who", term: DefaultTerm}
+	lines := strings.Split(text, "\n")
+	if len(lines) > 1 && lines[0] == leaseTitle+"\t1" && lines[1] == "free" {
+		return leaseNote{}
+	}
+	for _, line := range lines {
+		key, value, _ := strings.Cut(line, "\t")
+		switch key {
+		case "token":
+			n.token = value
+		case "holder":
+			n.holder = value
+		case "term":
+			if d, err := time.ParseDuration(value); err == nil && d > 0 && d <= longestTerm {
+				n.term = d
+			}
+		}
+	}
+	return n
+}
+
+const (
+	// DefaultTerm is how long a lease lasts that is not renewed.
+	DefaultTerm = time.Minute
+	longestTerm = time.Hour
+)
+
+func leasePrefix(name string) string { return "lease/" + name + "/" }
+
+func leaseKey(name string, epoch uint64) string {
+	return fmt.Sprintf("%s%010d", leasePrefix(name), epoch)
+}
+
+// Take takes a lease, and waits for a busy one as long as patience says; then
+// the error wraps ErrBusy and names the holder. One that looks as if it had been
+// left behind is watched for its term even without patience.
+func Take(ctx context.Context, s store.Store, name, command string, term, patience time.Duration) (*Lease, error) {
+	if strings.Contains(name, "/") {
+		return nil, fmt.Errorf("%w: lock name %q", store.ErrKey, name)
+	}
+	l := &Lease{store: s, name: name, note: leaseNote{rand.Text(), describeHolder(command), term}}
+	deadline := time.Now().Add(patience)
+	var seen sighting
+	for {
+		last, err := l.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		seen.note(last)
+		if last.free() || seen.expired() {
+			taken, err := l.claim(ctx, last.epoch+1)
+			if err != nil || taken {
+				return l, err
+			}
+			continue
+		}
+		if now := time.Now(); now.After(deadline) && !seen.worthWaiting() {
+			return nil, fmt.Errorf("%w: %s", ErrBusy, last.holder)
+		}
+		if !wait.Sleep(ctx, min(last.term/renewals/4, pollLease)) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// pollLease is how often a busy lease is looked at.
+const pollLease = 2 * time.Second
+
+// A standing is the last epoch of a lease.
+type standing struct {
+	leaseNote
+	epoch  uint64 // 0 if there is none
+	stored time.Time
+}
+
+func (s standing) free() bool { return s.epoch == 0 || s.token == "" }
+
+// A sighting is since when the same epoch has been seen.
+type sighting struct {
+	standing
+	since time.Time
+	alive bool // it was another one before
+}
+
+func (s *sighting) note(now standing) {
+	if now.epoch != s.epoch || s.since.IsZero() {
+		*s = sighting{now, time.Now(), !s.since.IsZero()}
+	}
+}
+
+func (s *sighting) expired() bool { return time.Since(s.since) > s.term }
+
+// worthWaiting reports whether the lease looks old by the clocks of two hosts.
+// That is no proof, only a reason to look for one.
+func (s *sighting) worthWaiting() bool { return !s.alive && time.Since(s.stored) > s.term }
+
+// look finds the last epoch.
+func (l *Lease) look(ctx context.Context) (standing, error) {
+	for {
+		var last standing
+		var key string
+		for info, err := range l.store.List(ctx, leasePrefix(l.name), "") {
+			if err != nil {
+				return standing{}, err
+			}
+			epoch, err := strconv.ParseUint(strings.TrimPrefix(info.Key, leasePrefix(l.name)), 10, 64)
+			if err == nil && epoch >= last.epoch {
+				last.epoch, last.stored, key = epoch, info.ModTime, info.Key
+			}
+		}
+		if last.epoch == 0 {
+			return last, nil
+		}
+		text, err := readSmall(ctx, l.store, key)
+		if errors.Is(err, store.ErrNotExist) {
+			continue // there is a later one by now
+		}
+		last.leaseNote = parseLease(text)
+		return last, err
+	}
+}
+
+func readSmall(ctx context.Context, s store.Store, key string) (string, error) {
+	body, err := s.Get(ctx, key, 0, leaseSize)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	return string(text), err
+}
+
+// claim puts an epoch, and removes those before it. It reports whether that is
+// ours, and the last.
+func (l *Lease) claim(ctx context.Context, epoch uint64) (bool, error) {
+	_, err := l.store.Put(ctx, leaseKey(l.name, epoch), func(w io.Writer) error {
+		_, err := io.WriteString(w, l.note.text())
+		return err
+	})
+	if errors.Is(err, store.ErrDiffers) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	l.epoch = epoch
+	return l.sweep(ctx)
+}
+
+// sweep removes what is before the epoch of the lease; others may do the same.
+// It reports whether nothing is after it: the number of a holder that was away
+// for long may be free again.
+func (l *Lease) sweep(ctx context.Context) (last bool, err error) {
+	own := leaseKey(l.name, l.epoch)
+	for info, err := range l.store.List(ctx, leasePrefix(l.name), "") {
+		switch {
+		case err != nil:
+			return false, err
+		case info.Key > own:
+			return false, nil
+		case info.Key < own:
+			if err := l.store.Remove(ctx, info.Key); err != nil && !errors.Is(err, store.ErrNotExist) {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// Renew promises to renew the lease within its term once more. The error wraps
+// ErrLost if somebody else has it.
+func (l *Lease) Renew(ctx context.Context) error {
+	mine, err := l.claim(ctx, l.epoch+1)
+	if err == nil && !mine {
+		err = ErrLost
+	}
+	return err
+}
+
+// Held is an error that wraps ErrLost unless the lease is still ours.
+func (l *Lease) Held(ctx context.Context) error {
+	last, err := l.look(ctx)
+	if err == nil && last.token != l.note.token {
+		err = ErrLost
+	}
+	return err
+}
+
+// Keep renews the lease until ctx ends, and returns nil then. It returns an
+// error that wraps ErrLost as soon as others may believe that it has expired.
+func (l *Lease) Keep(ctx context.Context) error {
+	pause := l.note.term / renewals
+	renewed := time.Now()
+	for wait.Sleep(ctx, pause) {
+		left := time.Until(renewed.Add(l.note.term - pause))
+		attempt, cancel := context.WithTimeout(ctx, max(left, pause))
+		began := time.Now()
+		err := l.Renew(attempt)
+		cancel()
+		switch {
+		case err == nil:
+			renewed = began
+		case errors.Is(err, ErrLost):
+			return err
+		case ctx.Err() == nil && time.Since(renewed) > l.note.term-pause:
+			return fmt.Errorf("%w: it could not be renewed: %v", ErrLost, err)
+		}
+	}
+	return nil
+}
+
+// Release gives the lease up. The object that says so stays: without it a
+// holder that has lost the lease could take its old number for its own.
+func (l *Lease) Release(ctx context.Context) error {
+	l.note = leaseNote{}
+	mine, err := l.claim(ctx, l.epoch+1)
+	if err == nil && !mine {
+		err = ErrLost
+	}
+	return err
+}
+
+// String is the lease for another process, see Adopt.
+func (l *Lease) String() string {
+	return fmt.Sprintf("%d:%s:%s:%s", l.epoch, l.note.token, l.note.term, l.note.holder)
+}
+
+// Adopt is a lease that another process has taken, from its String. One that
+// was renewed meanwhile can be asked whether it is held, and nothing else.
+func Adopt(s store.Store, name, text string) (*Lease, error) {
+	part := strings.SplitN(text, ":", 4)
+	if len(part) != 4 {
+		return nil, fmt.Errorf("%q is not a lease", text)
+	}
+	epoch, err1 := strconv.ParseUint(part[0], 10, 64)
+	term, err2 := time.ParseDuration(part[2])
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return &Lease{store: s, name: name, epoch: epoch, note: leaseNote{part[1], part[3], term}}, nil
+}
+
+// describeHolder says who holds it as holder does of a file.
+func describeHolder(command string) string {
+	return describedHolder(strconv.Itoa(os.Getpid()), hostName(), now(), oneLine(command))
+}

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"pgpipes/lib/durable"
+	"pgpipes/lib/wait"
+)
+
+// Sweep has the server forget the uploads of before a time, which were begun and
+// never became objects.
+func (s *S3) Sweep(ctx context.Context, before time.Time) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	what := s.doing("sweeping", "")
+	defer wait.For(wait.WithWatch(ctx, nil), what)()
+	ctx, cancel := context.WithCancel(ctx) // ends the listing
+	defer cancel()
+	for u := range c.ListIncompleteUploads(ctx, s.place.bucket, s.root(), true) {
+		err := u.Err
+		if err == nil && u.Initiated.Before(before) {
+			err = c.AbortMultipartUpload(ctx, s.place.bucket, u.Key, u.UploadID)
+		}
+		if err != nil && !isStatus(err, http.StatusNotFound) {
+			return s.explain(ctx, what, err)
+		}
+	}
+	return nil
+}
+
+// ErrOverwrites says that a server does not keep the promise that nothing is
+// overwritten.
+var ErrOverwrites = errors.New("the server overwrites what is there though it is told not to")
+
+// Probe tries whether the server keeps it. Nothing is left behind.
+func (s *S3) Probe(ctx context.Context) error {
+	c, err := s.client()
+	if err != nil || !s.place.conditional {
+		return err
+	}
+	what, name := s.doing("trying", ""), s.name(durable.TemporaryPrefix+rand.Text()+".tmp")
+	defer wait.For(ctx, what)()
+	defer c.RemoveObject(context.WithoutCancel(ctx), s.place.bucket, name, minio.RemoveObjectOptions{})
+	for _, contents := range []string{"one", "two"} {
+		o := minio.PutObjectOptions{}
+		o.SetMatchETagExcept("*")
+		_, err = c.PutObject(ctx, s.place.bucket, name, bytes.NewReader([]byte(contents)), int64(len(contents)), "", "", o)
+		if contents == "one" && err != nil {
+			return s.explain(ctx, what, err)
+		}
+	}
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s: %w", what, ErrOverwrites)
+	case isStatus(err, http.StatusPreconditionFailed):
+		return nil
+	}
+	return s.explain(ctx, what, err)
+}

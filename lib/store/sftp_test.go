@@ -1,0 +1,257 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgpipes/lib/durable"
+	"pgpipes/lib/store"
+	"pgpipes/lib/store/storetest"
+	"pgpipes/test/sshd"
+)
+
+// far opens a store in a directory at a server.
+func far(t *testing.T, host *sshd.Server, root string) dir {
+	t.Helper()
+	s, err := store.Open(host.Location(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.(io.Closer).Close() })
+	return dir{s, root}
+}
+
+func TestSFTPConforms(t *testing.T) {
+	host := sshd.Start(t)
+	storetest.Run(t, func() store.Store { return far(t, host, t.TempDir()) })
+}
+
+// An account that may do nothing but sftp, in a directory of its own, is enough;
+// so is a server that offers no links.
+func TestSFTPConformsToNarrowServers(t *testing.T) {
+	for name, setting := range map[string]string{
+		"ForcedCommand": "ForceCommand internal-sftp", "NoLinks": "ForceCommand internal-sftp -P hardlink,setstat,fsetstat",
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := sshd.Start(t, setting)
+			storetest.Run(t, func() store.Store { return far(t, host, t.TempDir()) })
+		})
+	}
+}
+
+// Without a sync nobody knows whether what was stored survives.
+func TestSFTPRefusesServerWithoutSync(t *testing.T) {
+	d := far(t, sshd.Start(t, "ForceCommand internal-sftp -P fsync"), t.TempDir())
+	if _, err := d.Put(context.Background(), "k", write("x")); err == nil {
+		t.Error("stored without a sync")
+	}
+	if left := leftovers(t, d.root); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func leftovers(t *testing.T, root string) (names []string) {
+	t.Helper()
+	filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			names = append(names, path)
+		}
+		return nil
+	})
+	return names
+}
+
+func TestSFTPVanishedIsNotAbsent(t *testing.T) {
+	host := sshd.Start(t)
+	d := far(t, host, filepath.Join(t.TempDir(), "gone"))
+	_, gerr := d.Get(context.Background(), "k", 0, -1)
+	_, serr := d.Stat(context.Background(), "k")
+	rerr := d.Remove(context.Background(), "k")
+	var lerr error
+	for _, lerr = range d.List(context.Background(), "wal/", "") {
+	}
+	_, perr := d.Put(context.Background(), "a/k", write("x"))
+	for what, err := range map[string]error{"Get": gerr, "Stat": serr, "Remove": rerr, "List": lerr, "Put": perr} {
+		if err == nil || errors.Is(err, store.ErrNotExist) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	host.Kill()
+	_, serr = d.Stat(context.Background(), "k")
+	if serr == nil || errors.Is(serr, store.ErrNotExist) {
+		t.Errorf("nobody there: %v", serr)
+	}
+}
+
+// A connection that was lost between two requests is made again.
+func TestSFTPConnectsAgain(t *testing.T) {
+	host := sshd.Start(t)
+	d := far(t, host, t.TempDir())
+	d.put(t, "a/k", "x")
+	for range 3 {
+		host.EndSessions()
+		if _, err := d.Stat(context.Background(), "a/k"); err != nil {
+			t.Fatal(err)
+		}
+		host.EndSessions()
+		d.put(t, "a/l", "y")
+	}
+}
+
+// A server that dies while something is written leaves nothing under its name,
+// and the failure is told.
+func TestSFTPServerDiesWhileStoring(t *testing.T) {
+	host := sshd.Start(t)
+	d := far(t, host, t.TempDir())
+	d.put(t, "here", "x")
+	_, err := d.Put(context.Background(), "k", func(w io.Writer) error {
+		piece := make([]byte, 1<<20)
+		for i := range 20 {
+			if i == 3 {
+				host.EndSessions()
+			}
+			if _, err := w.Write(piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		t.Fatal("success")
+	}
+	if _, err := d.Stat(context.Background(), "k"); !errors.Is(err, store.ErrNotExist) {
+		t.Errorf("Stat: %v", err)
+	}
+	for _, path := range leftovers(t, d.root) {
+		if name := filepath.Base(path); name != "here" && !strings.HasPrefix(name, durable.TemporaryPrefix) {
+			t.Errorf("left behind: %s", path)
+		}
+	}
+}
+
+// A server that is silent holds up nobody for longer than the context allows.
+func TestSFTPSilentServer(t *testing.T) {
+	host := sshd.Start(t)
+	d := far(t, host, t.TempDir())
+	d.put(t, "k", strings.Repeat("x", 1<<20))
+	host.Signal(syscall.SIGSTOP)
+	defer host.Signal(syscall.SIGCONT)
+	late := errors.New("too late")
+	for what, ask := range map[string]func(ctx context.Context) error{
+		"Stat": func(ctx context.Context) error { _, err := d.Stat(ctx, "k"); return err },
+		"Put":  func(ctx context.Context) error { _, err := d.Put(ctx, "l", write("y")); return err },
+		"Get": func(ctx context.Context) error {
+			body, err := d.Get(ctx, "k", 0, -1)
+			if err == nil {
+				defer body.Close()
+				_, err = io.ReadAll(body)
+			}
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeoutCause(context.Background(), 300*time.Millisecond, late)
+		done := make(chan error, 1)
+		go func() { done <- ask(ctx) }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, late) {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s hangs", what)
+		}
+		cancel()
+	}
+}
+
+// What is cut on the way is no shorter object.
+func TestSFTPServerDiesWhileReading(t *testing.T) {
+	host := sshd.Start(t)
+	d := far(t, host, t.TempDir())
+	d.put(t, "k", strings.Repeat("x", 64<<20))
+	for _, length := range []int64{-1, 60 << 20} {
+		body, err := d.Get(context.Background(), "k", 0, length)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(body, make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		host.EndSessions()
+		if n, err := io.Copy(io.Discard, body); err == nil {
+			t.Errorf("%d bytes and no error", n)
+		}
+		body.Close()
+	}
+}
+
+func TestSFTPHostKeys(t *testing.T) {
+	host := sshd.Start(t)
+	root := t.TempDir()
+	ask := func() error {
+		d := far(t, host, root)
+		_, err := d.Stat(context.Background(), "k")
+		return err
+	}
+	wantsText := func(err error, text string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("error %v, want one with %q", err, text)
+		}
+	}
+	known, err := os.ReadFile(host.Path("known"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Write("known", "")
+	wantsText(ask(), "is not known")
+	host.Configure("StrictHostKeyChecking accept-new")
+	if err := ask(); !errors.Is(err, store.ErrNotExist) {
+		t.Errorf("accept-new: %v", err)
+	}
+	if now, err := os.ReadFile(host.Path("known")); err != nil || !strings.HasPrefix(string(known), strings.TrimSpace(string(now))) {
+		t.Errorf("remembered %q, %v; the key is %q", now, err, known)
+	}
+	stranger, err := os.ReadFile(host.Path("user.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Write("known", sshd.Name+" "+string(stranger))
+	wantsText(ask(), "CHANGED")
+	host.Write("known", string(known))
+	host.Configure("IdentityFile /does/not/exist")
+	host.Write("authorized", string(stranger))
+	if err := ask(); !errors.Is(err, store.ErrNotExist) {
+		t.Errorf("the second key: %v", err)
+	}
+	host.Write("authorized", "")
+	wantsText(ask(), "unable to authenticate")
+}
+
+// What the far side says comes with the error, however much it is.
+func TestSFTPPassesOnWhatIsSaid(t *testing.T) {
+	host := sshd.Start(t, `ForceCommand head -c 3000000 /dev/zero | tr '\0' x >&2; echo no disk >&2`)
+	d := far(t, host, t.TempDir())
+	_, err := d.Stat(context.Background(), "k")
+	if err == nil || errors.Is(err, store.ErrNotExist) || len(err.Error()) > 5000 {
+		t.Errorf("%.300v", err)
+	}
+}
+
+func TestSFTPLocations(t *testing.T) {
+	for _, location := range []string{"sftp://", "sftp:///x", "sftp://host", "sftp://u:secret@host/x", "sftp://host/x?y", "sftp://host/x?config=f&z=1", "sftp://host:port/x"} {
+		if _, err := store.Open(location); !errors.Is(err, store.ErrLocation) {
+			t.Errorf("%s: %v", location, err)
+		}
+		if _, err := store.Open(location); err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("a secret is in %v", err)
+		}
+	}
+}

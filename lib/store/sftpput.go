@@ -1,0 +1,284 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/pkg/sftp"
+
+	"pgpipes/lib/durable"
+	"pgpipes/lib/wait"
+)
+
+// Put implements Store. As in Dir the root is made for an object directly in
+// it, its parent is not.
+func (s *SFTP) Put(ctx context.Context, key string, write func(io.Writer) error) (Receipt, error) {
+	if err := CheckKey(key); err != nil {
+		return Receipt{}, err
+	}
+	u, err := s.create(ctx, key)
+	if err != nil {
+		return Receipt{}, err
+	}
+	defer u.discard()
+	sum := newSummer(u)
+	if err := write(sum); err != nil {
+		return Receipt{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	receipt := sum.receipt(key)
+	err = u.publish(receipt.Size)
+	if errors.Is(err, fs.ErrExist) {
+		return receipt, s.confirm(ctx, receipt)
+	}
+	return receipt, err
+}
+
+// An upload is a file in the making.
+type upload struct {
+	store *SFTP
+	*session
+	ctx   context.Context
+	key   string
+	temp  string
+	file  *sftp.File
+	given *bufio.Writer  // into pipe
+	pipe  *io.PipeWriter // to the goroutine that sends
+	sent  chan error
+	stop  func() bool
+	*wait.Operation
+	over bool
+}
+
+// sendBuffer holds several pieces of what goes over the wire.
+const sendBuffer = 256 << 10
+
+// create begins an object under a temporary name beside its own.
+func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
+	temp := path.Join(path.Dir(s.path(key)), durable.TemporaryPrefix+rand.Text()+".tmp")
+	u := &upload{store: s, ctx: ctx, key: key, temp: temp, sent: make(chan error, 1), Operation: wait.On(ctx, s.doing("storing", key))}
+	err := s.do(ctx, s.doing("storing", key), func(now *session) error {
+		if !canSync(now) {
+			return fmt.Errorf("%s: %w", s.location, ErrNoSync)
+		}
+		file, err := s.createFile(now, key, temp)
+		u.session, u.file = now, file
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	u.stop = context.AfterFunc(ctx, u.breakOff)
+	out, in := io.Pipe()
+	u.pipe, u.given = in, bufio.NewWriterSize(in, sendBuffer)
+	go func() {
+		// Sending many pieces at once may leave holes after a failure; the file
+		// has a temporary name and goes.
+		_, err := u.file.ReadFromWithConcurrency(out, concurrency)
+		out.CloseWithError(err)
+		u.sent <- err
+	}()
+	return u, nil
+}
+
+func canSync(now *session) bool {
+	version, offered := now.HasExtension("fsync@openssh.com")
+	return offered && version == "1"
+}
+
+// createFile creates the temporary file, making directories when they are
+// missing, also if they go with another's last object just now.
+func (s *SFTP) createFile(now *session, key, temp string) (file *sftp.File, err error) {
+	for range rmdirRaces {
+		if err = s.makeParents(now, key); err != nil {
+			return nil, err
+		}
+		file, err = now.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		s.directories.Clear()
+	}
+	if err != nil {
+		return nil, named(s.path(key), err)
+	}
+	return file, nil
+}
+
+// makeParents makes the directories above a key that are not known to be there,
+// and syncs those in which it made one.
+func (s *SFTP) makeParents(now *session, key string) error {
+	if !strings.Contains(key, "/") {
+		if err := s.makeDirectory(now, s.root); err != nil {
+			return err
+		}
+	}
+	for i, c := range key {
+		if c == '/' {
+			if err := s.makeDirectory(now, s.path(key[:i])); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *SFTP) makeDirectory(now *session, dir string) error {
+	if _, known := s.directories.Load(dir); known {
+		return nil
+	}
+	info, err := now.Stat(dir)
+	switch {
+	case err == nil && !info.IsDir():
+		return named(dir, errors.New("not a directory"))
+	case err == nil:
+		s.directories.Store(dir, nil)
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return named(dir, err)
+	}
+	if err := now.Mkdir(dir); err != nil {
+		if _, serr := now.Stat(dir); serr != nil { // unless somebody else was faster
+			return named(dir, errors.Join(err, serr))
+		}
+	} else {
+		_ = now.Chmod(dir, dirMode) // where that is not allowed the account's umask decides
+	}
+	s.directories.Store(dir, nil)
+	return now.syncDir(path.Dir(dir))
+}
+
+// Write implements io.Writer.
+func (u *upload) Write(p []byte) (int, error) {
+	u.Begin()
+	defer u.End()
+	return u.given.Write(p)
+}
+
+// publish has the bytes synced and named.
+func (u *upload) publish(size int64) error {
+	u.Begin()
+	defer u.End()
+	err := u.finish(size)
+	if err != nil && u.ctx.Err() != nil {
+		return context.Cause(u.ctx)
+	}
+	if isLost(err) {
+		return u.heard.explain(fmt.Errorf("%s: the connection was lost: %w", u.store.doing("storing", u.key), err))
+	}
+	return err
+}
+
+func (u *upload) finish(size int64) error {
+	if err := u.flush(); err != nil {
+		return named(u.temp, err)
+	}
+	if err := u.file.Sync(); err != nil {
+		return named(u.temp, err)
+	}
+	// A server that loses writes and says nothing is found here.
+	if info, err := u.file.Stat(); err != nil || info.Size() != size {
+		return named(u.temp, errors.Join(err, fmt.Errorf("the server has not stored all of %d bytes", size)))
+	}
+	if err := u.file.Close(); err != nil {
+		return named(u.temp, err)
+	}
+	if err := u.link(); err != nil {
+		return err
+	}
+	u.discard()
+	return u.syncDir(path.Dir(u.store.path(u.key)))
+}
+
+// flush waits until all that was written has been taken.
+func (u *upload) flush() error {
+	err := u.given.Flush()
+	u.pipe.Close()
+	if serr := <-u.sent; serr != nil {
+		err = serr
+	}
+	u.sent <- err
+	return err
+}
+
+// link gives the file its name. The protocol has no code for a name that is
+// taken, so it is looked at after a failure.
+func (u *upload) link() (err error) {
+	final := u.store.path(u.key)
+	give := u.Rename
+	if _, can := u.HasExtension("hardlink@openssh.com"); can {
+		give = u.Link
+	}
+	for range rmdirRaces {
+		if err = give(u.temp, final); err == nil {
+			return nil
+		}
+		if _, lerr := u.Lstat(final); lerr == nil {
+			return fs.ErrExist
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		u.store.directories.Clear()
+		if perr := u.store.makeParents(u.session, u.key); perr != nil {
+			return perr
+		}
+	}
+	return named(final, err)
+}
+
+// discard removes the temporary name, whatever became of the object.
+func (u *upload) discard() {
+	if u.over {
+		return
+	}
+	u.over = true
+	u.Begin()
+	defer u.End()
+	defer u.stop()
+	u.pipe.CloseWithError(errors.New("given up"))
+	u.sent <- <-u.sent
+	u.file.Close()
+	u.session.Client.Remove(u.temp)
+}
+
+// confirm succeeds when the object that is there already has the bytes that
+// were offered, and is durable.
+func (s *SFTP) confirm(ctx context.Context, offered Receipt) error {
+	stored, err := Sum(ctx, s, offered.Key)
+	if err != nil {
+		return err
+	}
+	if stored != offered {
+		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
+	}
+	return s.do(ctx, s.doing("syncing", offered.Key), func(now *session) error { return s.sync(now, offered.Key) })
+}
+
+// sync makes an object that is there already durable, and its name.
+func (s *SFTP) sync(now *session, key string) error {
+	file, err := now.Open(s.path(key))
+	if err != nil {
+		return named(s.path(key), err)
+	}
+	defer file.Close()
+	if err := file.Sync(); err != nil {
+		return named(s.path(key), err)
+	}
+	return now.syncDir(path.Dir(s.path(key)))
+}
+
+// Sync makes an object that is there already durable.
+func (s *SFTP) Sync(key string) error {
+	return s.do(context.Background(), s.doing("syncing", key), func(now *session) error { return s.sync(now, key) })
+}

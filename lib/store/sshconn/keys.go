@@ -1,0 +1,145 @@
+package sshconn
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// A ring is the keys with which a user may prove who he is.
+type ring struct {
+	host  Host
+	agent net.Conn // nil if there is none
+	noted []error  // why a key could not be used
+}
+
+// openRing connects to the agent. Without one, the files alone count.
+func openRing(h Host) *ring {
+	r := &ring{host: h}
+	if h.Agent != "" {
+		conn, err := net.Dial("unix", h.Agent)
+		if err != nil {
+			r.noted = append(r.noted, fmt.Errorf("agent: %w", err))
+		} else {
+			r.agent = conn
+		}
+	}
+	return r
+}
+
+func (r *ring) close() {
+	if r.agent != nil {
+		r.agent.Close()
+	}
+}
+
+// signers are the keys to try, in ssh's order: those of files that the agent
+// holds, its others unless IdentitiesOnly forbids that, those that are only in
+// files.
+func (r *ring) signers() ([]ssh.Signer, error) {
+	held := r.held()
+	var first, last []ssh.Signer
+	for _, file := range r.host.Identities {
+		public := publicKey(file)
+		if i := indexOf(held, public); i >= 0 {
+			first = append(first, held[i])
+			held = append(held[:i:i], held[i+1:]...)
+			continue
+		}
+		key, err := readKey(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			r.noted = append(r.noted, err)
+			continue
+		}
+		last = append(last, key...)
+	}
+	if !r.host.IdentitiesOnly {
+		first = append(first, held...)
+	}
+	return append(first, last...), nil
+}
+
+// held are the keys of the agent.
+func (r *ring) held() []ssh.Signer {
+	if r.agent == nil {
+		return nil
+	}
+	keys, err := agent.NewClient(r.agent).Signers()
+	if err != nil {
+		r.noted = append(r.noted, fmt.Errorf("agent: %w", err))
+	}
+	return keys
+}
+
+func indexOf(keys []ssh.Signer, public ssh.PublicKey) int {
+	if public == nil {
+		return -1
+	}
+	for i, k := range keys {
+		if bytes.Equal(k.PublicKey().Marshal(), public.Marshal()) {
+			return i
+		}
+	}
+	return -1
+}
+
+// publicKey is the public half beside a file, nil if there is none.
+func publicKey(file string) ssh.PublicKey {
+	text, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		return nil
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// readKey reads a private key, and before it the certificate beside it.
+func readKey(file string) ([]ssh.Signer, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ssh.ParsePrivateKey(text)
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		return nil, fmt.Errorf("%s: it has a passphrase, so an agent must hold it", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	keys := []ssh.Signer{key}
+	if text, err := os.ReadFile(file + "-cert.pub"); err == nil {
+		if signer := certified(text, key); signer != nil {
+			keys = []ssh.Signer{signer, key}
+		}
+	}
+	return keys, nil
+}
+
+func certified(text []byte, key ssh.Signer) ssh.Signer {
+	public, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil
+	}
+	cert, ok := public.(*ssh.Certificate)
+	if !ok {
+		return nil
+	}
+	signer, err := ssh.NewCertSigner(cert, key)
+	if err != nil {
+		return nil
+	}
+	return signer
+}

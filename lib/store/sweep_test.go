@@ -1,0 +1,114 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgpipes/lib/store"
+	"pgpipes/test/s3"
+	"pgpipes/test/sshd"
+)
+
+// Old temporary files go, and nothing else.
+func TestSweep(t *testing.T) {
+	host := sshd.Start(t)
+	for kind, open := range map[string]func(root string) dir{
+		"directory": func(root string) dir { return open(t, root) },
+		"sftp":      func(root string) dir { return far(t, host, root) },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			root := t.TempDir()
+			old := time.Now().Add(-time.Hour)
+			for name, at := range map[string]time.Time{
+				".pgpipes-A.tmp": old, "wal/x/.pgpipes-B.tmp": old, "wal/x/.pgpipes-C.tmp": time.Now(), "wal/x/k": old, ".other": old,
+			} {
+				path := filepath.Join(root, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644), os.Chtimes(path, at, at)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := open(root).Store.(interface {
+				Sweep(ctx context.Context, before time.Time) error
+			})
+			if err := s.Sweep(context.Background(), time.Now().Add(-time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, path := range leftovers(t, root) {
+				names = append(names, strings.TrimPrefix(path, root+"/"))
+			}
+			slices.Sort(names)
+			if want := []string{".other", "wal/x/.pgpipes-C.tmp", "wal/x/k"}; !slices.Equal(names, want) {
+				t.Errorf("left: %q, want %q", names, want)
+			}
+		})
+	}
+}
+
+// Uploads that were begun and given up are forgotten when they are old.
+func TestS3Sweep(t *testing.T) {
+	server := s3.Start(t, "bucket")
+	stuck := errors.New("stuck")
+	c := before(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "DELETE" { // the abort does not arrive
+			http.Error(w, "", http.StatusBadRequest)
+		}
+		return r.Method == "DELETE"
+	})
+	if _, err := bucket(t, c.location("bucket/x")).Put(context.Background(), "k", func(w io.Writer) error {
+		if _, err := w.Write(make([]byte, 40<<20)); err != nil {
+			return err
+		}
+		return stuck
+	}); !errors.Is(err, stuck) {
+		t.Fatal(err)
+	}
+	uploads := func() (n int) {
+		filepath.WalkDir(server.Dir, func(path string, e os.DirEntry, err error) error {
+			if err == nil && !e.IsDir() && strings.Contains(path, "multipart") {
+				n++
+			}
+			return nil
+		})
+		return n
+	}
+	if uploads() == 0 {
+		t.Fatal("nothing was left behind")
+	}
+	s := bucket(t, server.Location("bucket/x")).(*store.S3)
+	if err := s.Sweep(context.Background(), time.Now().Add(-time.Hour)); err != nil || uploads() == 0 {
+		t.Errorf("what is young went: %v", err)
+	}
+	if err := s.Sweep(context.Background(), time.Now().Add(time.Hour)); err != nil || uploads() > 0 {
+		t.Errorf("%d left, %v", uploads(), err)
+	}
+}
+
+// A server that does not know conditions is found out.
+func TestS3Probe(t *testing.T) {
+	server := s3.Start(t, "bucket")
+	if err := bucket(t, server.Location("bucket/x")).(*store.S3).Probe(context.Background()); err != nil {
+		t.Error(err)
+	}
+	careless := before(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "PUT" { // it takes everything
+			w.Header().Set("ETag", `"9"`)
+		}
+		return r.Method == "PUT"
+	})
+	err := bucket(t, careless.location("bucket/x")).(*store.S3).Probe(context.Background())
+	if !errors.Is(err, store.ErrOverwrites) {
+		t.Errorf("%v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(server.Dir, "bucket/x/*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}

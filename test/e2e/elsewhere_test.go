@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgpipes/lib/durable"
+	"pgpipes/test/s3"
+)
+
+// moveTo has the site archive to another repository from now on, which is local
+// here.
+func (s *site) moveTo(repo, local string) {
+	s.t.Helper()
+	s.repo, s.local = repo, local
+	s.Configure(archiveTo(s.t, s.quotedRepo()))
+	s.SQL("SELECT pg_reload_conf()")
+}
+
+// quotedRepo is the location within a setting of the server.
+func (s *site) quotedRepo() string { return "''" + s.repo + "''" }
+
+// bucketSite is a site whose repository is in a bucket of a real S3 server.
+func bucketSite(t *testing.T) *site {
+	t.Helper()
+	s := newSite(t, small, "archive_command = ''")
+	server := s3.Start(t, "bucket")
+	keys := s.path("keys")
+	text := "[default]\naws_access_key_id = " + s3.Access + "\naws_secret_access_key = " + s3.Secret + "\n"
+	if err := os.WriteFile(keys, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.moveTo(server.Location("bucket/pg/main")+"&credentials="+keys, filepath.Join(server.Dir, "bucket/pg/main"))
+	return s
+}
+
+// All that is done with a directory is done with a repository elsewhere.
+func TestRepositoryElsewhere(t *testing.T) {
+	for kind, site := range map[string]func(t *testing.T) *site{
+		"sftp": func(t *testing.T) *site { s, _ := vaultSite(t); return s }, "s3": bucketSite,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := site(t)
+			s.SQL("CREATE TABLE rows (n int)")
+			s.must("check", "-r", s.repo)
+			s.backup("full")
+			s.SQL("INSERT INTO rows VALUES (1)")
+			s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "more", "--since", "full")
+			s.SQL("INSERT INTO rows VALUES (2)")
+			then := s.SQL("SELECT clock_timestamp()")
+			s.SQL("INSERT INTO rows VALUES (3)")
+			s.must("check", "-r", s.repo)
+			expect(t, "backups", s.listed(), "full more")
+			s.must("manifest", "verify", "-r", s.repo)
+
+			c := s.recovered(t, "--archive-mode", "off")
+			expect(t, "rows", c.SQL(allRows), "1,2,3")
+			c.Stop("fast")
+			s.must("restore", "-r", s.repo, "-D", c.Data, "--delta", "--archive-mode", "off")
+			expect(t, "rows then", s.recovered(t, "--archive-mode", "off", "--to", "time="+then).SQL(allRows), "1,2")
+
+			s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "last", "--keep-last", "1")
+			expect(t, "backups", s.listed(), "last")
+			expect(t, "rows at last", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
+			filepath.WalkDir(s.local, func(path string, _ os.DirEntry, _ error) error {
+				if strings.HasPrefix(filepath.Base(path), durable.TemporaryPrefix) {
+					t.Errorf("left behind: %s", path)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// A killed backup leaves its parts there, and the next one goes on with them.
+func TestResumeElsewhere(t *testing.T) {
+	t.Parallel()
+	s := bucketSite(t)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.must("check", "-r", s.repo)
+	cmd := s.Command("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "-j", "1", "--part-size", "4MiB", "--", "--max-rate", "20MiB")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two parts", func() bool { return exists(filepath.Join(s.local, "base/b/001.tar.zst")) })
+	cmd.Process.Kill()
+	cmd.Wait()
+	s.noBackupRuns()
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--resume")
+	expect(t, "backups", s.listed(), "b")
+	s.must("manifest", "verify", "-r", s.repo)
+}
+
+// A repository nearby is drained to one far away, which loses nothing when the
+// near one is lost.
+func TestForward(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	near, far := s.repo, s.path("far")
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("a")
+	old := s.row(1)
+	s.must("forward", "-r", near, "--to", far, "--once", "--keep-last", "1")
+	s.backup("b")
+	s.row(2)
+	s.must("forward", "-r", near, "--to", far, "--once", "--keep-last", "1")
+	expect(t, "backups nearby", s.listed(), "b")
+	if exists(segmentFile(near, old)) || !exists(segmentFile(far, old)) {
+		t.Error("the near repository was not emptied, or the far one was")
+	}
+	s.refuses(0, "busy", "repo", "lock", "-r", near, "backup", "forward", "-v", "-r", near, "--to", far, "--once", "--keep-last", "1")
+	daemon := s.Command("forward", "-r", near, "--to", far, "--every", "1s")
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last := s.row(3)
+	eventually(t, "forwarded", func() bool { return exists(segmentFile(far, last)) })
+	daemon.Process.Signal(os.Interrupt)
+	daemon.Wait()
+	expect(t, "status", itoa(statusOf(daemon.ProcessState)), "130")
+	s.must("rm", "-r", near)
+	s.repo = far
+	s.must("manifest", "verify", "-r", far)
+	expect(t, "backups far away", s.listed(), "a b")
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
+}

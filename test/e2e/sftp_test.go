@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// vaultSite is a site whose repository is on a host that offers nothing but sftp.
+func vaultSite(t *testing.T) (*site, *farHost) {
+	t.Helper()
+	s := newSite(t, small, "archive_command = ''")
+	h := newFarHost(s)
+	h.admit(`command="internal-sftp"`)
+	s.moveTo("sftp://backup"+s.repo+"?config="+h.path("config"), s.repo)
+	return s, h
+}
+
+// A lock behind sftp keeps a second backup out, is free when its holder is gone,
+// and ends a holder that has lost it.
+func TestLockOverSFTP(t *testing.T) {
+	t.Parallel()
+	s, h := vaultSite(t)
+	s.must("repo", "init", "-r", s.repo, "-D", s.Data)
+	holder := s.Command("repo", "lock", "-r", s.repo, "backup", "sh", "-c", "touch held; exec sleep 600")
+	holder.Dir = s.dir
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "held", func() bool { return exists(s.path("held")) })
+	s.refuses(1, "busy: held by pid", "backup", "-r", s.repo, "-D", s.Data, "--fast")
+	expect(t, "another lock", s.must("repo", "lock", "-r", s.repo, "other", "echo", "free"), "free\n")
+	holder.Process.Signal(syscall.SIGKILL)
+	holder.Wait()
+	expect(t, "freed", s.must("repo", "lock", "-r", s.repo, "backup", "--wait", "30s", "echo", "free"), "free\n")
+	expect(t, "held by itself", s.must("repo", "lock", "-r", s.repo, "backup", "repo", "held", "-r", s.repo, "backup"), "")
+	h.idle()
+}
+
+// Whatever happens to the far host, the archiver counts a failure and goes on
+// when it is back.
+func TestArchivingOverSFTP(t *testing.T) {
+	t.Parallel()
+	s, h := vaultSite(t)
+	s.SQL("CREATE TABLE rows (n int); CREATE TABLE bulk (pad text)")
+	s.backup("b")
+	for n, m := range []mishap{
+		{"connection refused", func(h *farHost) func() { h.stop(); return h.start }},
+		{"wrong key", func(h *farHost) func() {
+			h.write("authorized", h.publicKey("stranger")+"\n")
+			return func() { h.admit(`command="internal-sftp"`) }
+		}},
+		{"another host", func(h *farHost) func() { h.know("stranger"); return func() { h.know("host") } }},
+		{"no sftp", func(h *farHost) func() {
+			h.admit(`command="echo no disk; echo really >&2"`)
+			return func() { h.admit(`command="internal-sftp"`) }
+		}},
+		{"no permission", func(h *farHost) func() {
+			h.must("chmod", "0", s.local)
+			return func() { h.must("chmod", "700", s.local) }
+		}},
+		{"cut", func(h *farHost) func() {
+			h.route(newRelay(h, relay{up: 64 << 10, down: 64 << 10}).port())
+			return func() { h.route(h.port) }
+		}},
+		{"silence", func(h *farHost) func() {
+			h.route(newRelay(h, relay{up: 64 << 10, down: 64 << 10, stay: true}).port(), "ServerAliveInterval 1", "ServerAliveCountMax 1")
+			return func() { h.route(h.port) }
+		}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			h.site = s.in(t)
+			failed := s.SQL("SELECT failed_count FROM pg_stat_archiver")
+			mend := m.strike(h)
+			s.SQL("INSERT INTO rows VALUES (" + itoa(n) + ")")
+			s.SQL(bulk)
+			segment := s.SQL("SELECT pg_walfile_name(pg_switch_wal())")
+			s.Until("SELECT failed_count > "+failed+" FROM pg_stat_archiver", "t")
+			if exists(s.segmentFile(segment)) {
+				t.Error("it did not fail")
+			}
+			mend()
+			s.catchUp()
+		})
+	}
+	h.site = s
+	if strings.Contains(s.Log(), "terminated by signal") {
+		t.Error(s.Log())
+	}
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "0,1,2,3,4,5,6")
+}
+
+// A host that may only add archives and backs up, and neither it nor who has
+// taken it over can remove or change anything.
+func TestAddingOnly(t *testing.T) {
+	t.Parallel()
+	s, h := vaultSite(t)
+	s.must("repo", "init", "-r", s.local, "-D", s.Data)
+	h.admit(`command="` + programs(t) + `/repo guard ` + s.local + `",restrict`)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.must("check", "-r", s.repo)
+	s.backup("b")
+	s.SQL("INSERT INTO rows VALUES (1)")
+	s.must("check", "-r", s.repo)
+	s.must("manifest", "verify", "-r", s.repo)
+	before := s.must("repo", "ls", "-r", s.local)
+	s.refuses(111, "permission denied", "repo", "rm", "-r", s.repo, "base/b/manifest")
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "c")
+	if r := s.run("expire", "-r", s.repo, "--keep-last", "1"); r.status != 111 {
+		t.Errorf("expire: %s", r)
+	}
+	after := s.must("repo", "ls", "-r", s.local)
+	for line := range strings.Lines(before) {
+		if !strings.HasPrefix(line, "lease/") && !strings.Contains(after, line) {
+			t.Errorf("gone: %s", line)
+		}
+	}
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1")
+	s.must("expire", "-r", s.local, "--keep-last", "1")
+	expect(t, "backups", s.listed(), "c")
+}
