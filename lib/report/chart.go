@@ -155,6 +155,9 @@ func sizeChart(s scale, sizes []value) chart {
 	c.Paths = []path{{"stairs", p.stairs(sizes)}}
 	first, last := sizes[0].is, sizes[len(sizes)-1].is
 	c.Describe = fmt.Sprintf("%s in the first of these backups, %s in the last.", sizeWord(first), sizeWord(last))
+	if len(sizes) == 1 {
+		c.Describe = sizeWord(first) + "."
+	}
 	return c
 }
 

@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -189,8 +191,16 @@ func TestManyHolesAreCut(t *testing.T) {
 	}
 }
 
+// The order in which facts come, and where the page is made, do not matter.
 func TestTheSameFactsMakeTheSamePage(t *testing.T) {
-	if write(t, branches()) != write(t, branches()) {
-		t.Error("two pages of the same facts differ")
+	f := branches()
+	want := write(t, f)
+	slices.Reverse(f.Backups)
+	slices.Reverse(f.Timelines)
+	slices.Reverse(f.Verifications)
+	slices.Reverse(f.Drills)
+	f.Made = f.Made.In(time.FixedZone("", -7*3600))
+	if write(t, f) != want {
+		t.Error("the same facts in another order make another page")
 	}
 }

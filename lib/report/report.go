@@ -34,7 +34,7 @@ var page = template.Must(template.New("").Funcs(template.FuncMap{
 // How many lines of a table are shown, and how many of the backups at once.
 const (
 	mostLines  = 200
-	mostAtOnce = 30
+	mostAtOnce = 20
 )
 
 // A view is what the page shows.

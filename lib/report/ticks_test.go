@@ -70,7 +70,7 @@ func TestTicksOfAllSpans(t *testing.T) {
 // density is for. A letter is taken to be seven pixels wide.
 func TestLabelsHaveRoom(t *testing.T) {
 	const letter = 7
-	narrowest := map[string]float64{"few": 264, "some": 580, "many": 1040}
+	narrowest := map[string]float64{"few": 256, "some": 572, "many": 1032}
 	for span := 30 * time.Minute; span < 60*365*day; span += span / 8 {
 		s := scale{now.Add(-span), now}
 		for _, r := range s.axis() {
