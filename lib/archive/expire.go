@@ -18,6 +18,7 @@ type Expiry struct {
 	policy    retain.Policy
 	state     retain.State
 	backups   []Backup
+	dropped   map[string]bool // labels
 	restoring []Restoring
 	orphans   []string // keys of parts that go
 	notes     []string // keys of other notes that go
@@ -56,7 +57,12 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 		state.Backups = append(state.Backups, b.state(restoring, now))
 	}
 	e := &Expiry{
-		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now,
+		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now, dropped: map[string]bool{},
+	}
+	for _, d := range e.Decisions {
+		if d.Kind == retain.KindBackup && !d.Keep {
+			e.dropped[d.Name] = true
+		}
 	}
 	e.decideSpans(coverage)
 	e.decideRestorings()
@@ -208,11 +214,7 @@ func (e *Expiry) findHoles(c Coverage) {
 	}
 }
 
-func (e *Expiry) drops(label string) bool {
-	return slices.ContainsFunc(e.Decisions, func(d retain.Decision) bool {
-		return !d.Keep && d.Kind == retain.KindBackup && d.Name == label
-	})
-}
+func (e *Expiry) drops(label string) bool { return e.dropped[label] }
 
 // An Explanation says why a backup stays or goes.
 type Explanation struct {
