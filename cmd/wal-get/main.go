@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"pgpipes/lib/archive"
@@ -21,6 +22,7 @@ var options struct {
 	cli.Repositories
 	ahead
 	Retry   time.Duration `long:"retry" env:"PGPIPES_RETRY" default:"15s" value-name:"TIME" description:"go on trying after failures, and waiting at a hole, for this long"`
+	Until   string        `long:"until" value-name:"SEGMENT" description:"for a recovery to the end of a backup: segments after this one, on whatever timeline, are absent"`
 	OnError string        `long:"on-error" env:"PGPIPES_ON_ERROR" default:"auto" choice:"auto" choice:"stop" choice:"absent" description:"what a failure tells the server; auto: stop, but a standby in an outage is told absent, and asks again"`
 }
 
@@ -70,6 +72,9 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return cli.Mistake(err)
 	}
+	if err := refuseLater(name); err != nil {
+		return err
+	}
 	if options.Prefetch {
 		return prefetch(ctx, p, locations, name, operands[1:])
 	}
@@ -94,6 +99,23 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	}
 	if c != nil {
 		wait.Within(cachePatience, func() { goAhead(wait.WithWatch(ctx, nil), p, c, r) })
+	}
+	return nil
+}
+
+// refuseLater says that a segment is absent which comes after the end that was
+// asked for. A server that is to stop there looks further ahead
+// (xlogprefetcher.c), where WAL may have been left out on purpose.
+func refuseLater(name wal.Name) error {
+	if options.Until == "" {
+		return nil
+	}
+	last, err := wal.ParseName(options.Until)
+	if err != nil || last.Kind != wal.Segment {
+		return cli.Usagef("--until %s: not the name of a segment", options.Until)
+	}
+	if name.Kind == wal.Segment && (name.Log > last.Log || name.Log == last.Log && name.Low > last.Low) {
+		return cli.No(fmt.Errorf("%s: after %s, where recovery is to end", name, last))
 	}
 	return nil
 }
