@@ -2,10 +2,12 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"time"
 
+	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
@@ -54,16 +56,23 @@ func (r *Repo) Accept(ctx context.Context, a Accepted) error {
 // AcceptedHoles lists the holes that have been accepted, in the order of their
 // keys. They may overlap, and segments of them may be there again.
 func (r *Repo) AcceptedHoles(ctx context.Context) ([]Accepted, error) {
+	return r.acceptedHoles(ctx, acceptedPrefix, func(Span) bool { return true })
+}
+
+func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Span) bool) ([]Accepted, error) {
 	var all []Accepted
-	for info, err := range r.List(ctx, acceptedPrefix, "") {
+	for info, err := range r.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, err
 		}
 		span, segments, ok := r.parseSpan(strings.TrimPrefix(info.Key, acceptedPrefix))
-		if !ok || span.First.Kind != wal.Segment {
+		if !ok || span.First.Kind != wal.Segment || !wanted(span) {
 			continue
 		}
 		text, err := r.small(ctx, info.Key)
+		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

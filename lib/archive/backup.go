@@ -55,9 +55,13 @@ func (b Backup) Ended() time.Time {
 
 // Backups lists what is below base/, in the order of labels.
 func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
+	return r.backupsBelow(ctx, basePrefix)
+}
+
+func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error) {
 	var all []Backup
 	sizes := map[string]int64{}
-	for info, err := range r.List(ctx, basePrefix, "") {
+	for info, err := range r.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, err
 		}

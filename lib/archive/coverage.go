@@ -273,16 +273,25 @@ func (c Coverage) timelines(backups []Backup) []wal.Timeline {
 	return slices.Compact(known)
 }
 
-// end is the last segment known of a timeline: stored, or dropped.
+// end is the last segment known of a timeline: stored, dropped, or removed
+// by expire for the sake of --wal-keep.
 func (c Coverage) end(tli wal.Timeline) (last uint64, found bool) {
 	for _, w := range c.Ranges {
 		if w.Timeline == tli {
 			last, found = max(last, w.Last), true
 		}
 	}
-	for _, g := range c.Gaps {
-		if number, err := c.Size.Split(g.Last); err == nil && g.First.Kind == wal.Segment && g.First.Timeline == tli {
+	known := func(s Span) {
+		if _, number, ok := c.numbers(s); ok && s.First.Timeline == tli {
 			last, found = max(last, number), true
+		}
+	}
+	for _, g := range c.Gaps {
+		known(g.Span)
+	}
+	for _, a := range c.Accepted {
+		if a.By == ByExpire { // an operator may say what never was
+			known(a.Span)
 		}
 	}
 	return last, found

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pgpipes/lib/retain"
+	"pgpipes/lib/wal"
 )
 
 // An Expiry is a decision about everything in a repository, and the means to
@@ -18,6 +19,7 @@ type Expiry struct {
 	policy    retain.Policy
 	state     retain.State
 	backups   []Backup
+	dropped   map[string]bool // labels
 	restoring []Restoring
 	orphans   []string // keys of parts that go
 	notes     []string // keys of other notes that go
@@ -56,7 +58,12 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 		state.Backups = append(state.Backups, b.state(restoring, now))
 	}
 	e := &Expiry{
-		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now,
+		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now, dropped: map[string]bool{},
+	}
+	for _, d := range e.Decisions {
+		if d.Kind == retain.KindBackup && !d.Keep {
+			e.dropped[d.Name] = true
+		}
 	}
 	e.decideSpans(coverage)
 	e.decideRestorings()
@@ -128,6 +135,9 @@ func (b Backup) state(restoring []Restoring, now time.Time) retain.Backup {
 		return s
 	}
 	s.Timeline, s.Start, s.StartTime = b.Start.Timeline, b.Start.LSN, b.Start.Time
+	if s.StartTime.IsZero() && len(b.times) > 0 { // what a removal has left that was cut short
+		s.StartTime = slices.MaxFunc(b.times, time.Time.Compare)
+	}
 	return s
 }
 
@@ -177,42 +187,33 @@ func (e *Expiry) decideRestorings() {
 	}
 }
 
-// findHoles finds what will be holes when the dropped WAL has gone: segments
-// that a kept backup could come upon, and that are missing on purpose.
+// findHoles finds what will be missing on purpose when the dropped WAL has gone:
+// segments that the recovery of a backup which stays could come upon, those at the
+// end of a timeline included. Nobody must take what is before them for all there
+// ever was.
 func (e *Expiry) findHoles(c Coverage) {
-	var left []retain.WALRange
-	var dropped []retain.WALRange
+	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b Backup) bool { return e.drops(b.Label) })
+	tli, first, needed := wal.Timeline(0), uint64(0), false
 	for _, d := range e.Decisions {
-		switch {
-		case d.Kind != retain.KindWAL:
-		case d.Keep:
-			left = append(left, d.WAL)
-		default:
-			dropped = append(dropped, d.WAL)
+		w := d.WAL
+		if d.Kind != retain.KindWAL || d.Keep {
+			continue
 		}
-	}
-	if len(dropped) == 0 {
-		return
-	}
-	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b Backup) bool { return !b.Complete || e.drops(b.Label) })
-	after := Coverage{Size: c.Size, Ranges: left, Histories: c.Histories, Gaps: c.Gaps, Accepted: c.Accepted}
-	for _, h := range after.Holes(kept) {
-		first, last, _ := c.numbers(h.Span)
-		for _, w := range dropped {
-			if w.Timeline != h.First.Timeline || !h.Open() || w.Last < first || last < w.First {
-				continue
-			}
-			run := after.hole(w.Timeline, max(first, w.First), min(last, w.Last))
-			e.holes = append(e.holes, run.Span)
+		if tli != w.Timeline { // they come by timeline
+			tli = w.Timeline
+			first, needed = c.firstNeeded(tli, kept)
+		}
+		if !needed || first > w.Last {
+			continue
+		}
+		s := c.hole(tli, max(first, w.First), w.Last).Span
+		if !slices.ContainsFunc(c.Accepted, func(a Accepted) bool { return a.Covers(s) }) {
+			e.holes = append(e.holes, s)
 		}
 	}
 }
 
-func (e *Expiry) drops(label string) bool {
-	return slices.ContainsFunc(e.Decisions, func(d retain.Decision) bool {
-		return !d.Keep && d.Kind == retain.KindBackup && d.Name == label
-	})
-}
+func (e *Expiry) drops(label string) bool { return e.dropped[label] }
 
 // An Explanation says why a backup stays or goes.
 type Explanation struct {

@@ -3,12 +3,14 @@ package archive
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
@@ -133,6 +135,9 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 			continue
 		}
 		text, err := r.small(ctx, gapPrefix+g.String())
+		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -193,6 +198,12 @@ func (c Coverage) Gap(missing string) (g Gap, found bool) {
 func (c Coverage) Why(missing string) string {
 	if g, dropped := c.Gap(missing); dropped {
 		return ": it " + g.Story()
+	}
+	n, err := wal.ParseName(missing)
+	for _, a := range c.Accepted {
+		if err == nil && a.Holds(n) {
+			return ": a known hole (" + a.Reason + ")"
+		}
 	}
 	return ""
 }

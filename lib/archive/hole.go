@@ -59,6 +59,18 @@ func (r *Repo) proveNoGap(ctx context.Context, n wal.Name) error {
 	return fmt.Errorf("%w: %s is missing, later ones were dropped: %s", ErrHole, n, g)
 }
 
+// proveNotExpired looks for a record that expire has removed the segment, or a
+// later one: the rest of a timeline, of which backups keep the beginning.
+func (r *Repo) proveNotExpired(ctx context.Context, n wal.Name) error {
+	all, err := r.acceptedHoles(ctx, acceptedPrefix+n.Timeline.String(), func(s Span) bool { return compareSegments(n, s.Last) <= 0 })
+	for _, a := range all {
+		if a.By == ByExpire {
+			return fmt.Errorf("%w: %s is missing: %s to %s were removed by %s", ErrHole, n, a.First, a.Last, a.Reason)
+		}
+	}
+	return err
+}
+
 func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 	number, err := r.SegmentSize.Split(n)
 	if err != nil {
@@ -66,6 +78,7 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 	}
 	return allAtOnce(
 		func() error { return r.proveNoGap(ctx, n) },
+		func() error { return r.proveNotExpired(ctx, n) },
 		func() error { return r.proveNoLater(ctx, n) },
 		func() error { return r.proveNoBranch(ctx, n, number) },
 		func() error { return r.proveNoBackup(ctx, n, number) },

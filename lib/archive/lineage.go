@@ -91,10 +91,37 @@ func (e *Expiry) decideOrphans() {
 	}
 }
 
+// generations are the backups that are dropped: the first those whose parts no
+// other one of them uses, then those that these use, and so on.
+func (e *Expiry) generations() [][]Backup {
+	depth := map[string]int{}
+	var all [][]Backup
+	for _, b := range e.childrenFirst() {
+		d := depth[b.Label]
+		for _, label := range b.Needs() {
+			depth[label] = max(depth[label], d+1)
+		}
+		for len(all) <= d {
+			all = append(all, nil)
+		}
+		all[d] = append(all[d], b)
+	}
+	return all
+}
+
 // childrenFirst are the backups that are dropped, each one after those that use
 // its parts.
 func (e *Expiry) childrenFirst() []Backup {
-	dropped := slices.DeleteFunc(slices.Clone(e.backups), func(b Backup) bool { return !e.drops(b.Label) })
+	users, dropped := map[string][]Backup{}, []Backup{}
+	for _, b := range e.backups {
+		if !e.drops(b.Label) {
+			continue
+		}
+		dropped = append(dropped, b)
+		for _, label := range b.Needs() {
+			users[label] = append(users[label], b)
+		}
+	}
 	var order []Backup
 	seen := map[string]bool{}
 	var visit func(b Backup)
@@ -103,10 +130,8 @@ func (e *Expiry) childrenFirst() []Backup {
 			return
 		}
 		seen[b.Label] = true
-		for _, other := range dropped {
-			if slices.Contains(other.Needs(), b.Label) {
-				visit(other)
-			}
+		for _, user := range users[b.Label] {
+			visit(user)
 		}
 		order = append(order, b)
 	}

@@ -49,15 +49,20 @@ func (c Coverage) Holes(backups []Backup) []Hole {
 	return all
 }
 
-// expected are the segments of a timeline from the first that some backup needs
-// to the last that must have existed.
-func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint64, ok bool) {
+// firstNeeded is the first segment of a timeline that some backup needs.
+func (c Coverage) firstNeeded(tli wal.Timeline, backups []Backup) (first uint64, ok bool) {
 	for _, b := range backups {
 		if from, needs := c.needsFrom(tli, b); needs && (!ok || from < first) {
 			first, ok = from, true
 		}
 	}
-	if !ok {
+	return first, ok
+}
+
+// expected are the segments of a timeline from the first that some backup needs
+// to the last that must have existed.
+func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint64, ok bool) {
+	if first, ok = c.firstNeeded(tli, backups); !ok {
 		return 0, 0, false
 	}
 	last, found := c.end(tli)

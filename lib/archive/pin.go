@@ -13,11 +13,12 @@ import (
 // Pin keeps a backup from expire, complete or not, for a reason. The error wraps
 // store.ErrDiffers if it is pinned for another one.
 func (r *Repo) Pin(ctx context.Context, label, reason string) error {
-	if err := r.exists(ctx, label); err != nil {
+	complete, err := r.exists(ctx, label)
+	if err != nil {
 		return err
 	}
 	key := baseKey(label, pinName)
-	_, err := r.Put(ctx, key, func(w io.Writer) error {
+	_, err = r.Put(ctx, key, func(w io.Writer) error {
 		_, err := io.WriteString(w, inLine(reason)+"\n")
 		return err
 	})
@@ -25,12 +26,17 @@ func (r *Repo) Pin(ctx context.Context, label, reason string) error {
 		text, rerr := r.small(ctx, key)
 		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, inLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
 	}
+	if err == nil && complete { // expire may have been faster
+		if _, err = r.Stat(ctx, baseKey(label, manifestName)); err != nil {
+			err = errors.Join(err, r.Remove(ctx, key))
+		}
+	}
 	return err
 }
 
 // Unpin takes that back. One that is not pinned is store.ErrNotExist.
 func (r *Repo) Unpin(ctx context.Context, label string) error {
-	if err := r.exists(ctx, label); err != nil {
+	if _, err := r.exists(ctx, label); err != nil {
 		return err
 	}
 	err := r.Remove(ctx, baseKey(label, pinName))
@@ -40,15 +46,19 @@ func (r *Repo) Unpin(ctx context.Context, label string) error {
 	return err
 }
 
-// exists is an error if there is nothing of a backup but perhaps its pin.
-func (r *Repo) exists(ctx context.Context, label string) error {
+// exists is an error if there is nothing of a backup but perhaps its pin. It
+// reports whether the backup has its manifest.
+func (r *Repo) exists(ctx context.Context, label string) (complete bool, err error) {
+	found := false
 	for info, err := range r.List(ctx, baseKey(label, ""), "") {
 		if err != nil {
-			return err
+			return false, err
 		}
-		if info.Key != baseKey(label, pinName) {
-			return nil
-		}
+		found = found || info.Key != baseKey(label, pinName)
+		complete = complete || info.Key == baseKey(label, manifestName)
 	}
-	return fmt.Errorf("backup %s: %w", label, store.ErrNotExist)
+	if !found {
+		err = fmt.Errorf("backup %s: %w", label, store.ErrNotExist)
+	}
+	return complete, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -24,29 +25,36 @@ type removal struct {
 	mu     sync.Mutex
 	warn   func(error)
 	failed int
-	looked time.Time // when it was last seen that nothing has changed
 }
 
-// Apply removes what was decided to be dropped, jobs objects at once: of each
-// backup the manifest first, that of one that uses parts of another before that
-// one's, then WAL. What cannot be removed is given to warn and the rest goes on,
-// but as long as a dropped backup still has its manifest neither WAL is removed
-// nor a backup that it needs. Holes that this makes are recorded before, so that
-// nobody takes them for a loss. The error says how much is left.
+// Apply removes what was decided to be dropped, jobs objects at once. The
+// manifests go first, that of a backup that uses parts of another before that
+// one's: after that nobody can begin to use what they list, and when it has been
+// seen that nobody has begun meanwhile, the parts and WAL go. What cannot be
+// removed is given to warn and the rest goes on, but as long as a dropped backup
+// still has its manifest neither WAL is removed nor a backup that it needs. Holes
+// that this makes are recorded before, so that nobody takes them for a loss. The
+// error says how much is left.
 func (e *Expiry) Apply(ctx context.Context, jobs int, warn func(error)) error {
 	r := &removal{Expiry: e, jobs: max(1, jobs), warn: warn}
-	whole, err := r.removeBackups(ctx)
-	if err != nil {
+	if err := r.refuseChanged(ctx); err != nil {
 		return err
 	}
+	listed := r.removeMarks(ctx)
+	if err := r.refuseChanged(ctx); err != nil {
+		return err
+	}
+	r.removeParts(ctx, listed)
 	r.removeAll(ctx, e.orphans)
-	if whole {
-		err = r.removeRest(ctx)
+	if len(listed) == 0 {
+		if err := r.removeRest(ctx); err != nil {
+			return err
+		}
 	}
-	if err == nil && r.failed > 0 {
-		err = fmt.Errorf("%d objects could not be removed", r.failed)
+	if r.failed > 0 {
+		return fmt.Errorf("%d objects could not be removed", r.failed)
 	}
-	return err
+	return nil
 }
 
 // removeRest removes what is safe to remove when the backups are gone.
@@ -91,114 +99,82 @@ func (r *removal) remove(ctx context.Context, key string) bool {
 	return true
 }
 
-// removeAll removes several at once and reports whether all are gone.
-func (r *removal) removeAll(ctx context.Context, keys []string) (gone bool) {
+// removeAll removes several at once and reports which are gone.
+func (r *removal) removeAll(ctx context.Context, keys []string) (gone []bool) {
 	var group errgroup.Group
 	group.SetLimit(r.jobs)
-	results := make([]bool, len(keys))
+	gone = make([]bool, len(keys))
 	for i, key := range keys {
 		group.Go(func() error {
-			results[i] = r.remove(ctx, key)
+			gone[i] = r.remove(ctx, key)
 			return nil
 		})
 	}
 	_ = group.Wait()
-	return !slices.Contains(results, false)
+	return gone
 }
 
-// removeBackups reports whether none of the dropped backups has a manifest any
-// more.
-func (r *removal) removeBackups(ctx context.Context) (whole bool, err error) {
-	needed := map[string]bool{} // by backups that could not be removed
-	for _, b := range r.childrenFirst() {
-		if err := r.refuseChildren(ctx); err != nil { // one may begin at any time
-			return false, err
-		}
-		if !needed[b.Label] && r.removeBackup(ctx, b) {
+// removeOf removes objects of several backups at once, but of none that stays, and
+// notes which ones have to stay then.
+func (r *removal) removeOf(ctx context.Context, backups []Backup, stays map[string]bool, objects func(Backup) []string) {
+	var keys, owners []string
+	for _, b := range backups {
+		if stays[b.Label] {
 			continue
 		}
-		needed[b.Label] = true
-		for _, label := range b.Needs() {
-			needed[label] = true
+		for _, key := range objects(b) {
+			keys, owners = append(keys, key), append(owners, b.Label)
 		}
 	}
-	return len(needed) == 0, nil
+	for i, gone := range r.removeAll(ctx, keys) {
+		if !gone {
+			stays[owners[i]] = true
+		}
+	}
 }
 
-// removeBackup removes the commit mark before the rest, and the note that
-// protects the WAL of an incomplete backup after it. It reports whether the mark
-// is gone.
-func (r *removal) removeBackup(ctx context.Context, b Backup) bool {
-	mark, start := baseKey(b.Label, manifestName), baseKey(b.Label, startName)
-	if !r.remove(ctx, mark) { // also of one that was incomplete when this was decided
-		return false
+// removeMarks removes the manifests of the dropped backups, and reports which of
+// them stay listed, because theirs cannot be removed or that of one that needs
+// them.
+func (r *removal) removeMarks(ctx context.Context) (listed map[string]bool) {
+	listed = map[string]bool{}
+	for _, generation := range r.generations() {
+		r.removeOf(ctx, generation, listed, func(b Backup) []string { return b.marks(b.Complete) })
+		for _, b := range generation {
+			if !listed[b.Label] {
+				continue
+			}
+			for _, label := range b.Needs() {
+				listed[label] = true
+			}
+		}
 	}
-	rest := slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return key == mark || key == start })
-	gone := r.removeAll(ctx, rest)
-	if gone && slices.Contains(b.Keys, start) { // it tells the next run how old the rest is
-		r.remove(ctx, start)
-	}
-	return true
+	return listed
 }
 
-// lookEvery is for how long what was seen is taken for true.
-const lookEvery = time.Second
+// removeParts removes what there is of the dropped backups that are not listed
+// any more. To one that was never complete a manifest may have come at last; that
+// goes before. The note of its start goes after the rest: it protects its WAL, and
+// tells the next run how old the rest is.
+func (r *removal) removeParts(ctx context.Context, listed map[string]bool) {
+	dropped, stays := r.childrenFirst(), maps.Clone(listed)
+	r.removeOf(ctx, dropped, stays, func(b Backup) []string { return b.marks(!b.Complete) })
+	r.removeOf(ctx, dropped, stays, func(b Backup) []string {
+		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
+			return key == baseKey(b.Label, manifestName) || key == baseKey(b.Label, startName)
+		})
+	})
+	r.removeOf(ctx, dropped, stays, func(b Backup) []string {
+		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return key != baseKey(b.Label, startName) })
+	})
+}
 
-// refuseChildren keeps everything if a backup that is to be dropped is needed by
-// one that has begun, or ended, since that was decided, or is being restored now.
-func (r *removal) refuseChildren(ctx context.Context) error {
-	if time.Since(r.looked) < lookEvery {
+// marks is the key of the manifest, if that is wanted.
+func (b Backup) marks(wanted bool) []string {
+	if !wanted {
 		return nil
 	}
-	now, err := r.repo.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	for _, b := range now {
-		if r.drops(b.Label) {
-			continue
-		}
-		if i := slices.IndexFunc(b.Needs(), r.drops); i >= 0 {
-			return fmt.Errorf("backup %s has changed meanwhile and needs %s: nothing is removed", b.Label, b.Needs()[i])
-		}
-	}
-	if err := r.refuseRestored(ctx); err != nil {
-		return err
-	}
-	r.looked = time.Now()
-	return nil
-}
-
-// refuseRestored keeps everything if the restore of a backup that is to be dropped
-// has begun, or of one of which the WAL is.
-func (r *removal) refuseRestored(ctx context.Context) error {
-	now, err := r.repo.Restorings(ctx)
-	if err != nil {
-		return err
-	}
-	for _, n := range now {
-		known := slices.ContainsFunc(r.restoring, func(old Restoring) bool { return old.Key == n.Key })
-		if !known && time.Now().Before(n.Until) {
-			return fmt.Errorf("backup %s is %s: the rest is left for the next run", n.Backup, n.Why())
-		}
-	}
-	return nil
-}
-
-// refuseNewer keeps all WAL if a backup has begun since the decision was made: on
-// a standby it may begin at an old checkpoint.
-func (r *removal) refuseNewer(ctx context.Context) error {
-	now, err := r.repo.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	for _, b := range now {
-		same := func(old Backup) bool { return old.Label == b.Label && old.Complete == b.Complete && old.Pin == b.Pin }
-		if !slices.ContainsFunc(r.backups, same) && !r.drops(b.Label) {
-			return fmt.Errorf("backup %s has changed meanwhile: WAL is left for the next run", b.Label)
-		}
-	}
-	return r.refuseRestored(ctx)
+	return []string{baseKey(b.Label, manifestName)}
 }
 
 // removeWAL removes the files of dropped segments: all forms, and what else is

@@ -27,6 +27,7 @@ type scenario struct {
 	argv      []string
 	stdin     string                        // a file in the directory
 	prepare   map[string][]byte             // files to be there before
+	age       func(dir string) error        // of those that have to be old
 	final     map[string]func([]byte) error // the names that may appear, and whether a file is whole
 	writes    bool                          // it makes files that must be durable
 	direct    bool                          // it makes no files that appear whole
@@ -123,8 +124,9 @@ var scenarios = map[string]scenario{
 		direct:    true,
 	},
 	"expire": {
-		argv:      []string{"expire", "-r", "r", "--keep-last", "1"},
+		argv:      []string{"expire", "-r", "r", "--keep-last", "1", "--wal-keep", "backup"},
 		prepare:   aging,
+		age:       old,
 		invariant: restorable,
 		complete:  expired,
 		statuses:  []int{111},
@@ -149,6 +151,11 @@ func (s scenario) set(t *testing.T, without []string) run {
 	for name, contents := range s.prepare {
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, contents, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.age != nil {
+		if err := s.age(dir); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,132 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgpipes/lib/retain"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+	"pgpipes/test/fixture"
+)
+
+// placeBackup places one that needs a single segment.
+func (r *Repo) placeBackup(t *testing.T, label string, tli wal.Timeline, segment uint64, stop time.Time) {
+	t.Helper()
+	files, err := fixture.Backup{Label: label, Timeline: tli, First: segment, Last: segment, Stop: stop}.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, contents := range files {
+		r.place(t, baseKey(label, file), contents)
+	}
+}
+
+func (r *Repo) expire(t *testing.T, p retain.Policy, now time.Time) *Expiry {
+	t.Helper()
+	e, err := r.Decide(t.Context(), p, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(t.Context(), 2, func(err error) { t.Error(err) }); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// All that a recovery of a kept backup could come upon is on record before it
+// goes, also the end of a branch that was left: nobody takes what is before it for
+// all there ever was.
+func TestHolesOfExpire(t *testing.T) {
+	r := repository(t)
+	for n := range 12 {
+		r.mark(t, mib.Name(1, uint64(n+1)))
+	}
+	for n := range 10 {
+		r.mark(t, mib.Name(2, uint64(n+5)))
+	}
+	r.branch(t, 2, "1\t0/500100\tno recovery target specified\n")
+	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
+	r.placeBackup(t, "a", 1, 2, day(1))
+	r.placeBackup(t, "b", 1, 8, day(2)) // on the branch that was left
+	r.placeBackup(t, "c", 2, 9, day(10))
+	r.placeBackup(t, "d", 2, 12, day(11))
+
+	policy := retain.Policy{KeepLast: 9, WAL: retain.WALPolicy{Limited: true}}
+	r.expire(t, policy, day(12))
+	span := func(tli wal.Timeline, first, last uint64) string {
+		return acceptedPrefix + mib.Name(tli, first) + "-" + mib.Name(tli, last)
+	}
+	want := []string{span(1, 3, 7), span(1, 9, 12), span(2, 5, 8), span(2, 10, 11)}
+	same(t, "holes", keys(t, r, acceptedPrefix), want)
+
+	c, err := r.Coverage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.Backups(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := holesShown(c.Holes(all)); got != fmt.Sprintf("%s 5 expired; %s 4 expired; %s 4 expired; %s 2 expired", want[0][5:], want[1][5:], want[2][5:], want[3][5:]) {
+		t.Errorf("holes: %s", got)
+	}
+	for segment, there := range map[string]error{mib.Name(1, 5): ErrHole, mib.Name(1, 9): ErrHole, mib.Name(1, 12): ErrHole, mib.Name(1, 13): store.ErrNotExist, mib.Name(2, 15): store.ErrNotExist} {
+		if _, _, err := get(t, nil, segment, r.Location); !errors.Is(err, there) || errors.Is(err, ErrHole) && errors.Is(err, store.ErrNotExist) {
+			t.Errorf("%s: %v, want %v", segment, err, there)
+		}
+	}
+	for _, d := range r.expire(t, policy, day(12)).Decisions {
+		if !d.Keep {
+			t.Errorf("the second time: %v", d)
+		}
+	}
+	same(t, "holes", keys(t, r, acceptedPrefix), want)
+}
+
+// A removal of WAL that was cut short goes on, and says nothing twice.
+func TestHolesAreRecordedOnce(t *testing.T) {
+	r := repository(t)
+	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
+	for n := range 9 {
+		r.mark(t, mib.Name(1, uint64(n+1)))
+	}
+	r.placeBackup(t, "a", 1, 1, day(1))
+	r.placeBackup(t, "b", 1, 8, day(2))
+	policy := retain.Policy{KeepLast: 9, WAL: retain.WALPolicy{Limited: true, Within: 36 * time.Hour}}
+	e, err := r.Decide(t.Context(), policy, day(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := r.Store
+	r.Store = &dying{r.Store, 3}
+	if err := e.Apply(t.Context(), 1, func(error) {}); err == nil {
+		t.Error("what is left is not told")
+	}
+	r.Store = whole
+	r.expire(t, policy, day(4))
+	same(t, "WAL", keys(t, r, "wal/"), []string{walKey(name(t, mib.Name(1, 1))), walKey(name(t, mib.Name(1, 8))), walKey(name(t, mib.Name(1, 9)))})
+	same(t, "holes", keys(t, r, acceptedPrefix), []string{acceptedPrefix + mib.Name(1, 2) + "-" + mib.Name(1, 7)})
+	accepted, err := r.AcceptedHoles(t.Context())
+	if err != nil || accepted[0].By != ByExpire || accepted[0].Reason != "expire --wal-keep 36h" {
+		t.Errorf("%+v, %v", accepted, err)
+	}
+}
+
+// What a removal has left that was killed, of a backup that does not say when it
+// began, goes when all of it is old.
+func TestLeavingsGrowOld(t *testing.T) {
+	r := repository(t)
+	now := time.Now()
+	r.mark(t, mib.Name(1, 1))
+	r.placeBackup(t, "whole", 1, 1, now.Add(72*time.Hour))
+	r.place(t, baseKey("left", "000.tar"), []byte("x"))
+	for hours, want := range map[int][]string{47: {baseKey("left", "000.tar")}, 0: {baseKey("left", "000.tar")}} {
+		r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(time.Duration(hours)*time.Hour))
+		same(t, "leavings", keys(t, r, baseKey("left", "")), want)
+	}
+	r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(49*time.Hour))
+	same(t, "leavings", keys(t, r, baseKey("left", "")), nil)
+}
