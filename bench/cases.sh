@@ -54,7 +54,8 @@ ready() {
             ;;
         restore)
             written_by backup "$2"
-            rm -rf "$dest" && mkdir -m 700 "$dest"
+            remove_dest
+            mkdir -m 700 "$dest"
             ;;
         same | touched)
             ready restore "$2"
@@ -64,6 +65,16 @@ ready() {
         *) [ "$2" = true ] || written_by backlog "$2" ;;
     esac
     case $1 in backup | restore | same | touched) ;; *) lay_out "$1" ;; esac
+}
+
+# remove_dest waits until the file system has forgotten what was in it: for 5
+# seconds ext4 passes over each freed inode whenever it looks for one
+# (ialloc.c:recently_deleted), which cost whoever came next up to a fifth.
+remove_dest() {
+    [ -e "$dest" ] || return 0
+    rm -rf "$dest"
+    sync
+    sleep 6
 }
 
 # touch_some changes a byte in one of a hundred files that were restored.
