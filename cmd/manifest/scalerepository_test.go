@@ -39,6 +39,8 @@ func TestScaleOfRepository(t *testing.T) {
 	}
 	for _, c := range [][]string{
 		{"manifest", "verify", "--quick", "-r", "r"},
+		{"manifest", "list", "-r", "r"},
+		{"manifest", "list", "-r", "r", "--to", "lsn=F/0"},
 	} {
 		took, memory := s.run(t, c)
 		t.Logf("%v: %s, %d MiB", c, took, memory>>20)

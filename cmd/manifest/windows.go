@@ -2,12 +2,12 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"pgpipes/lib/archive"
-	"pgpipes/lib/wal"
 )
 
 // The lines below the backups, as JSON.
@@ -41,18 +41,21 @@ type (
 // windows prints to what moments a recovery is possible, with the holes where
 // they are, and what is newest.
 func (l *listing) windows(s archive.Survey) {
-	l.title("", "TIMELINE", "FROM", "TO", "FROM-LSN", "TO-LSN", "BACKUPS")
+	l.title("TIMELINE", "FROM", "TO", "FROM-LSN", "TO-LSN", "BACKUPS")
 	holes := s.Holes
 	for _, w := range s.Windows {
 		before := func(h archive.Hole) bool { return l.isBefore(s.Coverage, h, w) }
 		for len(holes) > 0 && before(holes[0]) {
-			l.hole(holes[0])
+			l.hole(s.Coverage, holes[0])
 			holes = holes[1:]
 		}
 		l.window(w)
 	}
 	for _, h := range holes {
-		l.hole(h)
+		l.hole(s.Coverage, h)
+	}
+	if l.aligned != nil {
+		l.gap()
 	}
 	for _, name := range s.Histories {
 		l.line(namedLine{Kind: "lost", Name: name}, "lost", name)
@@ -76,8 +79,16 @@ func (l *listing) window(w archive.Window) {
 	if !w.Exact {
 		to = "~" + to
 	}
-	l.line(windowLine{"window", uint32(w.Timeline), instant(w.From), instant(w.To), w.Exact, w.FromLSN.String(), w.ToLSN.String(), w.Backups},
-		"window", uint32(w.Timeline), instant(w.From), to, w.FromLSN, w.ToLSN, l.labels(w.Backups))
+	columns := []any{uint32(w.Timeline), instant(w.From), to, w.FromLSN, w.ToLSN, l.labels(w.Backups)}
+	l.kind("window", windowLine{"window", uint32(w.Timeline), instant(w.From), instant(w.To), w.Exact, w.FromLSN.String(), w.ToLSN.String(), w.Backups}, columns)
+}
+
+// kind prints a line that begins with what it is, which people see.
+func (l *listing) kind(kind string, object any, columns []any) {
+	if l.aligned == nil {
+		columns = append([]any{kind}, columns...)
+	}
+	l.line(object, columns...)
 }
 
 // labels are many on a long window: for people the first and the last will do.
@@ -89,13 +100,32 @@ func (l *listing) labels(all []string) string {
 	return strings.Join(all, ",")
 }
 
-func (l *listing) hole(h archive.Hole) {
+func (l *listing) hole(c archive.Coverage, h archive.Hole) {
 	name := h.Span.String()
-	if h.First == (wal.Name{}) || h.First == h.Last {
+	if h.First == h.Last {
 		name = h.First.String()
 	}
-	l.line(holeLine{"hole", name, h.Segments, dash(h.Since), h.State, h.Reason},
-		"hole", name, h.Segments, dash(h.Since), h.State, cmp.Or(oneLine(h.Reason), "-"))
+	columns := []any{name, h.Segments, dash(h.Since), h.State, cmp.Or(oneLine(h.Reason), "-")}
+	if l.aligned != nil {
+		columns = holeForPeople(c, h, name)
+	}
+	l.kind("hole", holeLine{"hole", name, h.Segments, dash(h.Since), h.State, h.Reason}, columns)
+}
+
+// holeForPeople has the columns of a window.
+func holeForPeople(c archive.Coverage, h archive.Hole, name string) []any {
+	number, err := c.Size.Split(h.First)
+	if err != nil {
+		return []any{uint32(h.First.Timeline), "hole", "-", "-", "-", name}
+	}
+	story := fmt.Sprintf("%d %s", h.Segments, h.State)
+	if !h.Since.IsZero() {
+		story += " since " + utc(h.Since)
+	}
+	if h.Reason != "" {
+		story += " (" + oneLine(h.Reason) + ")"
+	}
+	return []any{uint32(h.First.Timeline), "hole", "-", c.Size.Start(number), c.Size.Start(number + h.Segments), story + ": " + name}
 }
 
 func (l *listing) newest(s archive.Survey, kind, name string, at time.Time) {
