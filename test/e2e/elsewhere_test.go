@@ -56,13 +56,16 @@ func TestRepositoryElsewhere(t *testing.T) {
 			expect(t, "backups", s.listed(), "full more")
 			s.must("manifest", "verify", "-r", s.repo)
 
-			c := s.recovered(t, "--archive-mode", "off")
+			c := s.recovered(t, "--archive-mode", "off", "--protect", "0")
 			expect(t, "rows", c.SQL(allRows), "1,2,3")
 			c.Stop("fast")
-			s.must("restore", "-r", s.repo, "-D", c.Data, "--delta", "--archive-mode", "off")
+			s.must("restore", "-r", s.repo, "-D", c.Data, "--delta", "--archive-mode", "off", "--protect", "0")
 			expect(t, "rows then", s.recovered(t, "--archive-mode", "off", "--to", "time="+then).SQL(allRows), "1,2")
 
 			s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "last", "--keep-last", "1")
+			expect(t, "backups, as one was just restored", s.listed(), "full last more")
+			s.must("repo", "rm", "-r", s.repo, strings.TrimSpace(s.must("repo", "ls", "-r", s.repo, "restore/")))
+			s.must("expire", "-r", s.repo, "--keep-last", "1")
 			expect(t, "backups", s.listed(), "last")
 			expect(t, "rows at last", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
 			filepath.WalkDir(s.local, func(path string, _ os.DirEntry, _ error) error {

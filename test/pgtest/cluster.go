@@ -89,7 +89,8 @@ func attach(t testing.TB, data, dir string) *Cluster {
 }
 
 // Standby makes a streaming standby of c and starts it. c is stopped while its
-// data directory is copied, and then runs again.
+// data directory is copied, and then runs again; it keeps the WAL that the standby
+// may not have yet.
 func (c *Cluster) Standby(conf ...string) *Cluster {
 	c.t.Helper()
 	c.Stop("fast")
@@ -97,6 +98,7 @@ func (c *Cluster) Standby(conf ...string) *Cluster {
 	s := attach(c.t, filepath.Join(dir, "data"), dir)
 	c.Run("cp", "-a", c.Data, s.Data)
 	s.ownTablespaces(dir)
+	c.Configure("wal_keep_size = 512MB")
 	c.Start()
 	s.Run("touch", filepath.Join(s.Data, "standby.signal"))
 	s.Configure(fmt.Sprintf("primary_conninfo = '%s'", c.ConnInfo()))
