@@ -21,11 +21,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 var programs string // the directory of the built programs
@@ -47,6 +49,11 @@ func run(m *testing.M, names []string) int {
 		return 1
 	}
 	programs = dir
+	// Under nohup the programs would inherit that the signal is ignored; one that is
+	// caught here has its default for them.
+	if signal.Ignored(unix.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	}
 	return m.Run()
 }
 
