@@ -49,12 +49,16 @@ func run(m *testing.M, names []string) int {
 		return 1
 	}
 	programs = dir
-	// Under nohup the programs would inherit that the signal is ignored; one that is
-	// caught here has its default for them.
+	HangUp()
+	return m.Run()
+}
+
+// HangUp has the programs under test die of SIGHUP when the tests run under nohup:
+// a signal that is ignored is inherited so, one that is caught is not.
+func HangUp() {
 	if signal.Ignored(unix.SIGHUP) {
 		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 	}
-	return m.Run()
 }
 
 // Programs is the directory of the programs that Main has built.
