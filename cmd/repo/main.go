@@ -55,7 +55,9 @@ repository and neither change nor remove what is there:
 
   restrict,command="/usr/local/bin/repo guard /backup/pg/main" ssh-ed25519 AAAA…
 
-Then use sftp://host/backup/pg/main. expire is run on the backup host.`,
+Then use sftp://host/backup/pg/main. expire is run on the backup host. A client
+may do several things at once; one that breaks the rules of the protocol is cut
+off, and the guard ends with the sftp server.`,
 				Options: &guardOptions, Action: cli.Action{Operands: "DIR", Min: 1, Max: 1, Run: runGuard}},
 			{Name: "held", Summary: "Say whether the lock NAME is still held under which this command runs.",
 				Action: cli.Action{Operands: "NAME", Min: 1, Max: 1, Run: runHeld}},

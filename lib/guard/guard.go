@@ -9,7 +9,12 @@
 // be removed again; and hard links from those, when they are closed, to names
 // that are not taken. Leases may be removed. Everything else is answered with
 // "permission denied": writing to or truncating what exists, renaming, removing,
-// changing of attributes, symbolic links, and what is not known here.
+// changing of attributes, symbolic links, paths with "..", rights beyond those of
+// reading, writing and executing, and what is not known here.
+//
+// Only by what the server answers is it known which files are open. So a client
+// that could mix up the answers, by using the number of a request again before it
+// is answered or by beginning the conversation again, is cut off.
 //
 // What it does not do: the space is not limited, and the account must have no
 // other way in (command= and restrict in authorized_keys).
@@ -17,22 +22,32 @@ package guard
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 )
 
+// errServer says that the server has ended before the client.
+var errServer = errors.New("the sftp server ended")
+
 // Run passes on messages between a client and a server until the client ends
 // the conversation, or one of them fails. root is the directory of the
-// repository. The server's input is closed at the end; its output is read to the
-// end.
+// repository. The server's input is closed at the end. After the client's end the
+// server's output is read to its own; after the server's, a read from the client
+// may be under way until it returns, and what it brings goes nowhere.
 func Run(root string, fromClient io.Reader, toClient io.Writer, toServer io.WriteCloser, fromServer io.Reader) error {
 	g := &guard{rules: newRules(root), client: toClient}
-	answers := make(chan error, 1)
+	answers, requests := make(chan error, 1), make(chan error, 1)
 	go func() { answers <- g.passAnswers(bufio.NewReaderSize(fromServer, maxPacket)) }()
-	err := g.passRequests(bufio.NewReaderSize(fromClient, maxPacket), toServer)
-	return errors.Join(err, toServer.Close(), <-answers)
+	go func() { requests <- g.passRequests(bufio.NewReaderSize(fromClient, maxPacket), toServer) }()
+	select {
+	case err := <-requests:
+		return errors.Join(err, toServer.Close(), <-answers)
+	case err := <-answers:
+		return errors.Join(cmp.Or(err, errServer), toServer.Close())
+	}
 }
 
 type guard struct {
@@ -66,32 +81,50 @@ func (g *guard) passAnswers(from io.Reader) error {
 }
 
 func (g *guard) passRequests(from io.Reader, to io.Writer) error {
-	for {
+	for first := true; ; first = false {
 		p, err := readPacket(from)
 		if err == io.EOF {
 			return nil
 		}
+		if err == nil {
+			p, err = g.judge(p, first)
+		}
 		if err != nil {
 			return fmt.Errorf("from the client: %w", err)
 		}
-		why := ""
-		if p[0] != fxpInit {
-			id, f, ok := p.request()
-			if !ok {
-				return fmt.Errorf("from the client: %w", errPacket)
-			}
-			if why = g.rules.judge(p[0], id, f); f.bad {
-				return fmt.Errorf("from the client: %w", errPacket)
-			}
-			if why != "" {
-				if err := g.answer(denial(id, why)); err != nil {
-					return err
-				}
-				continue
-			}
+		if p == nil {
+			continue
 		}
 		if _, err := to.Write(p.bytes()); err != nil {
 			return err
 		}
 	}
+}
+
+// judge returns what to pass on to the server: nil if the request is refused, and
+// answered. An error ends the conversation.
+func (g *guard) judge(p packet, first bool) (packet, error) {
+	if first != (p[0] == fxpInit) {
+		return nil, errBeginning
+	}
+	if first {
+		return initiation(), nil
+	}
+	id, f, ok := p.request()
+	if !ok {
+		return nil, errPacket
+	}
+	if !g.rules.begin(id) {
+		return nil, errRepeated
+	}
+	why := g.rules.judge(p[0], id, f)
+	if f.bad {
+		return nil, errPacket
+	}
+	if why == "" {
+		return p, nil
+	}
+	refusal := denial(id, why)
+	g.rules.answered(refusal)
+	return nil, g.answer(refusal)
 }

@@ -6,10 +6,11 @@ import (
 	"io"
 )
 
-// The requests of SFTP version 3 that a guard looks at, and two answers
+// The requests of SFTP version 3 that a guard looks at, and three answers
 // (draft-ietf-secsh-filexfer-02, section 3).
 const (
 	fxpInit     = 1
+	fxpVersion  = 2
 	fxpOpen     = 3
 	fxpClose    = 4
 	fxpRead     = 5
@@ -41,13 +42,20 @@ const (
 	fxfExcl  = 0x20
 )
 
+// attrPermissions is the flag of attributes that are nothing but permissions.
+const attrPermissions = 0x04
+
 // maxPacket is what OpenSSH's server takes at most (SFTP_MAX_MSG_LENGTH).
 const maxPacket = 256 << 10
 
 // permissionDenied is the code of the answer to what is not let through.
 const permissionDenied = 3
 
-var errPacket = errors.New("sftp: not a packet of the protocol")
+var (
+	errPacket    = errors.New("sftp: not a packet of the protocol")
+	errBeginning = errors.New("sftp: a conversation begins with its version, once")
+	errRepeated  = errors.New("sftp: the number of a request that is not answered yet")
+)
 
 // A packet is one message, without its length: its type and what follows.
 type packet []byte
@@ -107,6 +115,22 @@ func (f *fields) text() string {
 	f.rest = f.rest[n:]
 	return s
 }
+
+// plain reads attributes and reports whether they say nothing, or nothing but
+// who may read, write and execute.
+func (f *fields) plain() bool {
+	switch f.number() {
+	case 0:
+		return true
+	case attrPermissions:
+		return f.number()&^0o777 == 0
+	}
+	return false
+}
+
+// initiation begins a conversation in version 3, whatever the client can do: no
+// other is known here.
+func initiation() packet { return binary.BigEndian.AppendUint32(packet{fxpInit}, 3) }
 
 // denial is the answer to what is not let through.
 func denial(id uint32, why string) packet {
