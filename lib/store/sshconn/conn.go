@@ -48,7 +48,7 @@ func (h Host) reach(ctx context.Context, config string, said func(string)) (*Con
 		return h.jump(ctx, config, said)
 	}
 	if h.ProxyCommand != "" {
-		raw, err := runProxy(h)
+		raw, err := runProxy(h, said)
 		return nil, raw, err
 	}
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", h.Address())
