@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,20 +49,20 @@ type SFTP struct {
 // with /~/ is relative to the home directory.
 func newSFTP(location string) (*SFTP, error) {
 	u, err := url.Parse(location)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrLocation, err)
+	if err != nil { // which has the location in it, and perhaps a password in that
+		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, printable(location))
 	}
 	_, secret := u.User.Password()
 	switch {
 	case secret:
-		return nil, fmt.Errorf("%w: a password does not belong into a location; keys and the agent are used", ErrLocation)
+		return nil, fmt.Errorf("%w: %s: a password does not belong in a location; keys and the agent are used", ErrLocation, printable(location))
 	case u.Hostname() == "" || u.Path == "" || u.Fragment != "":
-		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, location)
+		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, printable(location))
 	}
 	settings := u.Query()
 	config := settings.Get("config")
 	if settings.Del("config"); len(settings) > 0 {
-		return nil, fmt.Errorf("%w: %s: config=FILE is the only setting", ErrLocation, location)
+		return nil, fmt.Errorf("%w: %s: config=FILE is the only setting", ErrLocation, printable(location))
 	}
 	root, inHome := strings.CutPrefix(path.Clean(u.Path), "/~/")
 	if !inHome && root != "/~" {
@@ -101,6 +100,7 @@ func (s *SFTP) doing(verb, key string) string {
 type session struct {
 	*sftp.Client
 	conn  *sshconn.Conn
+	wire  *wire
 	heard *hearsay
 	over  atomic.Bool // broken off
 }
@@ -166,12 +166,12 @@ func (s *SFTP) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, heard.explain(err)
 	}
-	client, err := subsystem(ctx, conn, heard)
+	client, w, err := subsystem(ctx, conn, heard)
 	if err != nil {
 		conn.Close()
 		return nil, heard.explain(fmt.Errorf("%s: sftp: %w", h.Name, err))
 	}
-	return &session{Client: client, conn: conn, heard: heard}, nil
+	return &session{Client: client, conn: conn, wire: w, heard: heard}, nil
 }
 
 // concurrency is how many requests for a piece of one file are under way at
@@ -179,27 +179,27 @@ func (s *SFTP) connect(ctx context.Context) (*session, error) {
 const concurrency = 128
 
 // subsystem starts sftp on a connection.
-func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.Client, error) {
+func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.Client, *wire, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	channel, err := conn.NewSession()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stderr, err := channel.StderrPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	in, err := channel.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := channel.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := channel.RequestSubsystem("sftp"); err != nil {
-		return nil, fmt.Errorf("the host does not offer it: %w", err)
+		return nil, nil, fmt.Errorf("the host does not offer it: %w", err)
 	}
 	// The library copies this for commands only, and who is not read from stops.
 	listened := make(chan struct{})
@@ -207,12 +207,13 @@ func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.C
 		defer close(listened)
 		io.Copy(heard, stderr)
 	}()
-	client, err := sftp.NewClientPipe(out, in, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
+	w := newWire(out, in)
+	client, err := sftp.NewClientPipe(w, w, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
 	if err != nil {
 		conn.Close()
 		<-listened // to the last word, which says why
 	}
-	return client, err
+	return client, w, err
 }
 
 // do has work done with a session. When ctx ends the connection does, which is
@@ -249,10 +250,19 @@ func (s *session) work(ctx context.Context, what string, work func(*session) err
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if isLost(err) {
-		return s.heard.explain(fmt.Errorf("%s: the connection was lost: %w", what, err))
+	return s.explain(what, err)
+}
+
+// explain says why a connection has ended, if that is what an error says.
+func (s *session) explain(what string, err error) error {
+	if !isLost(err) {
+		return err
 	}
-	return err
+	s.breakOff()
+	if offence := s.wire.offence(); offence != nil {
+		return s.heard.explain(fmt.Errorf("%s: %w", what, offence))
+	}
+	return s.heard.explain(fmt.Errorf("%s: the connection was lost: %w", what, err))
 }
 
 // isLost reports whether an error says that there is no connection any more. An
@@ -271,7 +281,9 @@ func (s *SFTP) Close() error {
 	}
 	old := s.current
 	s.current = nil
-	return cmp.Or(old.Client.Close(), old.conn.Close())
+	old.breakOff()
+	old.Wait() // which a server that is silent would not let end before
+	return nil
 }
 
 // absent turns "no such file" into ErrNotExist, but only while the root is a

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -173,10 +174,7 @@ func (u *upload) publish(size int64) error {
 	if err != nil && u.ctx.Err() != nil {
 		return context.Cause(u.ctx)
 	}
-	if isLost(err) {
-		return u.heard.explain(fmt.Errorf("%s: the connection was lost: %w", u.store.doing("storing", u.key), err))
-	}
-	return err
+	return u.explain(u.store.doing("storing", u.key), err)
 }
 
 func (u *upload) finish(size int64) error {
@@ -197,7 +195,27 @@ func (u *upload) finish(size int64) error {
 		return err
 	}
 	u.discard()
+	if err := u.arrived(size); err != nil {
+		return err
+	}
 	return u.syncDir(path.Dir(u.store.path(u.key)))
+}
+
+// arrived is an error unless the object is there. A server that only says so is
+// found here.
+func (u *upload) arrived(size int64) error {
+	final := u.store.path(u.key)
+	info, err := u.Stat(final)
+	if isLost(err) {
+		return err
+	}
+	if err != nil { // and never one that says "absent"
+		return named(final, fmt.Errorf("the server has not given it its name: %v", err))
+	}
+	if info.Size() != size {
+		return named(final, fmt.Errorf("the server has stored %d of %d bytes", info.Size(), size))
+	}
+	return nil
 }
 
 // flush waits until all that was written has been taken.
@@ -215,7 +233,7 @@ func (u *upload) flush() error {
 // taken, so it is looked at after a failure.
 func (u *upload) link() (err error) {
 	final := u.store.path(u.key)
-	give := u.Rename
+	give := u.rename
 	if _, can := u.HasExtension("hardlink@openssh.com"); can {
 		give = u.Link
 	}
@@ -235,6 +253,14 @@ func (u *upload) link() (err error) {
 		}
 	}
 	return named(final, err)
+}
+
+// rename does not leave it to the server alone that nothing is replaced: some do.
+func (u *upload) rename(from, to string) error {
+	if _, err := u.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return cmp.Or(err, fs.ErrExist)
+	}
+	return u.Rename(from, to)
 }
 
 // discard removes the temporary name, whatever became of the object.
@@ -262,7 +288,7 @@ func (s *SFTP) confirm(ctx context.Context, offered Receipt) error {
 	if stored != offered {
 		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
 	}
-	return s.do(ctx, s.doing("syncing", offered.Key), func(now *session) error { return s.sync(now, offered.Key) })
+	return s.Sync(ctx, offered.Key)
 }
 
 // sync makes an object that is there already durable, and its name.
@@ -279,6 +305,6 @@ func (s *SFTP) sync(now *session, key string) error {
 }
 
 // Sync makes an object that is there already durable.
-func (s *SFTP) Sync(key string) error {
-	return s.do(context.Background(), s.doing("syncing", key), func(now *session) error { return s.sync(now, key) })
+func (s *SFTP) Sync(ctx context.Context, key string) error {
+	return s.do(ctx, s.doing("syncing", key), func(now *session) error { return s.sync(now, key) })
 }

@@ -22,9 +22,12 @@ func (s *SFTP) sweep(ctx context.Context, dir string, before time.Time) error {
 	var below []string
 	err := s.do(ctx, s.doing("sweeping", ""), func(now *session) error {
 		below = nil
-		entries, err := now.ReadDirContext(ctx, dir)
+		entries, err := now.readDir(ctx, dir)
 		if errors.Is(err, fs.ErrNotExist) && dir != s.root {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		for _, e := range entries {
 			switch {

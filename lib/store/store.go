@@ -86,7 +86,15 @@ func Open(location string) (Store, error) {
 	case scheme == "s3":
 		return newS3(location)
 	}
-	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, location, scheme)
+	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, printable(location), scheme)
+}
+
+// printable is a location that was refused, without what somebody may have put
+// there that is a secret: a password before a host, and settings.
+func printable(location string) string {
+	scheme, place, _ := strings.Cut(location, "://")
+	place = place[strings.LastIndexByte(place, '@')+1:]
+	return scheme + "://" + place[:strings.IndexAny(place+"?", "?#")]
 }
 
 // CheckKey says what is wrong with a key, wrapping ErrKey.
