@@ -22,6 +22,7 @@ import (
 	"pgpipes/lib/lock"
 	"pgpipes/lib/sftpmsg"
 	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
 )
 
 var errLate = errors.New("too late")
@@ -77,10 +78,23 @@ func keysIn(ctx context.Context, s store.Store, prefix string) (keys []string, e
 }
 
 // refuses fails the test unless an operation ends soon, in an error that says a
-// text, and not in "absent".
-func refuses(t *testing.T, what string, s store.Store, bound time.Duration, says string, do func(context.Context, store.Store) error) {
+// text, and not in "absent". What only errLate ends is known to the watch by what
+// was asked.
+func refuses(t *testing.T, what string, s store.Store, says string, do func(context.Context, store.Store) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), bound, errLate)
+	bound := patience
+	var watch wait.Watch
+	if says == errLate.Error() {
+		bound = short
+		defer time.AfterFunc(short/2, func() {
+			request, _ := watch.Longest(wait.Request)
+			patient, _ := watch.Longest(wait.Patient)
+			if !strings.Contains(request+patient, " sftp://vault/") {
+				t.Errorf("%s: the watch knows %q and %q", what, request, patient)
+			}
+		}).Stop()
+	}
+	ctx, cancel := context.WithTimeoutCause(wait.WithWatch(context.Background(), &watch), bound, errLate)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- do(ctx, s) }()
@@ -192,12 +206,8 @@ func hostileConnections(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bound := patience
-			if test.says == errLate.Error() {
-				bound = short
-			}
 			s := test.hostile.start(t)
-			refuses(t, name, s, bound, test.says, operations["Stat"])
+			refuses(t, name, s, test.says, operations["Stat"])
 		})
 	}
 }
@@ -208,10 +218,10 @@ func hostileKeys(t *testing.T) {
 	s := h.start(t)
 	h.know(t, newKey(t))
 	for what, do := range operations {
-		refuses(t, what, s, patience, "CHANGED", do)
+		refuses(t, what, s, "CHANGED", do)
 	}
 	os.WriteFile(h.known, nil, 0o600)
-	refuses(t, "unknown", s, patience, "is not known", operations["Stat"])
+	refuses(t, "unknown", s, "is not known", operations["Stat"])
 }
 
 // Answers that are none end all operations, name the object, and are not taken
@@ -249,12 +259,8 @@ func hostileAnswers(t *testing.T) {
 			t.Parallel()
 			h := &hostile{instead: test.instead}
 			s := h.start(t)
-			bound := patience
-			if test.says == errLate.Error() {
-				bound = short
-			}
 			for what, do := range operations {
-				refuses(t, what, s, bound, test.says, do)
+				refuses(t, what, s, test.says, do)
 			}
 		})
 	}
@@ -331,7 +337,7 @@ func hostileReading(t *testing.T) {
 				reads = map[string][2]int64{"the whole": {0, -1}}
 			}
 			for what, r := range reads {
-				refuses(t, what, s, patience, test.says, func(ctx context.Context, s store.Store) error {
+				refuses(t, what, s, test.says, func(ctx context.Context, s store.Store) error {
 					_, err := read(ctx, s, "k", r[0], r[1])
 					if err != nil && !strings.Contains(err.Error(), "reading k in sftp://vault") {
 						t.Errorf("not named: %v", err)
@@ -387,7 +393,13 @@ func hostileStoring(t *testing.T) {
 		"no link":   {ok(links), nil, "has not given it its name"},
 		"no rename": {ok(renames), noLinks, "has not given it its name"},
 		"no sync":   {func(m sftpmsg.Message) []byte { return failing(m, extension(m, "fsync@openssh.com")) }, nil, "SSH_FX_FAILURE"},
-		"full":      {func(m sftpmsg.Message) []byte { return failing(m, m[0] == sftpmsg.Write) }, nil, "SSH_FX_FAILURE"},
+		"silence": {func(m sftpmsg.Message) []byte {
+			if m[0] == sftpmsg.Write {
+				return []byte{}
+			}
+			return nil
+		}, nil, errLate.Error()},
+		"full": {func(m sftpmsg.Message) []byte { return failing(m, m[0] == sftpmsg.Write) }, nil, "SSH_FX_FAILURE"},
 		"a cut copy": {nil, func(request, honest sftpmsg.Message) []byte {
 			if request != nil && request[0] == sftpmsg.Stat && honest[0] == sftpmsg.Attrs {
 				if _, f, _ := honest.Parts(); f.Number() > 0 && f.Long() > 100000 && !isDirectory(honest) {
@@ -401,9 +413,9 @@ func hostileStoring(t *testing.T) {
 			t.Parallel()
 			h := &hostile{instead: test.instead, after: test.after}
 			s := h.start(t)
-			refuses(t, "Put", s, patience, test.says, func(ctx context.Context, s store.Store) error {
+			refuses(t, "Put", s, test.says, func(ctx context.Context, s store.Store) error {
 				_, err := s.Put(ctx, "dir/k", write(strings.Repeat("x", 200000)))
-				if err != nil && !strings.Contains(err.Error(), "dir/") {
+				if err != nil && !errors.Is(err, errLate) && !strings.Contains(err.Error(), "dir/") {
 					t.Errorf("not named: %v", err)
 				}
 				return err
@@ -513,7 +525,7 @@ func hostileLists(t *testing.T) {
 			t.Parallel()
 			h := &hostile{instead: test.instead}
 			s := h.start(t)
-			refuses(t, "List", s, patience, test.says, func(ctx context.Context, s store.Store) error {
+			refuses(t, "List", s, test.says, func(ctx context.Context, s store.Store) error {
 				keys, err := keysIn(ctx, s, "")
 				if len(keys) > 0 {
 					t.Errorf("%d keys, %.100q", len(keys), keys[0])
@@ -521,7 +533,7 @@ func hostileLists(t *testing.T) {
 				return err
 			})
 			if name != "the same for ever" { // once takes long enough
-				refuses(t, "Sweep", s, patience, test.says, operations["Sweep"])
+				refuses(t, "Sweep", s, test.says, operations["Sweep"])
 			}
 		})
 	}
