@@ -140,12 +140,8 @@ func (d *Dir) makeParents(key string, storing *wait.Operation) error {
 // were offered, and is durable. Whoever stored it may have been killed before
 // the sync.
 func (d *Dir) confirm(ctx context.Context, offered Receipt) error {
-	stored, err := Sum(ctx, d, offered.Key)
-	if err != nil {
+	if err := compare(ctx, d, offered); err != nil {
 		return err
-	}
-	if stored != offered {
-		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
 	}
 	return d.Sync(ctx, offered.Key)
 }

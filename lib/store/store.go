@@ -151,3 +151,16 @@ func Sum(ctx context.Context, s Store, key string) (Receipt, error) {
 	}
 	return sum.receipt(key), nil
 }
+
+// compare succeeds when the object that is there already has the bytes that were
+// offered. One that goes meanwhile is no proof of absence to whoever offers it.
+func compare(ctx context.Context, s Store, offered Receipt) error {
+	stored, err := Sum(ctx, s, offered.Key)
+	if errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("%s: vanished while it was compared", offered.Key)
+	}
+	if err == nil && stored != offered {
+		err = fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
+	}
+	return err
+}
