@@ -32,7 +32,8 @@ var ErrNoSync = errors.New("the server cannot sync files (no fsync@openssh.com)"
 // was lost. What is put is written under a hidden temporary name, synced
 // (fsync@openssh.com) and linked to its own (hardlink@openssh.com), which
 // cannot replace anything; a server without that extension renames, which by
-// the protocol must fail if the name is taken. Then the directory is synced.
+// the protocol must fail if the name is taken. Then the directory is synced,
+// and so are those above it.
 type SFTP struct {
 	location    string
 	user        string
@@ -42,7 +43,7 @@ type SFTP struct {
 	connecting  chan struct{} // taken by who makes the connection, which may take long
 	mu          sync.Mutex
 	current     *session
-	directories sync.Map // known to be there
+	directories sync.Map // known to be there, by path: *atomic.Bool, whether their names are durable
 }
 
 // newSFTP reads sftp://[user@]host[:port]/path[?config=FILE]; a path that begins
@@ -348,9 +349,13 @@ func (s *SFTP) Remove(ctx context.Context, key string) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
+	met := false
 	return s.do(ctx, s.doing("removing", key), func(now *session) error {
-		if err := now.removeFile(s.path(key)); err != nil {
-			return s.absent(now, key, err)
+		again := met // it may have been removed, and the connection lost before the answer
+		if err := now.removeFile(s.path(key), &met); err != nil {
+			if err = s.absent(now, key, err); !again || !errors.Is(err, ErrNotExist) {
+				return err
+			}
 		}
 		dir := path.Dir(s.path(key))
 		for dir != s.root && len(dir) > len(s.root) && now.RemoveDirectory(dir) == nil {
@@ -367,8 +372,8 @@ func (s *SFTP) Remove(ctx context.Context, key string) error {
 }
 
 // removeFile removes a file, and never a directory, which the client's own
-// Remove would try.
-func (s *session) removeFile(path string) error {
+// Remove would try. It sets met once it has met the file.
+func (s *session) removeFile(path string, met *bool) error {
 	info, err := s.Lstat(path)
 	if err != nil {
 		return err
@@ -376,24 +381,6 @@ func (s *session) removeFile(path string) error {
 	if info.IsDir() {
 		return named(path, errors.New("a directory"))
 	}
+	*met = true
 	return s.Client.Remove(path)
-}
-
-// syncDir makes the names in a directory durable. A server that cannot open
-// one (SFTP does not ask that of it) has synced the file at least.
-func (s *session) syncDir(path string) error {
-	dir, err := s.Open(path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	defer dir.Close()
-	err = dir.Sync()
-	var status *sftp.StatusError
-	if errors.As(err, &status) && status.FxCode() != sftp.ErrSSHFxConnectionLost {
-		return nil
-	}
-	return err
 }
