@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
 	"pgpipes/lib/store/storetest"
@@ -242,6 +244,16 @@ func TestSFTPMuchIsSaid(t *testing.T) {
 	_, err := d.Stat(context.Background(), "k")
 	if err == nil || errors.Is(err, store.ErrNotExist) || len(err.Error()) > 5000 {
 		t.Errorf("%.300v", err)
+	}
+}
+
+// What is said may end on a terminal, and some of those obey the control characters
+// of eight bits, too.
+func TestSFTPSaysNoControls(t *testing.T) {
+	h := &hostile{session: func(c ssh.Channel) { io.WriteString(c.Stderr(), "no\x1b[31m\u009b31m disk\r\n") }}
+	_, err := h.start(t).Stat(context.Background(), "k")
+	if err == nil || !strings.Contains(err.Error(), "no [31m 31m disk") {
+		t.Errorf("%q", err)
 	}
 }
 
