@@ -42,6 +42,7 @@ type Host struct {
 	KnownHosts     []string // files
 	AcceptNew      bool     // keys of unknown hosts are taken and remembered
 	Jump           string   // [user@]host[:port] to go through, several with commas
+	way            []string // the hosts for which it is gone through, and how
 	ProxyCommand   string
 	ConnectTimeout time.Duration // 0 for no bound of its own
 	Alive          time.Duration // between questions whether the host is still there
