@@ -27,10 +27,16 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"pgpipes/lib/sftpmsg"
 )
 
-// errServer says that the server has ended before the client.
-var errServer = errors.New("the sftp server ended")
+var (
+	// errServer says that the server has ended before the client.
+	errServer    = errors.New("the sftp server ended")
+	errBeginning = errors.New("sftp: a conversation begins with its version, once")
+	errRepeated  = errors.New("sftp: the number of a request that is not answered yet")
+)
 
 // Run passes on messages between a client and a server until the client ends
 // the conversation, or one of them fails. root is the directory of the
@@ -40,8 +46,8 @@ var errServer = errors.New("the sftp server ended")
 func Run(root string, fromClient io.Reader, toClient io.Writer, toServer io.WriteCloser, fromServer io.Reader) error {
 	g := &guard{rules: newRules(root), client: toClient}
 	answers, requests := make(chan error, 1), make(chan error, 1)
-	go func() { answers <- g.passAnswers(bufio.NewReaderSize(fromServer, maxPacket)) }()
-	go func() { requests <- g.passRequests(bufio.NewReaderSize(fromClient, maxPacket), toServer) }()
+	go func() { answers <- g.passAnswers(bufio.NewReaderSize(fromServer, sftpmsg.Longest)) }()
+	go func() { requests <- g.passRequests(bufio.NewReaderSize(fromClient, sftpmsg.Longest), toServer) }()
 	select {
 	case err := <-requests:
 		return errors.Join(err, toServer.Close(), <-answers)
@@ -57,16 +63,16 @@ type guard struct {
 }
 
 // answer sends one message to the client.
-func (g *guard) answer(p packet) error {
+func (g *guard) answer(p sftpmsg.Message) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, err := g.client.Write(p.bytes())
+	_, err := g.client.Write(p.Bytes())
 	return err
 }
 
 func (g *guard) passAnswers(from io.Reader) error {
 	for {
-		p, err := readPacket(from)
+		p, err := sftpmsg.Next(from, nil)
 		if err == io.EOF {
 			return nil
 		}
@@ -82,7 +88,7 @@ func (g *guard) passAnswers(from io.Reader) error {
 
 func (g *guard) passRequests(from io.Reader, to io.Writer) error {
 	for first := true; ; first = false {
-		p, err := readPacket(from)
+		p, err := sftpmsg.Next(from, nil)
 		if err == io.EOF {
 			return nil
 		}
@@ -95,7 +101,7 @@ func (g *guard) passRequests(from io.Reader, to io.Writer) error {
 		if p == nil {
 			continue
 		}
-		if _, err := to.Write(p.bytes()); err != nil {
+		if _, err := to.Write(p.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -103,28 +109,28 @@ func (g *guard) passRequests(from io.Reader, to io.Writer) error {
 
 // judge returns what to pass on to the server: nil if the request is refused, and
 // answered. An error ends the conversation.
-func (g *guard) judge(p packet, first bool) (packet, error) {
-	if first != (p[0] == fxpInit) {
+func (g *guard) judge(p sftpmsg.Message, first bool) (sftpmsg.Message, error) {
+	if first != (p[0] == sftpmsg.Init) {
 		return nil, errBeginning
 	}
 	if first {
 		return initiation(), nil
 	}
-	id, f, ok := p.request()
+	id, f, ok := p.Parts()
 	if !ok {
-		return nil, errPacket
+		return nil, sftpmsg.ErrMessage
 	}
 	if !g.rules.begin(id) {
 		return nil, errRepeated
 	}
 	why := g.rules.judge(p[0], id, f)
-	if f.bad {
-		return nil, errPacket
+	if f.Bad {
+		return nil, sftpmsg.ErrMessage
 	}
 	if why == "" {
 		return p, nil
 	}
-	refusal := denial(id, why)
+	refusal := sftpmsg.Denial(id, why)
 	g.rules.answered(refusal)
 	return nil, g.answer(refusal)
 }

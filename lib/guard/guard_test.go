@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"pgpipes/lib/sftpmsg"
 )
 
 // serverProgram is OpenSSH's.
@@ -193,8 +195,8 @@ func TestBehindALink(t *testing.T) {
 
 // What is no packet ends the conversation.
 func TestGarbage(t *testing.T) {
-	long := binary.BigEndian.AppendUint32(nil, maxPacket+1)
-	hello := string(initiation().bytes())
+	long := binary.BigEndian.AppendUint32(nil, sftpmsg.Longest+1)
+	hello := string(initiation().Bytes())
 	for name, in := range map[string]string{
 		"too long": hello + string(long), "empty": hello + "\x00\x00\x00\x00", "cut": hello + "\x00\x00\x00\x09\x03", "no id": hello + "\x00\x00\x00\x02\x03\x01",
 		"a name without an end": hello + "\x00\x00\x00\x09\x03\x00\x00\x00\x01\x00\x00\xff\xff",
@@ -230,17 +232,17 @@ func (m *mute) Close() error                { return m.end.Close() }
 // Whatever comes, only what is allowed gets through, and it never panics.
 func FuzzRequests(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x05\x01\x00\x00\x00\x03"))
-	f.Add(append(initiation().bytes(), message(fxpRemove, 1, "/r/lease/x").bytes()...))
-	f.Add(append(initiation().bytes(), message(fxpExtended, 1, "hardlink@openssh.com", "/r/.pgpipes-A.tmp", "/r/k").bytes()...))
+	f.Add(append(initiation().Bytes(), message(sftpmsg.Remove, 1, "/r/lease/x").Bytes()...))
+	f.Add(append(initiation().Bytes(), message(sftpmsg.Extended, 1, "hardlink@openssh.com", "/r/.pgpipes-A.tmp", "/r/k").Bytes()...))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		passed, _ := run(bytes.NewReader(in))
 		for r := bytes.NewReader(passed); r.Len() > 0; {
-			p, err := readPacket(r)
+			p, err := sftpmsg.Next(r, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			switch p[0] {
-			case fxpSetstat, fxpFsetstat, fxpRmdir, fxpRename, fxpSymlink:
+			case sftpmsg.Setstat, sftpmsg.Fsetstat, sftpmsg.Rmdir, sftpmsg.Rename, sftpmsg.Symlink:
 				t.Errorf("passed on: %q", p)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"pgpipes/lib/sftpmsg"
 )
 
 // A talk is a conversation through a guard of which a test plays both ends.
@@ -51,13 +53,13 @@ func begun(t *testing.T) *talk {
 	t.Helper()
 	c := talking(t)
 	c.passes(initiation())
-	c.answers(message(fxpVersion, 3))
+	c.answers(message(sftpmsg.Version, 3))
 	return c
 }
 
 // message makes a packet of numbers and texts.
-func message(kind byte, parts ...any) packet {
-	p := packet{kind}
+func message(kind byte, parts ...any) sftpmsg.Message {
+	p := sftpmsg.Message{kind}
 	for _, part := range parts {
 		switch v := part.(type) {
 		case int:
@@ -69,49 +71,49 @@ func message(kind byte, parts ...any) packet {
 	return p
 }
 
-func (c *talk) say(p packet) {
+func (c *talk) say(p sftpmsg.Message) {
 	c.t.Helper()
-	if _, err := c.client.Write(p.bytes()); err != nil {
+	if _, err := c.client.Write(p.Bytes()); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-func (c *talk) expect(from io.Reader, want packet) {
+func (c *talk) expect(from io.Reader, want sftpmsg.Message) {
 	c.t.Helper()
-	if got, err := readPacket(from); err != nil || !bytes.Equal(got, want) {
+	if got, err := sftpmsg.Next(from, nil); err != nil || !bytes.Equal(got, want) {
 		c.t.Fatalf("%q, %v, not %q", got, err, want)
 	}
 }
 
 // passes says something that reaches the server.
-func (c *talk) passes(p packet) {
+func (c *talk) passes(p sftpmsg.Message) {
 	c.t.Helper()
 	c.say(p)
 	c.expect(c.server, p)
 }
 
 // answers has the server say something, which reaches the client.
-func (c *talk) answers(p packet) {
+func (c *talk) answers(p sftpmsg.Message) {
 	c.t.Helper()
-	if _, err := c.server.Write(p.bytes()); err != nil {
+	if _, err := c.server.Write(p.Bytes()); err != nil {
 		c.t.Fatal(err)
 	}
 	c.expect(c.client, p)
 }
 
 // refused says something that is answered with a denial.
-func (c *talk) refused(p packet, why string) {
+func (c *talk) refused(p sftpmsg.Message, why string) {
 	c.t.Helper()
 	c.say(p)
-	id, _, _ := p.request()
-	c.expect(c.client, denial(id, why))
+	id, _, _ := p.Parts()
+	c.expect(c.client, sftpmsg.Denial(id, why))
 }
 
 // ends says something that ends the conversation.
-func (c *talk) ends(p packet, because error) {
+func (c *talk) ends(p sftpmsg.Message, because error) {
 	c.t.Helper()
 	c.say(p)
-	if got, err := readPacket(c.server); err != io.EOF {
+	if got, err := sftpmsg.Next(c.server, nil); err != io.EOF {
 		c.t.Errorf("the server got %q, %v", got, err)
 	}
 	c.server.Close()
@@ -121,12 +123,12 @@ func (c *talk) ends(p packet, because error) {
 }
 
 // create asks for a new file; attributes follow.
-func create(id int, name string, attributes ...any) packet {
-	return message(fxpOpen, append([]any{id, name, fxfWrite | fxfCreat | fxfExcl}, attributes...)...)
+func create(id int, name string, attributes ...any) sftpmsg.Message {
+	return message(sftpmsg.Open, append([]any{id, name, sftpmsg.OpenWrite | sftpmsg.OpenCreat | sftpmsg.OpenExcl}, attributes...)...)
 }
 
-func link(id int, from, to string) packet {
-	return message(fxpExtended, id, "hardlink@openssh.com", from, to)
+func link(id int, from, to string) sftpmsg.Message {
+	return message(sftpmsg.Extended, id, "hardlink@openssh.com", from, to)
 }
 
 // A file gets its name when it is closed, whatever becomes of others meanwhile.
@@ -134,19 +136,19 @@ func TestOneOfSeveral(t *testing.T) {
 	c := begun(t)
 	c.passes(create(1, "/r/.pgpipes-A.tmp", 0))
 	c.refused(link(2, "/r/.pgpipes-A.tmp", "/r/k"), "it is still being written")
-	c.answers(message(fxpHandle, 1, "a"))
+	c.answers(message(sftpmsg.Handle, 1, "a"))
 	c.refused(link(2, "/r/.pgpipes-A.tmp", "/r/k"), "it is still being written")
 	c.passes(create(3, "/r/.pgpipes-B.tmp", 0))
-	c.passes(message(fxpClose, 4, "a"))
+	c.passes(message(sftpmsg.Close, 4, "a"))
 	c.passes(link(5, "/r/.pgpipes-A.tmp", "/r/k"))
-	c.answers(message(fxpHandle, 3, "b"))
+	c.answers(message(sftpmsg.Handle, 3, "b"))
 	c.refused(link(6, "/r/.pgpipes-B.tmp", "/r/k"), "it is still being written")
 }
 
 // Nothing of the client's can be taken for the answer to something else.
 func TestAnswersAreTold(t *testing.T) {
 	open := create(7, "/r/.pgpipes-A.tmp", 0)
-	for name, second := range map[string]packet{"another request": message(fxpStat, 7, "/r"), "the same": open, "a refused one": message(fxpRemove, 7, "/r/k")} {
+	for name, second := range map[string]sftpmsg.Message{"another request": message(sftpmsg.Stat, 7, "/r"), "the same": open, "a refused one": message(sftpmsg.Remove, 7, "/r/k")} {
 		t.Run(name, func(t *testing.T) {
 			c := begun(t)
 			c.passes(open)
@@ -163,15 +165,15 @@ func TestAnswersAreTold(t *testing.T) {
 		c := talking(t)
 		c.passes(initiation())
 		c.passes(create(3, "/r/.pgpipes-A.tmp", 0))
-		c.answers(message(fxpVersion, 3))
-		c.answers(message(fxpHandle, 3, "a"))
+		c.answers(message(sftpmsg.Version, 3))
+		c.answers(message(sftpmsg.Handle, 3, "a"))
 		c.refused(link(4, "/r/.pgpipes-A.tmp", "/r/k"), "it is still being written")
 	})
 	t.Run("again after the answer", func(t *testing.T) {
 		c := begun(t)
-		c.passes(message(fxpStat, 7, "/r"))
-		c.answers(message(fxpStatus, 7, 0, "", ""))
-		c.refused(message(fxpRemove, 7, "/r/k"), "nothing may be removed here")
+		c.passes(message(sftpmsg.Stat, 7, "/r"))
+		c.answers(message(sftpmsg.Status, 7, 0, "", ""))
+		c.refused(message(sftpmsg.Remove, 7, "/r/k"), "nothing may be removed here")
 		c.passes(open)
 	})
 }
@@ -180,8 +182,8 @@ func TestAnswersAreTold(t *testing.T) {
 // different.
 func TestVersion(t *testing.T) {
 	c := talking(t)
-	c.say(append(message(fxpInit, 6), "extensions"...))
-	c.expect(c.server, message(fxpInit, 3))
+	c.say(append(message(sftpmsg.Init, 6), "extensions"...))
+	c.expect(c.server, message(sftpmsg.Init, 3))
 }
 
 // What is made has rights of an ordinary kind.
@@ -192,9 +194,9 @@ func TestAttributes(t *testing.T) {
 	c.refused(create(2, "/r/.pgpipes-B.tmp", permissions, 0o4755), notPlain)
 	c.refused(create(3, "/r/.pgpipes-B.tmp", permissions, 0o2755), notPlain)
 	c.refused(create(4, "/r/.pgpipes-B.tmp", size|permissions, 0, 0, 0o644), notPlain)
-	c.passes(message(fxpMkdir, 5, "/r/d", permissions, 0o777))
-	c.refused(message(fxpMkdir, 6, "/r/d", permissions, 0o1777), notPlain)
-	c.ends(create(7, "/r/.pgpipes-B.tmp"), errPacket)
+	c.passes(message(sftpmsg.Mkdir, 5, "/r/d", permissions, 0o777))
+	c.refused(message(sftpmsg.Mkdir, 6, "/r/d", permissions, 0o1777), notPlain)
+	c.ends(create(7, "/r/.pgpipes-B.tmp"), sftpmsg.ErrMessage)
 }
 
 // A path has one meaning.
@@ -202,8 +204,8 @@ func TestPlainPaths(t *testing.T) {
 	c := begun(t)
 	for _, name := range []string{"/r/wal/../.pgpipes-A.tmp", "../r/.pgpipes-A.tmp", "/r/k\x00/.pgpipes-A.tmp"} {
 		c.refused(create(1, name, 0), "not a plain path")
-		c.refused(message(fxpRemove, 1, name), "not a plain path")
-		c.refused(message(fxpMkdir, 1, name, 0), "not a plain path")
+		c.refused(message(sftpmsg.Remove, 1, name), "not a plain path")
+		c.refused(message(sftpmsg.Mkdir, 1, name, 0), "not a plain path")
 		c.refused(link(1, "/r/.pgpipes-B.tmp", name), "not a plain path")
 		c.refused(link(1, name, "/r/k"), "not a plain path")
 	}
