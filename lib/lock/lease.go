@@ -222,7 +222,7 @@ func (l *Lease) claim(ctx context.Context, epoch uint64) (bool, error) {
 	})
 	// One that is taken, and gone before it could be compared, was swept by
 	// somebody who has a later one.
-	if errors.Is(err, store.ErrDiffers) || errors.Is(err, store.ErrNotExist) {
+	if errors.Is(err, store.ErrDiffers) || errors.Is(err, store.ErrVanished) {
 		return false, nil
 	}
 	if err != nil {

@@ -308,11 +308,11 @@ func TestLeaseWithoutRemoving(t *testing.T) {
 // A number that was taken, and swept before it could be looked at, is another's.
 func TestLeaseSweptMeanwhile(t *testing.T) {
 	s := place(t)
-	l, err := take(&faulty{Store: s, put: atFirst(1, fmt.Errorf("lease/backup/0000000001: %w", store.ErrNotExist))}, "second", time.Minute)
+	l, err := take(&faulty{Store: s, put: atFirst(1, fmt.Errorf("lease/backup/0000000001: %w", store.ErrVanished))}, "second", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.store = &faulty{Store: s, put: atFirst(1, store.ErrNotExist)}
+	l.store = &faulty{Store: s, put: atFirst(1, store.ErrVanished)}
 	if err := l.Renew(context.Background()); !errors.Is(err, ErrLost) {
 		t.Errorf("renewed, although a later one was there: %v", err)
 	}
