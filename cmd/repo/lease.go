@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,8 @@ import (
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/lock"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
 )
 
 // leaseSetting is the variable in which a command finds the lease under which it
@@ -22,8 +25,14 @@ import (
 const leaseSetting = "PGPIPES_LEASE"
 
 var keepOptions struct {
-	Holder int `long:"holder" value-name:"PID" description:"the process that holds the lease"`
+	Ready int `long:"ready-fd" value-name:"N" description:"write a line to the open descriptor N when the lease has been renewed for the first time"`
 }
+
+const ready = "ready\n"
+
+// partingPatience is how long is tried to give a lease up that nobody keeps. It
+// ends by itself, too.
+const partingPatience = lock.DefaultTerm / 4
 
 // takeLease takes a lease and starts a keeper for it, which ends when this
 // process, what it becomes and what that starts are gone: all of them have the
@@ -33,44 +42,122 @@ func takeLease(ctx context.Context, p *cli.Process, r *archive.Repo, name, comma
 	if err != nil {
 		return err
 	}
-	if err := startKeeper(p, r, name, l); err != nil {
-		return errors.Join(err, l.Release(ctx))
+	if err := startKeeper(ctx, p, r, name, l); err != nil {
+		return errors.Join(fmt.Errorf("lock %s: %w", name, err), giveUp(ctx, l))
 	}
 	return os.Setenv(leaseSetting, name+"="+l.String())
 }
 
-func startKeeper(p *cli.Process, r *archive.Repo, name string, l *lock.Lease) error {
+func giveUp(ctx context.Context, l *lock.Lease) error {
+	ctx, cancel := context.WithTimeout(ctx, partingPatience)
+	defer cancel()
+	return l.Release(ctx)
+}
+
+// startKeeper returns when the lease has been renewed once by the keeper, so that
+// nothing runs under one that cannot be kept.
+func startKeeper(ctx context.Context, p *cli.Process, r *archive.Repo, name string, l *lock.Lease) error {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer out.Close()
 	defer in.Close()
+	heard, say, err := os.Pipe()
+	if err == nil {
+		defer heard.Close()
+		err = spawnKeeper(p, []string{"--repository=" + r.Location, name, l.String()}, out, say)
+		say.Close()
+	}
+	out.Close()
+	if err == nil {
+		err = awaitKeeper(ctx, heard)
+	}
+	if err == nil {
+		err = dieWithReader(in)
+	}
+	return err
+}
+
+// spawnKeeper starts one, whose waiting is bounded by the lease alone. What it says
+// goes to no standard stream: writing to one that nobody reads would kill it.
+func spawnKeeper(p *cli.Process, operands []string, in, say *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	argv := []string{os.Args[0], "keep", "--repository=" + r.Location, "--holder=" + strconv.Itoa(os.Getpid()), name, l.String()}
+	argv := append([]string{os.Args[0], "keep", "--timeout=0", "--ready-fd=3"}, operands...)
 	keeper, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
-		Env:   slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "PGPIPES_TIMEOUT=") }),
-		Files: []*os.File{out, null, p.Err}, Sys: &unix.SysProcAttr{Setsid: true},
+		Files: []*os.File{in, null, p.Err, say}, Sys: &unix.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return err
 	}
-	_, err = unix.Dup(int(in.Fd())) // without close-on-exec: open until all of us are gone
-	return errors.Join(err, keeper.Release())
+	return keeper.Release()
 }
 
-// runKeep keeps a lease until its standard input ends, and gives it up then.
-// When it is lost the holder is told to end.
-func runKeep(ctx context.Context, p *cli.Process, operands []string) error {
-	r, err := open(ctx)
+// errNoKeeper says that nobody renews the lease; the keeper itself has said why.
+var errNoKeeper = errors.New("nobody keeps the lease: the process that should has ended")
+
+func awaitKeeper(ctx context.Context, heard *os.File) error {
+	defer wait.For(ctx, "waiting for the first renewal of the lease")()
+	defer context.AfterFunc(ctx, func() { heard.Close() })()
+	line, _ := bufio.NewReader(heard).ReadString('\n')
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if line != ready {
+		return errNoKeeper
+	}
+	return nil
+}
+
+// dieWithReader has the kernel send SIGTERM to this process, and so to what it
+// becomes, when nobody can read from a pipe any more: a keeper cannot end in a way
+// that its holder would not hear of. The pipe stays open until all of us are gone.
+func dieWithReader(pipe *os.File) error {
+	fd, err := unix.Dup(int(pipe.Fd())) // without close-on-exec
 	if err != nil {
 		return err
 	}
-	l, err := lock.Adopt(r.Store, operands[0], operands[1])
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	for _, set := range []struct{ what, to int }{
+		{unix.F_SETOWN, os.Getpid()}, {unix.F_SETSIG, int(unix.SIGTERM)}, {unix.F_SETFL, flags | unix.O_ASYNC},
+	} {
+		if err == nil {
+			_, err = unix.FcntlInt(uintptr(fd), set.what, set.to)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	now := []unix.PollFd{{Fd: int32(fd)}}
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Poll(now, 0)
+	}
+	if err == nil && now[0].Revents&unix.POLLERR != 0 {
+		err = errNoKeeper // it has ended before that
+	}
+	return err
+}
+
+// runKeep keeps a lease until its standard input ends, and gives it up then. When
+// it cannot, it has whoever runs under the lease end.
+func runKeep(ctx context.Context, p *cli.Process, operands []string) error {
+	if keepOptions.Ready > 0 {
+		unix.CloseOnExec(keepOptions.Ready)
+	}
+	location, err := options.One()
+	if err != nil {
+		return err
+	}
+	// Without looking at what is there: that has been done, and this may have to
+	// wait until the host lets us in.
+	s, err := store.Open(location)
+	if err != nil {
+		return err
+	}
+	l, err := lock.Adopt(s, operands[0], operands[1])
 	if err != nil {
 		return cli.Mistake(err)
 	}
@@ -79,14 +166,57 @@ func runKeep(ctx context.Context, p *cli.Process, operands []string) error {
 		defer over()
 		io.Copy(io.Discard, p.In)
 	}()
-	if err := l.Keep(held); err != nil {
-		unix.Kill(keepOptions.Holder, unix.SIGTERM)
-		return cli.Failure(fmt.Errorf("lock %s: %w: process %d is ended", operands[0], err, keepOptions.Holder))
+	if err = l.Renew(held); err == nil {
+		sayReady()
+		err = l.Keep(held)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	if held.Err() != nil && ctx.Err() == nil {
+		return giveUp(ctx, l)
 	}
-	return l.Release(ctx)
+	endHolders()
+	if err == nil {
+		return ctx.Err() // a signal
+	}
+	return cli.Failure(fmt.Errorf("lock %s: %w: what runs under it is ended", operands[0], err))
+}
+
+// sayReady tells the holder, if one waits for that.
+func sayReady() {
+	if keepOptions.Ready > 0 {
+		say := os.NewFile(uintptr(keepOptions.Ready), "ready")
+		io.WriteString(say, ready)
+		say.Close()
+	}
+}
+
+// endHolders sends SIGTERM to all who have the other end of standard input. Our
+// parent is left out: it gets one when we end.
+func endHolders() {
+	pipe, err := os.Readlink("/proc/self/fd/0")
+	if err != nil || !strings.HasPrefix(pipe, "pipe:") {
+		return
+	}
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() || pid == os.Getppid() {
+			continue
+		}
+		// Found before it is looked at: the number may be another's at any time.
+		if process, err := os.FindProcess(pid); err == nil && hasOpen(dir, pipe) {
+			process.Signal(unix.SIGTERM)
+		}
+	}
+}
+
+func hasOpen(dir, file string) bool {
+	open, _ := filepath.Glob(dir + "/fd/*")
+	for _, link := range open {
+		if target, err := os.Readlink(link); err == nil && target == file {
+			return true
+		}
+	}
+	return false
 }
 
 // runHeld asks whether a lease is still the one under which this command runs.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"time"
 
 	"pgpipes/lib/archive"
@@ -76,7 +75,8 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	if _, able := r.Store.(lockFiles); able {
 		hold = lockFile
 	}
-	err = hold(ctx, p, r, name, strings.Join(argv, " "))
+	// Its arguments may be secrets, and who holds a lock is for all to see.
+	err = hold(ctx, p, r, name, argv[0])
 	if errors.Is(err, lock.ErrBusy) {
 		return fmt.Errorf("lock %s: %w", name, err)
 	}

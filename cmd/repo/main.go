@@ -46,9 +46,12 @@ that one is copied, with the WAL and the backups that it needs.`,
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
 is free as soon as COMMAND and whatever it started are gone, however they
-ended. In a repository on another host it is a lease, which a process in the
-background renews: free a minute after that host is gone, and if it cannot be
-renewed COMMAND is sent SIGTERM.`,
+ended. Who finds it busy is told the host, the process, since when, and the name
+of COMMAND. In a repository on another host it is a lease, which a process in
+the background renews: free a minute after this host is gone. COMMAND begins
+when it has been renewed once, and COMMAND and what it started are sent SIGTERM
+before others may take a lease that could not be renewed. COMMAND is, too, when
+the process in the background ends.`,
 				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
 			{Name: "guard", Summary: "Serve sftp on the standard streams, of which only what adds to the repository DIR gets through.",
 				Description: `For authorized_keys on a backup host, so that a database host can add to its

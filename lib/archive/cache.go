@@ -62,7 +62,12 @@ func (c *Cache) Deliver(ctx context.Context, locations []string, cluster Cluster
 			continue
 		}
 		if !proved {
-			if r, err := c.open(ctx, location); err != nil || r.Identity != id {
+			r, err := c.open(ctx, location)
+			if err != nil {
+				continue
+			}
+			r.Close()
+			if r.Identity != id {
 				continue
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"pgpipes/lib/codec"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/state"
+	"pgpipes/lib/wait"
 	"pgpipes/test/fixture"
 )
 
@@ -213,7 +214,7 @@ func TestCacheIsOfOneCluster(t *testing.T) {
 // A repository counts as proved for a while, on this machine.
 func TestCacheLease(t *testing.T) {
 	head := func(location string, ago time.Duration) string {
-		return fmt.Sprintf("%s%d\n", leaseHead(location), int64((uptime()-ago)/time.Second))
+		return fmt.Sprintf("%s%d\n", leaseHead(location), int64((wait.Uptime()-ago)/time.Second))
 	}
 	for what, test := range map[string]struct {
 		head   func(location string) string
@@ -224,7 +225,7 @@ func TestCacheLease(t *testing.T) {
 		"long ago":                  {func(l string) string { return head(l, leaseLife+time.Second) }, false},
 		"in the future":             {func(l string) string { return head(l, -time.Hour) }, false},
 		"elsewhere":                 {func(l string) string { return head(l+"x", 0) }, false},
-		"before the machine's boot": {func(l string) string { return fmt.Sprintf("%q\t%s\t%d\n", l, "boot", int64(uptime()/time.Second)) }, false},
+		"before the machine's boot": {func(l string) string { return fmt.Sprintf("%q\t%s\t%d\n", l, "boot", int64(wait.Uptime()/time.Second)) }, false},
 		"never":                     {func(string) string { return "\n" }, false},
 	} {
 		c, _ := newCache(t)

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"pgpipes/lib/durable"
+	"pgpipes/lib/wait"
 )
 
 // leaseLife is how long a repository that was opened at a location is taken to
@@ -42,7 +41,7 @@ func locationHash(location string) string {
 // open opens a repository and remembers that it is there. Whether that can be
 // written down does not matter here.
 func (c *Cache) open(ctx context.Context, location string) (*Repo, error) {
-	at := uptime()
+	at := wait.Uptime()
 	r, err := Open(ctx, location)
 	if err != nil {
 		return nil, err
@@ -72,7 +71,7 @@ func (c *Cache) remembered(location string) (id Identity, proved bool) {
 	}
 	seconds, ours := bytes.CutPrefix(head, []byte(leaseHead(location)))
 	at, err := strconv.ParseInt(string(seconds), 10, 64)
-	age := uptime() - time.Duration(at)*time.Second
+	age := wait.Uptime() - time.Duration(at)*time.Second
 	return id, ours && err == nil && age >= 0 && age < leaseLife
 }
 
@@ -99,13 +98,4 @@ func leaseHead(location string) string {
 	}
 	location, _ = Absolute(location)
 	return fmt.Sprintf("%q\t%s\t", location, bytes.TrimSpace(boot))
-}
-
-// uptime is the time since the machine was started, which no clock can change.
-func uptime() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return -1
-	}
-	return time.Duration(t.Nano())
 }

@@ -82,6 +82,7 @@ func getFrom(ctx context.Context, location string, cluster *Cluster, n wal.Name,
 	if err != nil {
 		return nil, err
 	}
+	defer r.Close()
 	if cluster != nil {
 		if err := r.Accepts(*cluster); err != nil {
 			return nil, err

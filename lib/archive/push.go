@@ -154,8 +154,10 @@ func (p *Pusher) pushToAll(ctx context.Context, do func(location string) Outcome
 func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, n wal.Name, s *Source, id string) Outcome {
 	o := Outcome{Location: location}
 	o.Err = wait.Retry(ctx, p.Retry, mayPass, func() (err error) {
-		if o.Repo, err = openMaybeFor(ctx, location, cluster); err != nil {
-			return err
+		if o.Repo == nil {
+			if o.Repo, err = openMaybeFor(ctx, location, cluster); err != nil {
+				return err
+			}
 		}
 		if p.Reached != nil {
 			p.Reached(ctx, o.Repo)

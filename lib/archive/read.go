@@ -67,6 +67,7 @@ func (b *begun) from(ctx context.Context, location, key string, offset, length i
 	if err != nil {
 		return err
 	}
+	defer r.Close()
 	body, err := r.Get(ctx, key, offset, length)
 	if err == nil {
 		defer body.Close()

@@ -97,30 +97,51 @@ type Repo struct {
 // Open opens the repository at a location. The error wraps ErrNoRepository if
 // there is none.
 func Open(ctx context.Context, location string) (*Repo, error) {
-	s, err := store.Open(location)
-	if err != nil {
-		return nil, err
-	}
-	identity, err := readIdentity(ctx, s)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", location, err)
-	}
-	return &Repo{s, location, identity}, nil
+	return open(location, func(s store.Store) (Identity, error) { return readIdentity(ctx, s) })
 }
 
 // OpenFor opens the repository for a cluster, and makes it when there is none.
 func OpenFor(ctx context.Context, location string, c Cluster) (*Repo, error) {
-	r, err := Open(ctx, location)
-	if errors.Is(err, ErrNoRepository) {
-		if err := create(ctx, location, c); err != nil {
-			return nil, fmt.Errorf("%s: %w", location, err)
+	r, err := open(location, func(s store.Store) (Identity, error) {
+		identity, err := readIdentity(ctx, s)
+		if errors.Is(err, ErrNoRepository) {
+			if err := create(ctx, s, c); err != nil {
+				return Identity{}, err
+			}
+			identity, err = readIdentity(ctx, s)
 		}
-		r, err = Open(ctx, location)
-	}
+		return identity, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return r, r.Accepts(c)
+	if err := r.Accepts(c); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// open opens the store at a location, and closes it unless identify succeeds.
+func open(location string, identify func(store.Store) (Identity, error)) (*Repo, error) {
+	s, err := store.Open(location)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repo{Store: s, Location: location}
+	if r.Identity, err = identify(s); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("%s: %w", location, err)
+	}
+	return r, nil
+}
+
+// Close ends the connection with the repository, if there is one.
+func (r *Repo) Close() error {
+	if c, able := r.Store.(io.Closer); able {
+		return c.Close()
+	}
+	return nil
 }
 
 // Accepts is an error wrapping ErrForeign unless the repository belongs to c.
@@ -133,11 +154,7 @@ func (r *Repo) Accepts(c Cluster) error {
 
 // create binds an empty place to a cluster. Several may try at once; one
 // succeeds, and the others find its identity.
-func create(ctx context.Context, location string, c Cluster) error {
-	s, err := store.Open(location)
-	if err != nil {
-		return err
-	}
+func create(ctx context.Context, s store.Store, c Cluster) error {
 	if err := refuseOccupied(ctx, s); err != nil {
 		if _, ierr := readIdentity(ctx, s); ierr == nil {
 			return nil // somebody else has made it meanwhile
@@ -145,7 +162,7 @@ func create(ctx context.Context, location string, c Cluster) error {
 		return err
 	}
 	id := Identity{rand.Text(), c}
-	_, err = s.Put(ctx, identityKey, func(w io.Writer) error {
+	_, err := s.Put(ctx, identityKey, func(w io.Writer) error {
 		_, err := io.WriteString(w, id.String())
 		return err
 	})

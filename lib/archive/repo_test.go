@@ -8,9 +8,45 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"pgpipes/lib/codec"
 	"pgpipes/test/fixture"
+	"pgpipes/test/sshd"
 )
+
+// Who tries again and again has one connection with a host at a time, and none
+// that was of no use.
+func TestConnectionsAreClosed(t *testing.T) {
+	host := sshd.Start(t)
+	r := repository(t)
+	nothing := t.TempDir()
+	for what, ask := range map[string]func() error{
+		"no repository": func() error { _, err := Open(t.Context(), host.Location(nothing)); return err },
+		"another's": func() error {
+			_, err := OpenFor(t.Context(), host.Location(r.Location), Cluster{1, 15, 16 << 20})
+			return err
+		},
+		"not there": func() error {
+			_, _, err := get(t, &ours, three, host.Location(r.Location))
+			return err
+		},
+		"nowhere to push": func() error {
+			return pushContent(t, nil, "00000002.history", memory([]byte(fork2)), codec.Options{Format: codec.None}, host.Location(nothing))
+		},
+	} {
+		for range 3 {
+			if ask() == nil {
+				t.Errorf("%s: no error", what)
+			}
+		}
+		for deadline := time.Now().Add(20 * time.Second); len(host.Signal(0)) > 1; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d processes of the server", what, len(host.Signal(0)))
+			}
+		}
+	}
+}
 
 const goodIdentity = "pgpipes-repository\t1\nid\tABC\nsystem-identifier\t18446744073709551615\npostgresql\t15\nwal-segment-size\t16777216\n"
 

@@ -114,6 +114,7 @@ func WhyClosed(ctx context.Context, location string, err error) (f Finding, foun
 	if err != nil {
 		return Finding{}, false
 	}
+	defer (&Repo{Store: s}).Close()
 	for _, prefix := range []string{walPrefix, basePrefix} {
 		for info, err := range s.List(ctx, prefix, "") {
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"pgpipes/lib/store"
@@ -28,11 +29,14 @@ import (
 //
 // No two clocks are compared. A lease has expired for somebody who has seen the
 // same epoch for as long, by its own clock, as the holder promised to renew it in.
+// The holder's own clock is the machine's uptime: it counts from before the epoch
+// was put, in whichever of its processes, and while the machine slept.
 type Lease struct {
 	store store.Store
 	name  string
 	note  leaseNote
 	epoch uint64
+	since time.Duration // the uptime when nobody had seen the epoch yet
 }
 
 // ErrLost says that a lease is another's now, or may be.
@@ -43,7 +47,12 @@ const (
 	leaseSize  = 4096
 	// renewals is how often a lease is renewed before it would expire.
 	renewals = 4
+	// glance is how often the uptime is looked at. Timers stand still while the
+	// machine sleeps.
+	glance = time.Second
 )
+
+var uptime = wait.Uptime // tests have a machine that sleeps
 
 // leaseNote is the text of the object.
 type leaseNote struct {
@@ -95,6 +104,13 @@ func leaseKey(name string, epoch uint64) string {
 	return fmt.Sprintf("%s%010d", leasePrefix(name), epoch)
 }
 
+// leaseEpoch is the number in a key. Text that says the same number in another
+// way is no key of a lease.
+func leaseEpoch(name, key string) (epoch uint64, ok bool) {
+	epoch, err := strconv.ParseUint(strings.TrimPrefix(key, leasePrefix(name)), 10, 64)
+	return epoch, err == nil && key == leaseKey(name, epoch)
+}
+
 // Take takes a lease, and waits for a busy one as long as patience says; then
 // the error wraps ErrBusy and names the holder. One that looks as if it had been
 // left behind is watched for its term even without patience.
@@ -112,6 +128,7 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 		}
 		seen.note(last)
 		if last.free() || seen.expired() {
+			l.since = uptime()
 			taken, err := l.claim(ctx, last.epoch+1)
 			if err != nil || taken {
 				return l, err
@@ -167,8 +184,7 @@ func (l *Lease) look(ctx context.Context) (standing, error) {
 			if err != nil {
 				return standing{}, err
 			}
-			epoch, err := strconv.ParseUint(strings.TrimPrefix(info.Key, leasePrefix(l.name)), 10, 64)
-			if err == nil && epoch >= last.epoch {
+			if epoch, ok := leaseEpoch(l.name, info.Key); ok && epoch >= last.epoch {
 				last.epoch, last.stored, key = epoch, info.ModTime, info.Key
 			}
 		}
@@ -197,11 +213,16 @@ func readSmall(ctx context.Context, s store.Store, key string) (string, error) {
 // claim puts an epoch, and removes those before it. It reports whether that is
 // ours, and the last.
 func (l *Lease) claim(ctx context.Context, epoch uint64) (bool, error) {
+	if epoch == 0 {
+		return false, fmt.Errorf("no number comes after the last one in %s: remove what is there", leasePrefix(l.name))
+	}
 	_, err := l.store.Put(ctx, leaseKey(l.name, epoch), func(w io.Writer) error {
 		_, err := io.WriteString(w, l.note.text())
 		return err
 	})
-	if errors.Is(err, store.ErrDiffers) {
+	// One that is taken, and gone before it could be compared, was swept by
+	// somebody who has a later one.
+	if errors.Is(err, store.ErrDiffers) || errors.Is(err, store.ErrVanished) {
 		return false, nil
 	}
 	if err != nil {
@@ -211,34 +232,82 @@ func (l *Lease) claim(ctx context.Context, epoch uint64) (bool, error) {
 	return l.sweep(ctx)
 }
 
-// sweep removes what is before the epoch of the lease; others may do the same.
-// It reports whether nothing is after it: the number of a holder that was away
-// for long may be free again.
+// sweep removes what is before the epoch of the lease; others may do the same,
+// and who may not remove leaves it to them. It reports whether nothing is after
+// it: the number of a holder that was away for long may be free again.
 func (l *Lease) sweep(ctx context.Context) (last bool, err error) {
-	own := leaseKey(l.name, l.epoch)
+	able := true
 	for info, err := range l.store.List(ctx, leasePrefix(l.name), "") {
-		switch {
-		case err != nil:
+		if err != nil {
 			return false, err
-		case info.Key > own:
+		}
+		epoch, ok := leaseEpoch(l.name, info.Key)
+		switch {
+		case !ok:
+		case epoch > l.epoch:
 			return false, nil
-		case info.Key < own:
-			if err := l.store.Remove(ctx, info.Key); err != nil && !errors.Is(err, store.ErrNotExist) {
-				return false, err
-			}
+		case epoch < l.epoch && able:
+			err := l.store.Remove(ctx, info.Key)
+			able = err == nil || errors.Is(err, store.ErrNotExist)
 		}
 	}
 	return true, nil
 }
 
-// Renew promises to renew the lease within its term once more. The error wraps
-// ErrLost if somebody else has it.
+// pause is the time between two renewals, and how long one attempt may take.
+func (l *Lease) pause() time.Duration { return l.note.term / renewals }
+
+// end is the uptime at which a lease that was not renewed counts as lost: a pause
+// before others may take it, in which its holder can end.
+func (l *Lease) end() time.Duration { return l.since + l.note.term - l.pause() }
+
+// Renew promises to renew the lease within its term once more. What fails is tried
+// again; the error wraps ErrLost if somebody else has the lease, and as soon as
+// others may soon believe that it has expired.
 func (l *Lease) Renew(ctx context.Context) error {
+	if uptime() >= l.end() {
+		return fmt.Errorf("%w: it was not renewed in time", ErrLost)
+	}
+	inTime, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	end := l.end()
+	watch.Go(func() {
+		sleepUntil(inTime, end)
+		cancel(errors.New("there is no time left"))
+	})
+	since := uptime() // also what has failed may have been seen
+	err := wait.Retry(inTime, l.note.term, notLost, func() error { return l.renew(inTime) })
+	switch {
+	case err == nil:
+		l.since = since
+	case notLost(err) && ctx.Err() == nil:
+		err = fmt.Errorf("%w: it could not be renewed: %v", ErrLost, err)
+	}
+	return err
+}
+
+func notLost(err error) bool { return !errors.Is(err, ErrLost) }
+
+func (l *Lease) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.pause(), fmt.Errorf("no answer within %s", l.pause()))
+	defer cancel()
 	mine, err := l.claim(ctx, l.epoch+1)
 	if err == nil && !mine {
 		err = ErrLost
 	}
 	return err
+}
+
+// sleepUntil waits for an uptime, and reports whether ctx was still alive then.
+func sleepUntil(ctx context.Context, at time.Duration) bool {
+	for left := at - uptime(); left > 0; left = at - uptime() {
+		if !wait.Sleep(ctx, min(left, glance)) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // Held is an error that wraps ErrLost unless the lease is still ours.
@@ -251,23 +320,11 @@ func (l *Lease) Held(ctx context.Context) error {
 }
 
 // Keep renews the lease until ctx ends, and returns nil then. It returns an
-// error that wraps ErrLost as soon as others may believe that it has expired.
+// error that wraps ErrLost before others may believe that it has expired.
 func (l *Lease) Keep(ctx context.Context) error {
-	pause := l.note.term / renewals
-	renewed := time.Now()
-	for wait.Sleep(ctx, pause) {
-		left := time.Until(renewed.Add(l.note.term - pause))
-		attempt, cancel := context.WithTimeout(ctx, max(left, pause))
-		began := time.Now()
-		err := l.Renew(attempt)
-		cancel()
-		switch {
-		case err == nil:
-			renewed = began
-		case errors.Is(err, ErrLost):
+	for sleepUntil(ctx, l.since+l.pause()) {
+		if err := l.Renew(ctx); err != nil && ctx.Err() == nil {
 			return err
-		case ctx.Err() == nil && time.Since(renewed) > l.note.term-pause:
-			return fmt.Errorf("%w: it could not be renewed: %v", ErrLost, err)
 		}
 	}
 	return nil
@@ -276,32 +333,43 @@ func (l *Lease) Keep(ctx context.Context) error {
 // Release gives the lease up. The object that says so stays: without it a
 // holder that has lost the lease could take its old number for its own.
 func (l *Lease) Release(ctx context.Context) error {
+	token := l.note.token
 	l.note = leaseNote{}
-	mine, err := l.claim(ctx, l.epoch+1)
-	if err == nil && !mine {
-		err = ErrLost
+	for {
+		mine, err := l.claim(ctx, l.epoch+1)
+		if err != nil || mine {
+			return err
+		}
+		last, err := l.look(ctx)
+		if err == nil && last.token != token {
+			err = ErrLost
+		}
+		if err != nil {
+			return err
+		}
+		l.epoch = last.epoch // a renewal of which we have not heard
 	}
-	return err
 }
 
-// String is the lease for another process, see Adopt.
+// String is the lease for another process of this host, see Adopt.
 func (l *Lease) String() string {
-	return fmt.Sprintf("%d:%s:%s:%s", l.epoch, l.note.token, l.note.term, l.note.holder)
+	return fmt.Sprintf("%d:%s:%s:%s:%s", l.epoch, l.note.token, l.note.term, l.since, l.note.holder)
 }
 
 // Adopt is a lease that another process has taken, from its String. One that
 // was renewed meanwhile can be asked whether it is held, and nothing else.
 func Adopt(s store.Store, name, text string) (*Lease, error) {
-	part := strings.SplitN(text, ":", 4)
-	if len(part) != 4 {
+	part := strings.SplitN(text, ":", 5)
+	if len(part) != 5 {
 		return nil, fmt.Errorf("%q is not a lease", text)
 	}
 	epoch, err1 := strconv.ParseUint(part[0], 10, 64)
 	term, err2 := time.ParseDuration(part[2])
-	if err := errors.Join(err1, err2); err != nil {
+	since, err3 := time.ParseDuration(part[3])
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	return &Lease{store: s, name: name, epoch: epoch, note: leaseNote{part[1], part[3], term}}, nil
+	return &Lease{store: s, name: name, epoch: epoch, note: leaseNote{part[1], part[4], term}, since: since}, nil
 }
 
 // describeHolder says who holds it as holder does of a file.

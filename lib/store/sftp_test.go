@@ -173,6 +173,25 @@ func TestSFTPSilentServer(t *testing.T) {
 	}
 }
 
+// Nor does one that is silent hold up who has done with it.
+func TestSFTPCloseDoesNotWait(t *testing.T) {
+	host := sshd.Start(t)
+	d := far(t, host, t.TempDir())
+	d.put(t, "k", "x")
+	host.Signal(syscall.SIGSTOP)
+	defer host.Signal(syscall.SIGCONT)
+	done := make(chan error, 1)
+	go func() { done <- d.Store.(io.Closer).Close() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits")
+	}
+}
+
 // What is cut on the way is no shorter object.
 func TestSFTPServerDiesWhileReading(t *testing.T) {
 	host := sshd.Start(t)

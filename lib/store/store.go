@@ -31,6 +31,9 @@ var (
 	ErrNotExist = errors.New("not in the repository")
 	// ErrDiffers says that the key is taken by other bytes.
 	ErrDiffers = errors.New("already in the repository with different contents")
+	// ErrVanished says that the key was taken, and what it named is gone: whether
+	// it was the same nobody knows.
+	ErrVanished = errors.New("vanished while it was compared")
 	// ErrKey says that a text cannot be a key.
 	ErrKey = errors.New("not a key")
 	// ErrLocation says that a text names no kind of store known here.
@@ -157,7 +160,7 @@ func Sum(ctx context.Context, s Store, key string) (Receipt, error) {
 func compare(ctx context.Context, s Store, offered Receipt) error {
 	stored, err := Sum(ctx, s, offered.Key)
 	if errors.Is(err, ErrNotExist) {
-		return fmt.Errorf("%s: vanished while it was compared", offered.Key)
+		return fmt.Errorf("%s: %w", offered.Key, ErrVanished)
 	}
 	if err == nil && stored != offered {
 		err = fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
