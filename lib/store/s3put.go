@@ -45,18 +45,21 @@ func (s *S3) Put(ctx context.Context, key string, write func(io.Writer) error) (
 	receipt := sum.receipt(key)
 	err = u.publish()
 	if errors.Is(err, errTaken) {
-		return receipt, s.confirm(ctx, receipt)
+		return receipt, s.confirm(ctx, receipt, err)
 	}
 	return receipt, err
 }
 
-// errTaken says that there is an object of the name.
-var errTaken = errors.New("the name is taken")
+// errTaken says that there seems to be an object of the name.
+var errTaken = errors.New("the name is refused")
 
 // confirm succeeds when the object that is there already has the bytes that
-// were offered.
-func (s *S3) confirm(ctx context.Context, offered Receipt) error {
+// were offered. With nothing there the name was refused for another reason.
+func (s *S3) confirm(ctx context.Context, offered Receipt, refused error) error {
 	stored, err := Sum(ctx, s, offered.Key)
+	if errors.Is(err, ErrNotExist) {
+		return s.explain(ctx, s.doing("storing", offered.Key), refused)
+	}
 	if err == nil && stored != offered {
 		err = fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
 	}
@@ -66,7 +69,7 @@ func (s *S3) confirm(ctx context.Context, offered Receipt) error {
 // An s3Upload is an object in the making.
 type s3Upload struct {
 	store  *S3
-	client *minio.Core
+	client *s3Client
 	ctx    context.Context
 	key    string
 	part   bytes.Buffer // being filled
@@ -110,6 +113,9 @@ func (u *s3Upload) send() (err error) {
 	}
 	if u.id == "" {
 		u.id, err = u.client.NewMultipartUpload(u.ctx, u.store.place.bucket, u.store.name(u.key), u.options())
+		if err == nil && u.id == "" {
+			err = errNotStored
+		}
 		if err != nil {
 			return err
 		}
@@ -128,9 +134,16 @@ func (u *s3Upload) sendPart(number int) error {
 	sum := sha256.Sum256(body)
 	stored, err := u.client.PutObjectPart(u.ctx, u.store.place.bucket, u.store.name(u.key), u.id, number,
 		bytes.NewReader(body), int64(len(body)), minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:])})
+	if err == nil && stored.ETag == "" {
+		err = errNotStored
+	}
 	u.parts[number-1].ETag = stored.ETag
 	return err
 }
+
+// errNotStored says that somebody has said yes who stores nothing: what a server
+// has stored it gives a tag.
+var errNotStored = errors.New("the server's answer does not say that it has stored anything")
 
 // arrived waits for the part that is being sent.
 func (u *s3Upload) arrived() error {
@@ -163,18 +176,29 @@ func (u *s3Upload) publish() (err error) {
 		}
 		return err
 	}
-	if u.id == "" {
-		sum := sha256.Sum256(u.part.Bytes())
-		_, err = u.client.PutObject(u.ctx, u.store.place.bucket, u.store.name(u.key),
-			bytes.NewReader(u.part.Bytes()), int64(u.part.Len()), "", hex.EncodeToString(sum[:]), o)
+	if len(u.parts) == 0 {
+		err = u.whole(o)
 	} else {
 		err = u.complete(o)
 	}
-	// A server that finds somebody else at the same name says 409.
-	if isStatus(err, http.StatusPreconditionFailed) || isStatus(err, http.StatusConflict) {
-		return errTaken
+	// A server that finds somebody else at the same name says 409. One that knows
+	// no such upload may have made the object of it, and its answer was lost.
+	if isStatus(err, http.StatusPreconditionFailed) || isStatus(err, http.StatusConflict) ||
+		len(u.parts) > 0 && isStatus(err, http.StatusNotFound) {
+		return fmt.Errorf("%w: %w", errTaken, err)
 	}
 	return u.explain(err)
+}
+
+// whole sends all in one request.
+func (u *s3Upload) whole(o minio.PutObjectOptions) error {
+	sum := sha256.Sum256(u.part.Bytes())
+	stored, err := u.client.PutObject(u.ctx, u.store.place.bucket, u.store.name(u.key),
+		bytes.NewReader(u.part.Bytes()), int64(u.part.Len()), "", hex.EncodeToString(sum[:]), o)
+	if err == nil && stored.ETag == "" {
+		err = errNotStored
+	}
+	return err
 }
 
 // complete sends the last part and has the server join them. The condition

@@ -4,6 +4,7 @@ package s3
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -59,7 +60,7 @@ func Start(t testing.TB, bucket string) *Server {
 
 // Location is a location at the server; it has the settings of the client in it.
 func (s *Server) Location(path string) string {
-	return "s3://" + path + "?endpoint=http://" + s.Addr + "&region=us-east-1&style=path"
+	return location("http", s.Addr, path)
 }
 
 // Env are the credentials for programs.
@@ -103,5 +104,25 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Signal sends a signal to the server.
-func (s *Server) Signal(number syscall.Signal) { s.cmd.Process.Signal(number) }
+// Signal sends a signal to the server. One that is to stop has stopped then.
+func (s *Server) Signal(number syscall.Signal) {
+	s.t.Helper()
+	s.cmd.Process.Signal(number)
+	for deadline := time.Now().Add(20 * time.Second); number == syscall.SIGSTOP && !s.stopped(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the server does not stop")
+		}
+	}
+}
+
+// stopped reports whether all threads have (proc_pid_stat(5)).
+func (s *Server) stopped() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+	for _, file := range threads {
+		text, _ := os.ReadFile(file)
+		if !bytes.Contains(text, []byte(") T ")) {
+			return false
+		}
+	}
+	return true
+}
