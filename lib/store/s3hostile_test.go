@@ -36,7 +36,7 @@ const (
 var errLate = errors.New("too late")
 
 // mayTake is how long an operation may, and afterwards how long to notice.
-const mayTake, mayLinger = 3 * time.Second, 5 * time.Second
+const mayTake, mayLinger = 2 * time.Second, 5 * time.Second
 
 // A trick is what a server does instead of answering; false has the real one
 // answer.
