@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -93,7 +94,7 @@ func (l *s3Listing) next() (found []Info, more bool, err error) {
 		l.last = o.Key
 		key := strings.TrimPrefix(o.Key, root)
 		if key > l.after && CheckKey(key) == nil { // no marker of a folder, say
-			found = append(found, Info{key, o.Size, o.LastModified})
+			found = append(found, Info{key, o.Size, o.LastModified.Truncate(time.Second)}) // all that Stat is told
 		}
 	}
 	if page.IsTruncated && page.NextContinuationToken == l.token {

@@ -75,8 +75,10 @@ func (p *Proxy) Asked() []string {
 }
 
 // Location is a location at the proxy.
-func (p *Proxy) Location(path string) string { return location("http", p.Addr, path) }
+func (p *Proxy) Location(path string) string { return location(p.Addr, path) }
 
-func location(scheme, addr, path string) string {
-	return "s3://" + path + "?endpoint=" + scheme + "://" + addr + "&region=us-east-1&style=path"
+const region = "us-east-1"
+
+func location(addr, path string) string {
+	return "s3://" + path + "?endpoint=http://" + addr + "&region=" + region + "&style=path"
 }

@@ -32,14 +32,16 @@ type Server struct {
 	cmd  *exec.Cmd // nil while it does not run
 }
 
-// program is the server's, built if need be.
-var program = sync.OnceValues(func() (string, error) {
+// program is versitygw's, built if need be.
+var program = sync.OnceValues(func() (string, error) { return install("versitygw") })
+
+func install(server string) (string, error) {
 	_, self, _, _ := runtime.Caller(0)
-	cmd := exec.Command(filepath.Join(filepath.Dir(self), "install"))
+	cmd := exec.Command(filepath.Join(filepath.Dir(self), "install"), server)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
-})
+}
 
 // Start starts a server with an empty bucket.
 func Start(t testing.TB, bucket string) *Server {
@@ -60,7 +62,7 @@ func Start(t testing.TB, bucket string) *Server {
 
 // Location is a location at the server; it has the settings of the client in it.
 func (s *Server) Location(path string) string {
-	return location("http", s.Addr, path)
+	return location(s.Addr, path)
 }
 
 // Env are the credentials for programs.
