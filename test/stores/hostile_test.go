@@ -33,6 +33,18 @@ func of(which func(r *http.Request) bool, l lie) lie {
 	}
 }
 
+// to is a lie for a proxy.
+func (l lie) to(server *s3.Server) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool { return l(server, w, r) }
+}
+
+// silently says nothing.
+func silently(_ *s3.Server, _ http.ResponseWriter, r *http.Request) bool {
+	io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+	return true
+}
+
 // slowly passes an answer on byte by byte, up to a part of it, and then nothing.
 func slowly(pause time.Duration, part int) lie {
 	return func(server *s3.Server, w http.ResponseWriter, r *http.Request) bool {
@@ -66,17 +78,9 @@ func TestHostileServer(t *testing.T) {
 	const html = "<html><body>Not here. Have you tried the pool?</body></html>"
 	denied := "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
 	for name, l := range map[string]lie{
-		"silence": func(_ *s3.Server, _ http.ResponseWriter, r *http.Request) bool {
-			io.Copy(io.Discard, r.Body)
-			<-r.Context().Done()
-			return true
-		},
-		"silence about WAL": of(isWAL, func(_ *s3.Server, _ http.ResponseWriter, r *http.Request) bool {
-			io.Copy(io.Discard, r.Body)
-			<-r.Context().Done()
-			return true
-		}),
-		"silence instead of lists": of(s3.IsList, func(_ *s3.Server, _ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }),
+		"silence":                  silently,
+		"silence about WAL":        of(isWAL, silently),
+		"silence instead of lists": of(s3.IsList, silently),
 		"drip":                     of(isWAL, slowly(100*time.Millisecond, 1)),
 		"dripping lists":           of(s3.IsList, slowly(100*time.Millisecond, 1)),
 		"half":                     of(isWAL, slowly(0, 2)),
@@ -100,7 +104,7 @@ func TestHostileServer(t *testing.T) {
 			h.must("repo", "init", "-r", truth, "-D", h.data)
 			h.write(1, 2)
 			h.must("wal-push", "-r", truth, "--ahead", "0", h.wal(1))
-			p := server.Before(t, func(w http.ResponseWriter, r *http.Request) bool { return l(server, w, r) })
+			p := server.Before(t, l.to(server))
 			repo := p.Location("bucket/pg")
 			got := filepath.Join(h.dir, "got")
 			var all sync.WaitGroup

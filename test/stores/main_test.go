@@ -68,10 +68,14 @@ type result struct {
 	out, err string
 }
 
-// run runs a program in the data directory.
+// run runs a program, or a shell, in the data directory.
 func (h *host) run(name string, args ...string) result {
 	h.t.Helper()
-	cmd := exec.Command(filepath.Join(script.Programs(), name), args...)
+	path := filepath.Join(script.Programs(), name)
+	if name == "sh" {
+		path = name
+	}
+	cmd := exec.Command(path, args...)
 	var out, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.data, &out, &stderr
 	cmd.Env = append([]string{"PATH=" + script.Programs() + ":" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.dir, "PGPIPES_STATE=" + filepath.Join(h.dir, "state")}, h.env...)
