@@ -3,8 +3,6 @@ package store_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,8 +33,9 @@ const (
 
 var errLate = errors.New("too late")
 
-// mayTake is how long an operation may, and afterwards how long to notice.
-const mayTake, mayLinger = 2 * time.Second, 5 * time.Second
+// mayTake is how long an operation may, and mayLinger how long it has to notice,
+// on a busy machine.
+const mayTake, mayLinger = 2 * time.Second, 20 * time.Second
 
 // A trick is what a server does instead of answering; false has the real one
 // answer.
@@ -253,7 +252,11 @@ func TestS3HostileServer(t *testing.T) {
 				if name == "mirror" {
 					location += "&credentials=" + keys // that have what the real server would not take
 				}
-				askAll(t, open(location), truth, play == nil)
+				sizes := []int{10, len(large)}
+				if reading.MatchString(name) {
+					sizes = sizes[:1]
+				}
+				askAll(t, open(location), truth, play == nil, sizes)
 			})
 			return nil
 		})
@@ -261,10 +264,16 @@ func TestS3HostileServer(t *testing.T) {
 	all.Wait()
 }
 
-var notBucket = regexp.MustCompile(`[^a-z0-9]+`)
+var (
+	notBucket = regexp.MustCompile(`[^a-z0-9]+`)
+	// reading are the tricks that have nothing to do with storing.
+	reading = regexp.MustCompile(`list|length|page|read`)
+	// large goes in two requests.
+	large = bytes.Repeat([]byte{'x'}, 17<<20)
+)
 
 // askAll does everything with a store that may lie, and compares with the truth.
-func askAll(t *testing.T, s, truth store.Store, honest bool) {
+func askAll(t *testing.T, s, truth store.Store, honest bool, sizes []int) {
 	var all sync.WaitGroup
 	limit := mayTake
 	if honest {
@@ -319,16 +328,14 @@ func askAll(t *testing.T, s, truth store.Store, honest bool) {
 		}
 		return nil
 	})
-	for _, size := range []int{10, 17 << 20} {
+	for _, size := range sizes {
 		key := fmt.Sprintf("base/new-%d", size)
 		ask("Put "+key, func(ctx context.Context) error {
-			offered := bytes.Repeat([]byte{'x'}, size)
-			_, err := s.Put(ctx, key, write(string(offered)))
+			offered, err := s.Put(ctx, key, func(w io.Writer) error { _, err := w.Write(large[:size]); return err })
 			if err != nil {
 				return err
 			}
-			stored, err := store.Sum(context.Background(), truth, key)
-			if sum := sha256.Sum256(offered); err != nil || stored.SHA256 != hex.EncodeToString(sum[:]) {
+			if stored, err := store.Sum(context.Background(), truth, key); err != nil || stored != offered {
 				t.Errorf("Put of %d bytes: %v, %v", size, stored, err)
 			}
 			return nil
@@ -511,8 +518,8 @@ func TestS3Ranges(t *testing.T) {
 // bytes are the same; an object that has changed meanwhile is an error.
 func TestS3ReadingIsTakenUpAgain(t *testing.T) {
 	server := s3.Start(t, "bucket")
-	large := strings.Repeat(contents, 1<<18) // 4 MiB
-	if _, err := bucket(t, server.Location("bucket/x")).Put(t.Context(), "k", write(large)); err != nil {
+	text := strings.Repeat(contents, 1<<18) // 4 MiB
+	if _, err := bucket(t, server.Location("bucket/x")).Put(t.Context(), "k", write(text)); err != nil {
 		t.Fatal(err)
 	}
 	cut := func(n int, tag string) (trick, *int) {
@@ -536,7 +543,7 @@ func TestS3ReadingIsTakenUpAgain(t *testing.T) {
 		}
 		got, err := io.ReadAll(body)
 		body.Close()
-		if err != nil || string(got) != large[offset:] || *cuts != 4 {
+		if err != nil || string(got) != text[offset:] || *cuts != 4 {
 			t.Errorf("%d bytes from %d, %v, %d times asked", len(got), offset, err, *cuts)
 		}
 	}

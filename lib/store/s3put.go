@@ -39,8 +39,8 @@ func (s *S3) Put(ctx context.Context, key string, write func(io.Writer) error) (
 	if err := write(sum); err != nil {
 		return Receipt{}, err
 	}
-	if err := ctx.Err(); err != nil {
-		return Receipt{}, err
+	if ctx.Err() != nil {
+		return Receipt{}, context.Cause(ctx)
 	}
 	receipt := sum.receipt(key)
 	err = u.publish()
