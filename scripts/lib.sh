@@ -10,6 +10,7 @@ program=${0##*/}
 verbose=${PGPIPES_VERBOSE:-}
 work=     # a directory for temporary files, see begin
 pipeline= # process id of the running pipeline
+others=   # of several repositories all but $repository, as words for eval
 
 # The programs that lie beside the script, or in bin of a source tree, come
 # before others of the same name.
@@ -66,12 +67,49 @@ set_default() {
 
 # want_repository ends the script unless $repository says where to.
 want_repository() {
-    repository=${repository:-${PGPIPES_REPOSITORY:-}}
+    want_repositories
+    [ -z "$others" ] || usage_error 'one repository at a time'
+}
+
+# add_repository LOCATION keeps it: the first one is $repository.
+add_repository() {
+    if [ -z "$repository" ]; then repository=$1; else others="$others $(shell_quote "$1")"; fi
+}
+
+# want_repositories does so where there may be several. In the environment they are
+# separated by commas.
+want_repositories() {
+    rest_=
+    [ -n "$repository" ] || rest_=${PGPIPES_REPOSITORY:-}
+    while [ -n "$rest_" ]; do
+        [ -z "${rest_%%,*}" ] || add_repository "${rest_%%,*}"
+        case $rest_ in *,*) rest_=${rest_#*,} ;; *) rest_= ;; esac
+    done
     [ -n "$repository" ] || {
         warn 'which repository?'
         hint 'give -r DIR, or set PGPIPES_REPOSITORY'
         exit 100
     }
+}
+
+# for_each COMMAND WORD… runs COMMAND with each word.
+for_each() {
+    each_=$1
+    shift
+    for word_ in "$@"; do "$each_" "$word_"; done
+}
+
+# for_repositories COMMAND runs it with each repository.
+for_repositories() { eval "for_each $1 $(shell_quote "$repository") $others"; }
+
+# put_first LOCATION makes this one of the repositories $repository.
+put_first() {
+    eval "set -- $(shell_quote "$1") $(shell_quote "$repository") $others"
+    repository=$1 others=
+    shift
+    for word_ in "$@"; do
+        [ "$word_" = "$repository" ] || add_repository "$word_"
+    done
 }
 
 # shell_quote WORD prints it as one word of a shell command.

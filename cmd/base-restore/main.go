@@ -29,8 +29,9 @@ same command begins anew in it.
 --source COMMAND prints the part $PART of the backup $LABEL, which is not
 always the one being restored: an increment needs parts of others. $KEY is
 where the manifest says the part is stored. Only the parts that are needed are
-asked for; one that fails is asked for three times. Of one of which little is
-needed only so much is read: COMMAND is killed when that has come.
+asked for; one that fails or is damaged is asked for three times, and $TRY is 1,
+2, then 3. Of one of which little is needed only so much is read: COMMAND is
+killed when that has come.
 
 --delta works on what is there: a data directory of the same cluster, in which
 no server runs, and the tablespaces that it links to; a copy made by cp links to

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 
@@ -11,8 +12,9 @@ import (
 )
 
 var copyOptions struct {
-	Jobs    int  `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to copy at once; one a core by default, and one more"`
-	Compare bool `long:"compare" description:"read also what is there already in the same size, and say what differs"`
+	Jobs    int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to copy at once; one a core by default, and one more"`
+	Backup  string `long:"backup" value-name:"LABEL" description:"only this backup, and what it needs"`
+	Compare bool   `long:"compare" description:"read also what is there already in the same size, and say what differs"`
 }
 
 // runCopy copies what one repository has and another has not.
@@ -31,8 +33,13 @@ func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
 	if from.ID == to.ID {
 		return cli.Usagef("%s and %s are one repository", operands[0], operands[1])
 	}
+	if label := copyOptions.Backup; label != "" {
+		if _, err := from.Header(ctx, label); err != nil {
+			return fmt.Errorf("backup %s: %w", label, err)
+		}
+	}
 	var objects, bytes atomic.Int64
-	t := archive.Transfer{From: from, To: to, Jobs: cmp.Or(copyOptions.Jobs, runtime.GOMAXPROCS(0)+1), Compare: copyOptions.Compare, Copied: func(key string, size int64) {
+	t := archive.Transfer{From: from, To: to, Jobs: cmp.Or(copyOptions.Jobs, runtime.GOMAXPROCS(0)+1), Backup: copyOptions.Backup, Compare: copyOptions.Compare, Copied: func(key string, size int64) {
 		objects.Add(1)
 		bytes.Add(size)
 		p.Verbosef("%s: copied", key)

@@ -26,6 +26,8 @@ bytes are status 1.
 pipe leaves nobody whose status gets lost.`,
 				Options: &putOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runPut}},
 			{Name: "get", Summary: "Write the object KEY to standard output.",
+				Description: `With several -r the first that has it serves, and where it breaks off the next
+one goes on, if it has the same bytes up to there.`,
 				Options: &getOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runGet}},
 			{Name: "ls", Summary: "List keys that begin with PREFIX, in bytewise order.",
 				Options: &lsOptions, Action: cli.Action{Operands: "[PREFIX]", Max: 1, Run: runLs}},
@@ -37,7 +39,8 @@ pipe leaves nobody whose status gets lost.`,
 				Description: `Both are repositories of one cluster, wherever they are. What is there already
 is passed over, so it may be run again and again. WAL and parts of backups are
 checked on the way and not copied when damaged; WAL becomes visible in order, a
-backup when it is complete. Nothing is removed in TO: run expire there.`,
+backup when it is complete. Nothing is removed in TO: run expire there. With
+--backup only that one is copied, with the WAL and the backups that it needs.`,
 				Options: &copyOptions, Action: cli.Action{Operands: "FROM TO", Min: 2, Max: 2, Run: runCopy}},
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -13,9 +12,6 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/store"
 )
-
-// buffer is the size of reads and writes in bytes.
-const buffer = 256 << 10
 
 func open(ctx context.Context) (*archive.Repo, error) {
 	location, err := options.One()
@@ -43,17 +39,11 @@ func runGet(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := open(ctx)
+	locations, err := options.Some()
 	if err != nil {
 		return err
 	}
-	body, err := r.Get(ctx, operands[0], offset, length)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	_, err = io.CopyBuffer(p.Out, body, make([]byte, buffer))
-	return err
+	return cli.RepositoryHint(archive.Read(ctx, locations, operands[0], offset, length, p.Out, func(err error) { p.Warnf("%v", err) }))
 }
 
 // parseRange reads FIRST-LAST or FIRST-; the length is -1 for all the rest.

@@ -48,6 +48,9 @@ func putCodec(key string) (codec.Options, error) {
 	return o, err
 }
 
+// buffer is the size of reads in bytes.
+const buffer = 256 << 10
+
 // compress copies a stream, compressed. It ends it only when the input has
 // ended in order: an end mark would make a cut stream look whole.
 func compress(w io.Writer, from io.Reader, o codec.Options) error {

@@ -40,6 +40,7 @@ type convoy struct {
 	cluster *Cluster
 	codec   codec.Options
 	notes   notes
+	dir     string    // where the files are, pg_wal
 	members []*member // the first is what was asked for
 }
 
@@ -54,34 +55,78 @@ type member struct {
 	done   chan struct{} // closed when it is stored, or will not be
 }
 
-// convoy gathers what is to be stored in a repository: the file that was asked
-// for, and the segments after it for which there is a name.ready, looked for one
-// by one, as there may be very many of them.
+// convoy is one of a single file, which was asked for. Nothing can follow what is
+// no segment, or not in a file.
 func (p *Pusher) convoy(r *Repo, cluster *Cluster, n wal.Name, s *Source) *convoy {
 	c := &convoy{repo: r, cluster: cluster, codec: p.Codec, notes: notesOf(p.State, r)}
 	c.add(n, "", s)
 	c.members[0].id = s.identity()
-	file, isFile := s.Closer.(*os.File)
-	if n.Kind != wal.Segment || !isFile || c.notes.dir == "" {
-		return c
+	if file, isFile := s.Closer.(*os.File); isFile && n.Kind == wal.Segment && c.notes.dir != "" {
+		c.dir = filepath.Dir(file.Name())
 	}
-	number, err := r.SegmentSize.Split(n)
-	if err != nil {
-		return c
-	}
-	dir := filepath.Dir(file.Name())
-	for i := range uint64(max(0, p.Ahead)) {
-		next, err := wal.ParseName(r.SegmentSize.Name(n.Timeline, number+1+i))
-		if err != nil {
-			break
-		}
-		path := filepath.Join(dir, next.String())
-		if !isReady(path) {
+	return c
+}
+
+// gather adds the segments that follow and for which there is a name.ready, looked
+// for one by one, as there may be very many of them.
+func (c *convoy) gather(most int) *convoy {
+	for range max(0, most) {
+		next, path, ready := c.after(c.members[len(c.members)-1].name)
+		if !ready {
 			break
 		}
 		c.add(next, path, nil)
 	}
 	return c
+}
+
+// after is the segment after another one, and whether it is ready.
+func (c *convoy) after(n wal.Name) (next wal.Name, path string, ready bool) {
+	if c.dir == "" {
+		return n, "", false
+	}
+	number, err := c.repo.SegmentSize.Split(n)
+	if err == nil {
+		next, err = wal.ParseName(c.repo.SegmentSize.Name(n.Timeline, number+1))
+	}
+	path = filepath.Join(c.dir, next.String())
+	return next, path, err == nil && isReady(path)
+}
+
+// goOn stores what follows a file in a repository that has it already while
+// others lack it: for as long as they do the server asks for nothing else. It
+// begins behind what earlier calls have stored ahead.
+func (p *Pusher) goOn(ctx context.Context, r *Repo, cluster *Cluster, n wal.Name, s *Source) {
+	c := p.convoy(r, cluster, n, s)
+	c.skip(ctx)
+	close(c.members[0].done)
+	if c.gather(p.Ahead); len(c.members) > 1 {
+		c.others(ctx, c.workers())
+	}
+}
+
+// skip puts the last of those that notes tell of in the place of the first member,
+// if that is true of it.
+func (c *convoy) skip(ctx context.Context) {
+	last := &member{done: c.members[0].done}
+	for n := c.members[0].name; ; n = last.name {
+		next, path, ready := c.after(n)
+		if !ready || !c.notes.mention(next) {
+			break
+		}
+		last.name, last.path = next, path
+	}
+	if last.path == "" {
+		return
+	}
+	s, err := OpenSource(last.path)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	if c.notes.has(ctx, c.repo, last.name, s.identity()) {
+		c.members[0] = last
+	}
 }
 
 func (c *convoy) add(n wal.Name, path string, s *Source) {
@@ -153,7 +198,7 @@ func (c *convoy) await(working *sync.WaitGroup) {
 	}()
 	select {
 	case <-ended:
-		c.notes.sweep()
+		c.notes.sweep(c.dir)
 	case <-time.After(patience):
 	}
 }

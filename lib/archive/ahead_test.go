@@ -271,3 +271,36 @@ func TestConvoyKeepsTheOrder(t *testing.T) {
 		})
 	}
 }
+
+// While one repository lacks a segment the server asks for that one alone. The
+// archive in another gets on all the same, call by call.
+func TestPushGoesOnWhereItCan(t *testing.T) {
+	b := newBacklog(t, 3)
+	b.pusher.Ahead = 2
+	b.pusher.Locations = append(b.pusher.Locations, filepath.Join(t.TempDir(), "away/r"))
+	lacking := func(want ...uint64) {
+		t.Helper()
+		if err := b.push(3); err == nil {
+			t.Error("stored in a repository that is not there")
+		}
+		if got := b.stored(); !slices.Equal(got, want) {
+			t.Errorf("stored %d, want %d", got, want)
+		}
+	}
+	lacking(3)
+	for n := range uint64(5) {
+		b.ready(4+n, 0)
+	}
+	lacking(3, 4, 5)
+	lacking(3, 4, 5, 6, 7)
+	lacking(3, 4, 5, 6, 7, 8)
+	lacking(3, 4, 5, 6, 7, 8)
+
+	b.pusher.Locations[1] = filepath.Join(t.TempDir(), "r")
+	for n := range uint64(6) {
+		b.must(b.push(3 + n))
+	}
+	if b.noted(4) || b.noted(8) {
+		t.Error("notes stay when they have served")
+	}
+}

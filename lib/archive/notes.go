@@ -77,6 +77,12 @@ func (n notes) has(ctx context.Context, r *Repo, name wal.Name, id string) bool 
 	return err == nil && size == strconv.FormatInt(info.Size, 10)+"\n"
 }
 
+// mention reports whether there is a note about a file, true or not.
+func (n notes) mention(name wal.Name) bool {
+	_, err := os.Stat(filepath.Join(n.dir, name.String()))
+	return err == nil
+}
+
 // remove forgets a file.
 func (n notes) remove(name wal.Name) {
 	if n.dir != "" {
@@ -84,11 +90,13 @@ func (n notes) remove(name wal.Name) {
 	}
 }
 
-// sweep forgets what nobody has asked for in a long time.
-func (n notes) sweep() {
+// sweep forgets what nobody has asked for in a long time, nor will: it does not wait
+// in pg_wal any more.
+func (n notes) sweep(dir string) {
 	entries, _ := os.ReadDir(n.dir)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > noteLife {
+		info, err := e.Info()
+		if err == nil && time.Since(info.ModTime()) > noteLife && !isReady(filepath.Join(dir, e.Name())) {
 			_ = os.Remove(filepath.Join(n.dir, e.Name()))
 		}
 	}

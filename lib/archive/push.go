@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"pgpipes/lib/codec"
@@ -42,6 +43,7 @@ type Outcome struct {
 	Repo     *Repo // nil if it could not be opened
 	Err      error
 	object   store.Info // what holds the file
+	noted    bool       // it was there already, stored ahead
 }
 
 // Outcomes are those of all repositories.
@@ -57,7 +59,8 @@ func (o Outcomes) Err() error {
 }
 
 // Push stores a WAL file, which the caller has inspected, in every repository,
-// all at once. One that fails does not keep the file from the others.
+// all at once. One that fails or is slow keeps neither the file from the others
+// nor, as far as that may be stored ahead, what follows it.
 // Repositories that are not there yet are made for cluster; a nil cluster (a
 // timeline history from a pipe) needs one that is there.
 //
@@ -66,7 +69,22 @@ func (o Outcomes) Err() error {
 // for when ctx has ended: its error is the cause of that.
 func (p *Pusher) Push(ctx context.Context, cluster *Cluster, n wal.Name, s *Source) Outcomes {
 	id := s.identity()
-	outcomes := p.pushToAll(ctx, func(location string) Outcome { return p.pushTo(ctx, location, cluster, n, s, id) })
+	all := &arrivals{left: len(p.Locations), all: make(chan struct{})}
+	var further sync.WaitGroup
+	outcomes := p.pushToAll(ctx, func(location string) Outcome {
+		o := p.pushTo(ctx, location, cluster, n, s, id)
+		if o.Err == nil {
+			all.arrive()
+		}
+		if o.Err == nil && o.noted {
+			further.Go(func() {
+				if all.lack(ctx) {
+					p.goOn(ctx, o.Repo, cluster, n, s)
+				}
+			})
+		}
+		return o
+	})
 	everywhere := outcomes.Err() == nil
 	for _, o := range outcomes {
 		switch {
@@ -76,7 +94,37 @@ func (p *Pusher) Push(ctx context.Context, cluster *Cluster, n wal.Name, s *Sour
 			_ = notesOf(p.State, o.Repo).add(n, id, o.object)
 		}
 	}
+	if ctx.Err() == nil {
+		further.Wait()
+	}
 	return outcomes
+}
+
+// arrivals are those of one file in several repositories.
+type arrivals struct {
+	mu   sync.Mutex
+	left int
+	all  chan struct{} // closed when none is left
+}
+
+func (a *arrivals) arrive() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.left--; a.left == 0 {
+		close(a.all)
+	}
+}
+
+// lack waits a little, and says whether there are repositories that have not got
+// the file then.
+func (a *arrivals) lack(ctx context.Context) bool {
+	select {
+	case <-a.all:
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+		return true
+	}
+	return false
 }
 
 // grace is how long a push that was broken off has to say so.
@@ -112,10 +160,10 @@ func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, 
 		if p.Reached != nil {
 			p.Reached(ctx, o.Repo)
 		}
-		if p.noted(ctx, o.Repo, n, id) {
+		if o.noted = p.noted(ctx, o.Repo, n, id); o.noted {
 			return nil // it was just seen there
 		}
-		o.object, err = p.convoy(o.Repo, cluster, n, s).run(ctx)
+		o.object, err = p.convoy(o.Repo, cluster, n, s).gather(p.Ahead).run(ctx)
 		if err == nil { // it is not in something else that is there by now
 			err = o.Repo.stillThere(ctx)
 		}

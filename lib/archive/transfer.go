@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +37,7 @@ import (
 type Transfer struct {
 	From, To *Repo
 	Jobs     int                           // objects at once
+	Backup   string                        // not "": only the backup of this label, and what it needs
 	Compare  bool                          // also what is there already in the same size
 	Copied   func(key string, bytes int64) // called for each, perhaps several at once
 }
@@ -43,7 +46,11 @@ type Transfer struct {
 // makes sense without it; the error names all of it.
 func (t Transfer) Run(ctx context.Context) error {
 	var failed []error
-	for _, step := range []func(context.Context) error{t.notes, t.histories, t.segments, t.backups} {
+	segments := t.segments
+	if t.Backup != "" {
+		segments = t.needed
+	}
+	for _, step := range []func(context.Context) error{t.notes, t.histories, segments, t.backups} {
 		if err := step(ctx); err != nil {
 			failed = append(failed, err)
 		}
@@ -70,6 +77,45 @@ func (t Transfer) histories(ctx context.Context) error {
 // segments copies all other WAL files, timeline after timeline.
 func (t Transfer) segments(ctx context.Context) error {
 	return t.each(ctx, walPrefix, func(o store.Info) bool { return isWAL(o) && !strings.HasPrefix(o.Key, historyPrefix) }, t.wal)
+}
+
+// needed copies the segments without which the one backup is none.
+func (t Transfer) needed(ctx context.Context) error {
+	h, err := t.From.Header(ctx, t.Backup)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.Backup, err)
+	}
+	if h.WAL || h.StopLSN == 0 {
+		return nil
+	}
+	histories, err := t.From.Histories(ctx)
+	if err != nil {
+		return err
+	}
+	size := t.From.SegmentSize
+	var failed []error
+	for _, way := range (Coverage{Size: size, Histories: histories}).needed(h) {
+		wanted := map[string]bool{}
+		for number := way.First; number <= way.Last; number++ {
+			wanted[size.Name(way.Timeline, number)] = true
+		}
+		for _, directory := range directories(wanted) {
+			failed = append(failed, t.each(ctx, directory, func(o store.Info) bool {
+				n, _, ok := parseWALKey(o.Key)
+				return ok && wanted[n.Base()]
+			}, t.wal))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// directories are the beginnings of the keys of segments, in order.
+func directories(segments map[string]bool) []string {
+	set := map[string]bool{}
+	for base := range segments {
+		set[walPrefix+base[:16]+"/"] = true
+	}
+	return slices.Sorted(maps.Keys(set))
 }
 
 func isWAL(o store.Info) bool {
@@ -283,7 +329,7 @@ func (t Transfer) backups(ctx context.Context) error {
 		return done[b.Label]
 	}
 	for _, b := range here {
-		if b.Complete && ctx.Err() == nil {
+		if b.Complete && (t.Backup == "" || t.Backup == b.Label) && ctx.Err() == nil {
 			_ = carry(b) // it is among those that failed
 		}
 	}

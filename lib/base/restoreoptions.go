@@ -22,8 +22,9 @@ type RestoreOptions struct {
 	// Source is a shell command that prints a part of the backup, whose name is
 	// in its environment as PART, with the label of the backup that stored it as
 	// LABEL and its key in the repository, as far as the manifest knows it, as
-	// KEY. With it no stream is read. It needs a Manifest. Of a part of which
-	// little is wanted it is killed when that has come.
+	// KEY, and as TRY which time it is asked for. With it no stream is read. It
+	// needs a Manifest. Of a part of which little is wanted it is killed when that
+	// has come.
 	Source filter.Command
 	// Jobs is how many parts are taken, and files in place read, at once; 0 is one
 	// more than there are cores.

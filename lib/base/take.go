@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,13 +49,13 @@ func (r *restorer) probe(ctx context.Context, in io.Reader) error {
 }
 
 // repeat tries something with a part until it succeeds.
-func (r *restorer) repeat(ctx context.Context, number int, do func(context.Context, int) error) error {
+func (r *restorer) repeat(ctx context.Context, number int, do func(ctx context.Context, number, try int) error) error {
 	name := r.plan.index.parts[number].Name
 	for try := 1; ; try++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := do(ctx, number)
+		err := do(ctx, number, try)
 		if err == nil || try == takeTries || !again(err) || ctx.Err() != nil {
 			return partError(name, err)
 		}
@@ -93,8 +94,8 @@ func (e *inPart) Error() string { return "part " + e.name + ": " + e.error.Error
 func (e *inPart) Unwrap() error { return e.error }
 
 // probePart has the command for a part begin.
-func (r *restorer) probePart(ctx context.Context, number int) error {
-	printed, err := r.command(number).Reader(ctx)
+func (r *restorer) probePart(ctx context.Context, number, try int) error {
+	printed, err := r.command(number, try).Reader(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,8 +107,8 @@ func (r *restorer) probePart(ctx context.Context, number int) error {
 }
 
 // takePart runs the command for a part and takes what it prints.
-func (r *restorer) takePart(ctx context.Context, number int) error {
-	printed, err := r.command(number).Reader(ctx)
+func (r *restorer) takePart(ctx context.Context, number, try int) error {
+	printed, err := r.command(number, try).Reader(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,11 +154,11 @@ func (e *ending) explain(err error, printed *filter.Reader) error {
 	return err
 }
 
-// command is the one that prints a part.
-func (r *restorer) command(number int) filter.Command {
+// command is the one that prints a part, at a try from 1 on.
+func (r *restorer) command(number, try int) filter.Command {
 	p := r.plan.index.parts[number]
 	label, name := manifest.SplitPart(p.Name)
 	c := r.o.Source
-	c.Env = append(slices.Clone(c.Env), "LABEL="+cmp.Or(label, r.plan.header.Label), "PART="+name, "KEY="+p.Key)
+	c.Env = append(slices.Clone(c.Env), "LABEL="+cmp.Or(label, r.plan.header.Label), "PART="+name, "KEY="+p.Key, "TRY="+strconv.Itoa(try))
 	return c
 }

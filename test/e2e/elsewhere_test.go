@@ -130,3 +130,46 @@ func TestForward(t *testing.T) {
 	expect(t, "backups far away", s.listed(), "a b")
 	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
 }
+
+// With two repositories a backup goes to both. One that is away does not keep it
+// from the other, and what one has lost or damaged comes from the other.
+func TestTwoRepositories(t *testing.T) {
+	t.Parallel()
+	s := bucketSite(t)
+	s.must("mkdir", s.path("disk"))
+	far, near := s.repo, s.path("disk/near")
+	s.Configure(archiveTo(t, near+" -r "+s.quotedRepo()))
+	s.SQL("SELECT pg_reload_conf()")
+	backup := func(label string) []string {
+		return []string{"-r", near, "-r", far, "-D", s.Data, "--fast", "--label", label, "--part-size", "4MiB", "--keep-last", "1"}
+	}
+	both := func(label string) {
+		t.Helper()
+		for _, repo := range []string{near, far} {
+			s.must("manifest", "verify", "-r", repo)
+			s.repo = repo
+			expect(t, "backups in "+repo, s.listed(), label)
+		}
+	}
+	s.SQL("CREATE TABLE rows (n int)")
+	s.must("backup", backup("a")...)
+	both("a")
+	s.must("backup", backup("b")...)
+	both("b")
+	last := s.row(1)
+
+	s.repo = near
+	damage(t, filepath.Join(near, "base/b/001.tar.zst"), 100_000)
+	s.must("rm", segmentFile(near, last), segmentFile(near, s.startSegment("b")))
+	c := s.recovered(t, "-r", far, "--archive-mode", "off", "--protect", "0")
+	expect(t, "rows", c.SQL(allRows), "1")
+
+	s.must("mv", s.path("disk"), s.path("away"))
+	s.refuses(111, "is good in "+far, "backup", backup("c")...)
+	s.row(2)
+	s.repo = far
+	s.refuses(0, "leave it out", "restore", "-r", near, "-r", far, "-D", s.path("data"))
+	expect(t, "rows without the first", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2")
+	s.must("mv", s.path("away"), s.path("disk"))
+	s.nothingWaits()
+}
