@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,5 +138,20 @@ func TestS3Locations(t *testing.T) {
 		if _, err := store.Open(location); !errors.Is(err, store.ErrLocation) {
 			t.Errorf("%s: %v", location, err)
 		}
+	}
+}
+
+// What goes while it is compared was there: nobody is told that it is not.
+func TestS3VanishesWhileCompared(t *testing.T) {
+	server := s3.Start(t, "bucket")
+	p := server.Before(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "PUT" { // the name is taken, it says
+			w.WriteHeader(http.StatusPreconditionFailed)
+		}
+		return r.Method == "PUT"
+	})
+	_, err := bucket(t, p.Location("bucket/x")).Put(context.Background(), "k", write("offered"))
+	if err == nil || errors.Is(err, store.ErrNotExist) || !strings.Contains(err.Error(), "vanished") {
+		t.Errorf("%v", err)
 	}
 }

@@ -31,8 +31,6 @@ const (
 	contents     = "0123456789abcdef"
 )
 
-var errLate = errors.New("too late")
-
 // mayTake is how long an operation may, and mayLinger how long it has to notice,
 // on a busy machine.
 const mayTake, mayLinger = 2 * time.Second, 20 * time.Second
@@ -41,8 +39,8 @@ const mayTake, mayLinger = 2 * time.Second, 20 * time.Second
 // answer.
 type trick func(w http.ResponseWriter, r *http.Request) bool
 
-// reply answers everything.
-func reply(status int, text string, headers ...string) trick {
+// answers is a trick that answers everything.
+func answers(status int, text string, headers ...string) trick {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		for i := 0; i+1 < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
@@ -54,7 +52,7 @@ func reply(status int, text string, headers ...string) trick {
 }
 
 func failure(status int, code string) trick {
-	return reply(status, "<?xml version=\"1.0\"?><Error><Code>"+code+"</Code><Message>no, no\n\u009b31mno</Message></Error>", "Content-Type", "application/xml")
+	return answers(status, "<?xml version=\"1.0\"?><Error><Code>"+code+"</Code><Message>no, no\n\u009b31mno</Message></Error>", "Content-Type", "application/xml")
 }
 
 // only plays a trick on some requests.
@@ -141,18 +139,18 @@ func tricks(t *testing.T, server *s3.Server) map[string]trick {
 		"no bucket":         failure(404, "NoSuchBucket"),
 		"no key":            failure(404, "NoSuchKey"),
 		"objects unknown":   only(isObject, failure(404, "NoSuchKey")),
-		"not found":         reply(404, ""),
-		"page not found":    reply(404, html, "Content-Type", "text/html"),
-		"object not found":  only(isObject, reply(404, html, "Content-Type", "text/html")),
-		"hotel":             reply(200, html, "Content-Type", "text/html"),
-		"empty":             reply(200, ""),
+		"not found":         answers(404, ""),
+		"page not found":    answers(404, html, "Content-Type", "text/html"),
+		"object not found":  only(isObject, answers(404, html, "Content-Type", "text/html")),
+		"hotel":             answers(200, html, "Content-Type", "text/html"),
+		"empty":             answers(200, ""),
 		"error in 200":      failure(200, "InternalError"),
 		"other error, 200":  failure(200, "AccessDenied"),
 		"complete in error": only(isComplete, failure(200, "AccessDenied")),
 		"clock":             failure(403, "RequestTimeTooSkewed"),
 		"500":               failure(500, "InternalError"),
 		"503":               failure(503, "SlowDown"),
-		"502":               reply(502, html),
+		"502":               answers(502, html),
 		"redirect in a circle": func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
 			return true
@@ -161,11 +159,11 @@ func tricks(t *testing.T, server *s3.Server) map[string]trick {
 			http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
 			return true
 		},
-		"moved": reply(301, "<Error><Code>PermanentRedirect</Code><Endpoint>"+elsewhere.Listener.Addr().String()+"</Endpoint></Error>"),
+		"moved": answers(301, "<Error><Code>PermanentRedirect</Code><Endpoint>"+elsewhere.Listener.Addr().String()+"</Endpoint></Error>"),
 		"mirror": func(w http.ResponseWriter, r *http.Request) bool {
 			var b bytes.Buffer
 			r.Header.Write(&b)
-			return reply(400, b.String()+s3.Secret)(w, r)
+			return answers(400, b.String()+s3.Secret)(w, r)
 		},
 		"silence": func(_ http.ResponseWriter, r *http.Request) bool {
 			io.Copy(io.Discard, r.Body)
@@ -193,7 +191,7 @@ func tricks(t *testing.T, server *s3.Server) map[string]trick {
 			w.Write(body[:len(body)/2])
 		}),
 		"garbage list":           withBody(server, s3.IsList, func(w http.ResponseWriter, body []byte) { io.WriteString(w, "<ListBucketResult><Na") }),
-		"list of another bucket": only(s3.IsList, reply(200, "<ListBucketResult><Name>other</Name></ListBucketResult>")),
+		"list of another bucket": only(s3.IsList, answers(200, "<ListBucketResult><Name>other</Name></ListBucketResult>")),
 		"list again and again":   list(goesOn, present),
 		"empty list for ever":    list(goesOn),
 		"list without end": only(s3.IsList, func(w http.ResponseWriter, r *http.Request) bool {
@@ -488,7 +486,7 @@ func TestS3Ranges(t *testing.T) {
 	}
 	const day = "Sun, 22 Nov 2026 10:15:00 GMT"
 	part := func(contentRange, body string) trick {
-		return reply(206, body, "Content-Range", contentRange, "ETag", `"1"`, "Last-Modified", day)
+		return answers(206, body, "Content-Range", contentRange, "ETag", `"1"`, "Last-Modified", day)
 	}
 	for name, play := range map[string]trick{
 		"shorter":        part("bytes 2-4/16", "234"),
@@ -496,7 +494,7 @@ func TestS3Ranges(t *testing.T) {
 		"from elsewhere": part("bytes 3-10/16", contents[3:11]),
 		"says otherwise": part("bytes 2-9/16", "234"),
 		"nonsense":       part("bytes */16", contents[2:10]),
-		"all":            reply(200, contents, "ETag", `"1"`, "Last-Modified", day),
+		"all":            answers(200, contents, "ETag", `"1"`, "Last-Modified", day),
 		"right":          part("bytes 2-9/16", contents[2:10]),
 	} {
 		s := bucket(t, server.Before(t, only(isRead, play)).Location("bucket/x"))

@@ -45,7 +45,7 @@ func (s *S3) Put(ctx context.Context, key string, write func(io.Writer) error) (
 	receipt := sum.receipt(key)
 	err = u.publish()
 	if errors.Is(err, errTaken) {
-		return receipt, s.confirm(ctx, receipt, err)
+		return receipt, s.settle(ctx, receipt, err)
 	}
 	return receipt, err
 }
@@ -53,17 +53,14 @@ func (s *S3) Put(ctx context.Context, key string, write func(io.Writer) error) (
 // errTaken says that there seems to be an object of the name.
 var errTaken = errors.New("the name is refused")
 
-// confirm succeeds when the object that is there already has the bytes that
-// were offered. With nothing there the name was refused for another reason.
-func (s *S3) confirm(ctx context.Context, offered Receipt, refused error) error {
-	stored, err := Sum(ctx, s, offered.Key)
-	if errors.Is(err, ErrNotExist) {
-		return s.explain(ctx, s.doing("storing", offered.Key), refused)
+// settle succeeds when the object that is there already has the bytes that were
+// offered. If they cannot be compared, it matters why the name was refused.
+func (s *S3) settle(ctx context.Context, offered Receipt, refused error) error {
+	err := compare(ctx, s, offered)
+	if err == nil || errors.Is(err, ErrDiffers) {
+		return err
 	}
-	if err == nil && stored != offered {
-		err = fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
-	}
-	return err
+	return s.explain(ctx, s.doing("storing", offered.Key), fmt.Errorf("%w: %w", refused, err))
 }
 
 // An s3Upload is an object in the making.
