@@ -109,6 +109,7 @@ type Coverage struct {
 	Histories map[wal.Timeline]wal.History
 	Gaps      []Gap
 	Accepted  []Accepted
+	Backed    wal.Timeline // the last one that a complete backup has ended on
 }
 
 // Coverage reads it.
@@ -126,7 +127,7 @@ func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
 		return Coverage{}, err
 	}
 	accepted, err := r.AcceptedHoles(ctx)
-	return Coverage{r.SegmentSize, ranges, times, histories, gaps, accepted}, err
+	return Coverage{Size: r.SegmentSize, Ranges: ranges, Times: times, Histories: histories, Gaps: gaps, Accepted: accepted}, err
 }
 
 // MissingFor says what of the WAL is missing without which a backup cannot

@@ -1,12 +1,16 @@
 package archive
 
 import (
+	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"pgpipes/lib/store"
 )
 
-// The oldest record comes first; what is damaged, of another kind or no record
+// The newest record comes first; what is damaged, of another kind or no record
 // does not come.
 func TestRecords(t *testing.T) {
 	r := repository(t)
@@ -19,14 +23,47 @@ func TestRecords(t *testing.T) {
 	r.place(t, "drill/20261125T100000Z", []byte("pgpipes-record\t1\nkind\tdrill\nresult"))
 	r.place(t, "drill/20261126T100000Z", []byte("pgpipes-record\t1\nkind\tverify\n"))
 	r.place(t, "drill/notes", []byte("of the operator"))
-	all, err := r.Records(t.Context(), KindDrill)
-	if err != nil {
-		t.Fatal(err)
+	all := taken(t, r, 9)
+	if order(all...) != "c b a" || !all[0].Began.Equal(day.AddDate(0, 0, 2)) {
+		t.Errorf("%s; %v", order(all...), all)
 	}
-	oldest := order(all...)
-	if oldest != "a b c" || !all[2].Began.Equal(day.AddDate(0, 0, 2)) {
-		t.Errorf("%s; %v", oldest, all)
+
+	// Only those are read that are asked for, and one that has just been removed is
+	// passed over.
+	counted := &opened{Store: r.Store, gone: "drill/20261122T100000Z"}
+	r.Store = counted
+	if got := order(taken(t, r, 1)...); got != "b" || counted.count != 4 {
+		t.Errorf("%s, having read %d", got, counted.count)
 	}
+}
+
+// taken are so many of the newest drills.
+func taken(t *testing.T, r *Repo, most int) (all []Record) {
+	t.Helper()
+	for record, err := range r.Records(t.Context(), KindDrill) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, record); len(all) == most {
+			break
+		}
+	}
+	return all
+}
+
+// opened counts the objects that are opened, of which one is not there any more.
+type opened struct {
+	store.Store
+	count int
+	gone  string
+}
+
+func (o *opened) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	o.count++
+	if key == o.gone {
+		return nil, store.ErrNotExist
+	}
+	return o.Store.Get(ctx, key, offset, length)
 }
 
 func order(records ...Record) string {
