@@ -231,7 +231,7 @@ func (c *convoy) store(ctx context.Context, i int) {
 		return
 	}
 	turn := func(w io.Writer) error { return c.turn(ctx, i, w) }
-	if m.object, m.err = c.repo.push(ctx, m.name, m.source.Content, c.codec, turn); m.err == nil {
+	if m.object, m.err = c.repo.pushBeside(ctx, nil, m.name, m.source.Content, c.codec, turn); m.err == nil {
 		m.err = c.notes.add(m.name, m.id, m.object)
 	}
 }

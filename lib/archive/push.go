@@ -162,9 +162,10 @@ func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, 
 		if p.Reached != nil {
 			p.Reached(ctx, o.Repo)
 		}
-		if o.noted = p.noted(ctx, o.Repo, n, id); !o.noted {
-			o.object, err = p.convoy(o.Repo, cluster, n, s).gather(p.Ahead).run(ctx)
+		if o.noted = p.noted(ctx, o.Repo, n, id); o.noted {
+			return nil // it was just seen there
 		}
+		o.object, err = p.convoy(o.Repo, cluster, n, s).gather(p.Ahead).run(ctx)
 		if err == nil { // it is not in something else that is there by now
 			err = o.Repo.stillThere(ctx)
 		}
@@ -244,12 +245,21 @@ func (r *Repo) storeHistory(ctx context.Context, data string, tli wal.Timeline) 
 // push stores a file and returns the object that holds it. Before a new object
 // becomes visible turn is called, if it is not nil, with the writer of a Put.
 func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options, turn func(io.Writer) error) (store.Info, error) {
+	there, err := r.forms(ctx, n)
+	if err != nil {
+		return store.Info{}, fmt.Errorf("%s: %w", r.Location, err)
+	}
+	return r.pushBeside(ctx, there, n, c, o, turn)
+}
+
+// pushBeside is push where the forms of the file that are there are known.
+func (r *Repo) pushBeside(ctx context.Context, there []store.Info, n wal.Name, c Content, o codec.Options, turn func(io.Writer) error) (store.Info, error) {
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
 		o = codec.Options{Format: codec.None} // small, and read by people
 	}
 	own := store.Info{Key: walKey(n) + o.Format.Suffix}
-	there, err := r.forms(ctx, n)
-	if err == nil && len(there) == 0 {
+	var err error
+	if len(there) == 0 {
 		var receipt store.Receipt
 		receipt, err = r.Put(ctx, own.Key, func(w io.Writer) error {
 			err := encode(w, c, o)

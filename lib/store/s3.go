@@ -6,14 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
-	"iter"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -32,12 +31,13 @@ import (
 // knows no such condition (conditional=no) is asked before, and two who put at
 // once may both believe that they have.
 //
-// The server's acknowledgement is taken for durable. Absent is only what is not
-// there while the bucket is.
+// The server's acknowledgement is taken for durable. Absent is only what is
+// neither found nor listed: an answer without a body cannot tell an object that
+// is not there from a bucket that is not, or from a stranger who knows nothing.
 type S3 struct {
 	location string // without what is nobody's business
 	place    s3Place
-	client   func() (*minio.Core, error)
+	client   func() (*s3Client, error)
 }
 
 // s3Place is what a location says.
@@ -144,8 +144,15 @@ func encryptionOf(value string) (encrypt.ServerSide, error) {
 // have bounds of their own above that.
 const s3Retries = 4
 
+// An s3Client is a client, with what it was made of.
+type s3Client struct {
+	*minio.Core
+	options minio.Options
+	keys    *s3Keys
+}
+
 // connect makes the client. Nothing is sent yet.
-func (p s3Place) connect() (*minio.Core, error) {
+func (p s3Place) connect() (*s3Client, error) {
 	transport, err := minio.DefaultTransport(p.endpoint.Scheme == "https")
 	if err != nil {
 		return nil, err
@@ -157,10 +164,13 @@ func (p s3Place) connect() (*minio.Core, error) {
 			return nil, err
 		}
 	}
-	return minio.NewCore(p.endpoint.Host, &minio.Options{
-		Creds: p.keys(), Secure: p.endpoint.Scheme == "https", Region: p.region,
+	keys := &s3Keys{Provider: p.provider()}
+	o := minio.Options{
+		Creds: credentials.New(keys), Secure: p.endpoint.Scheme == "https", Region: p.region,
 		BucketLookup: p.lookup, Transport: transport, MaxRetries: s3Retries,
-	})
+	}
+	c, err := minio.NewCore(p.endpoint.Host, &o)
+	return &s3Client{c, o, keys}, err
 }
 
 func trusting(file string) (*tls.Config, error) {
@@ -178,16 +188,31 @@ func trusting(file string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
-// keys looks for credentials where other programs do: the environment, the
+// provider looks for credentials where other programs do: the environment, the
 // shared file, the machine's own role. One that a location names is the only one.
-func (p s3Place) keys() *credentials.Credentials {
+func (p s3Place) provider() credentials.Provider {
 	shared := &credentials.FileAWSCredentials{Filename: p.secrets, Profile: p.profile}
 	if p.secrets != "" || p.profile != "" {
-		return credentials.New(shared)
+		return shared
 	}
-	return credentials.NewChainCredentials([]credentials.Provider{
+	return &credentials.Chain{Providers: []credentials.Provider{
 		&credentials.EnvAWS{}, shared, &credentials.IAM{Client: &http.Client{Timeout: 10 * time.Second}},
-	})
+	}}
+}
+
+// s3Keys remembers what was found last.
+type s3Keys struct {
+	credentials.Provider
+	last atomic.Pointer[credentials.Value]
+}
+
+// RetrieveWithCredContext implements credentials.Provider.
+func (k *s3Keys) RetrieveWithCredContext(c *credentials.CredContext) (credentials.Value, error) {
+	found, err := k.Provider.RetrieveWithCredContext(c)
+	if err == nil {
+		k.last.Store(&found)
+	}
+	return found, err
 }
 
 // root begins the names of all objects.
@@ -208,37 +233,19 @@ func (s *S3) doing(verb, key string) string {
 	return verb + " " + key + " in " + where
 }
 
-// explain makes an error of the server's fit for people, and one of a context
-// that has ended its cause.
-func (s *S3) explain(ctx context.Context, what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	var said minio.ErrorResponse
-	if errors.As(err, &said) && said.Code != "" && !strings.Contains(said.Error(), said.Code) {
-		return fmt.Errorf("%s: %w (%s)", what, err, said.Code)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// absent turns "no such key" into ErrNotExist, but only while the bucket is
-// there and may be looked at: an answer to a request without a body cannot tell
-// the one from the other.
-func (s *S3) absent(ctx context.Context, c *minio.Core, what, key string, err error) error {
+// absent turns "no such key" into ErrNotExist, but only if the bucket can be
+// listed and has no such object in the list either. listed is what it has.
+func (s *S3) absent(ctx context.Context, what, key string, err error) (listed Info, _ error) {
 	if !isStatus(err, http.StatusNotFound) {
-		return s.explain(ctx, what, err)
+		return Info{}, s.explain(ctx, what, err)
 	}
-	there, berr := c.BucketExists(ctx, s.place.bucket)
-	if berr == nil && !there {
-		berr = fmt.Errorf("there is no bucket %s: %w", s.place.bucket, fs.ErrNotExist)
+	for info, lerr := range s.List(ctx, key, "") {
+		if lerr != nil || info.Key == key {
+			return info, lerr
+		}
+		break // it would come first
 	}
-	if berr != nil {
-		return s.explain(ctx, what, berr)
-	}
-	return fmt.Errorf("%s: %w", key, ErrNotExist)
+	return Info{}, fmt.Errorf("%s: %w", key, ErrNotExist)
 }
 
 // isStatus reports whether the server has answered with an HTTP status.
@@ -248,7 +255,7 @@ func isStatus(err error, status int) bool {
 }
 
 // open checks a key, which must be UTF-8 here, and makes the client.
-func (s *S3) open(key string) (*minio.Core, error) {
+func (s *S3) open(key string) (*s3Client, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
@@ -268,7 +275,7 @@ func (s *S3) Stat(ctx context.Context, key string) (Info, error) {
 	defer wait.For(ctx, what)()
 	found, err := c.StatObject(ctx, s.place.bucket, s.name(key), minio.StatObjectOptions{})
 	if err != nil {
-		return Info{}, s.absent(ctx, c, what, key, err)
+		return s.absent(ctx, what, key, err)
 	}
 	return Info{key, found.Size, found.LastModified}, nil
 }
@@ -286,60 +293,4 @@ func (s *S3) Remove(ctx context.Context, key string) error {
 	what := s.doing("removing", key)
 	defer wait.For(ctx, what)()
 	return s.explain(ctx, what, c.RemoveObject(ctx, s.place.bucket, s.name(key), minio.RemoveObjectOptions{}))
-}
-
-// listPage is how many keys the server is asked for at once.
-const listPage = 1000
-
-// List implements Store.
-func (s *S3) List(ctx context.Context, prefix, after string) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		listing := wait.On(ctx, s.doing("listing", prefix))
-		c, err := s.client()
-		if err == nil {
-			err = checkPrefix(prefix)
-		}
-		root := s.root()
-		start, token := "", ""
-		if after > prefix {
-			start = root + after
-		}
-		for err == nil {
-			if err = ctx.Err(); err != nil {
-				break
-			}
-			var page minio.ListBucketV2Result
-			listing.Begin()
-			page, err = c.ListObjectsV2(s.place.bucket, root+prefix, start, token, "", listPage)
-			listing.End()
-			if err == nil && page.Name != s.place.bucket { // from somebody who answers everything
-				err = errors.New("the server's answer is no list of this bucket")
-			}
-			if err != nil {
-				break
-			}
-			for _, o := range page.Contents {
-				key := strings.TrimPrefix(o.Key, root)
-				if key <= after || CheckKey(key) != nil { // a marker of a folder, say
-					continue
-				}
-				if !yield(Info{key, o.Size, o.LastModified}, nil) {
-					return
-				}
-			}
-			if !page.IsTruncated {
-				return
-			}
-			token = page.NextContinuationToken
-		}
-		yield(Info{}, s.explain(ctx, s.doing("listing", prefix), err))
-	}
-}
-
-// checkPrefix finds a prefix whose whole components are no key.
-func checkPrefix(prefix string) error {
-	if top, _ := path.Split(prefix); top != "" {
-		return CheckKey(strings.TrimSuffix(top, "/"))
-	}
-	return nil
 }

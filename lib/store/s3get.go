@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -24,7 +23,8 @@ func (s *S3) Get(ctx context.Context, key string, offset, length int64) (io.Read
 	if err != nil {
 		return nil, err
 	}
-	d := &s3Download{store: s, client: c, ctx: ctx, key: key, next: offset, Operation: wait.On(ctx, s.doing("reading", key))}
+	what := s.doing("reading", key)
+	d := &s3Download{store: s, client: c, ctx: ctx, key: key, next: offset, Operation: wait.On(ctx, what)}
 	d.Begin()
 	defer d.End()
 	if length == 0 { // no range says that
@@ -40,7 +40,10 @@ func (s *S3) Get(ctx context.Context, key string, offset, length int64) (io.Read
 		if isStatus(err, http.StatusRequestedRangeNotSatisfiable) { // nothing is there
 			return io.NopCloser(http.NoBody), nil
 		}
-		return nil, s.absent(ctx, c, s.doing("reading", key), key, err)
+		if _, aerr := s.absent(ctx, what, key, err); aerr != nil {
+			return nil, aerr
+		}
+		return nil, s.explain(ctx, what, fmt.Errorf("%w, but it is listed", err))
 	}
 	return d, nil
 }
@@ -48,12 +51,12 @@ func (s *S3) Get(ctx context.Context, key string, offset, length int64) (io.Read
 // An s3Download is an object being read.
 type s3Download struct {
 	store     *S3
-	client    *minio.Core
+	client    *s3Client
 	ctx       context.Context
 	key       string
 	next, end int64 // bytes still wanted; to the end of the object if end is 0
 	etag      string
-	body      io.ReadCloser
+	body      io.ReadCloser // nil before the first
 	resumed   int
 	*wait.Operation
 }
@@ -75,15 +78,43 @@ func (d *s3Download) open() error {
 	if err != nil {
 		return err
 	}
-	if d.next > 0 && !strings.HasPrefix(header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.next)) {
+	end, err := d.promised(header.Get("Content-Range"), info.Size)
+	if err == nil && d.body != nil && (end != d.end || info.ETag != d.etag || d.etag == "") {
+		err = errors.New("it is not the same object any more")
+	}
+	if err != nil {
 		body.Close()
-		return errors.New("the server knows no ranges")
+		return err
 	}
-	d.body = body
-	if d.etag == "" { // the size that comes with a range is that of the range
-		d.etag, d.end = info.ETag, d.next+info.Size
-	}
+	d.body, d.end, d.etag = body, end, info.ETag
 	return nil
+}
+
+// promised is where the bytes end that an answer promises. What is cut must be
+// seen, so an answer has to say so beforehand; and it has to be all that is
+// there of what was asked for.
+func (d *s3Download) promised(contentRange string, size int64) (end int64, err error) {
+	if size < 0 {
+		return 0, errors.New("the server does not say how long it is")
+	}
+	if d.next == 0 && d.end == 0 {
+		return size, nil
+	}
+	var first, last, total int64
+	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &total); err != nil {
+		if d.next > 0 || size > d.end {
+			return 0, errors.New("the server knows no ranges")
+		}
+		return size, nil // the whole object is not longer
+	}
+	end = total
+	if d.end > 0 {
+		end = min(end, d.end)
+	}
+	if first != d.next || last+1 != end || size != end-first {
+		return 0, fmt.Errorf("the server sends other bytes than it was asked for: %s, and %d of them", contentRange, size)
+	}
+	return end, nil
 }
 
 // setRange asks for bytes from next on; up to end unless that is 0.
@@ -94,33 +125,48 @@ func setRange(o *minio.GetObjectOptions, next, end int64) error {
 	return o.SetRange(next, end-1)
 }
 
-// Read implements io.Reader. What ends before all bytes have come was cut.
-func (d *s3Download) Read(p []byte) (int, error) {
+// Read implements io.Reader. What ends before all bytes have come was cut. It
+// fills p: a server that sends byte after byte, always in time, would hold up
+// its reader for ever.
+func (d *s3Download) Read(p []byte) (n int, err error) {
+	p = p[:max(0, min(int64(len(p)), d.end-d.next))]
 	if d.next >= d.end {
 		return 0, io.EOF
 	}
 	d.Begin()
 	defer d.End()
-	for {
-		n, err := d.body.Read(p[:min(int64(len(p)), d.end-d.next)])
-		d.next += int64(n)
-		if n > 0 || err == nil {
-			return n, nil
-		}
-		if d.ctx.Err() != nil {
-			return 0, context.Cause(d.ctx)
-		}
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		if d.resumed++; d.resumed > s3Resumes {
-			return 0, d.store.explain(d.ctx, d.store.doing("reading", d.key), err)
-		}
-		d.body.Close()
-		if oerr := d.open(); oerr != nil {
-			return 0, d.store.explain(d.ctx, d.store.doing("reading", d.key), errors.Join(err, oerr))
+	for n < len(p) && err == nil {
+		var got int
+		got, err = d.body.Read(p[n:])
+		n += got
+		d.next += int64(got)
+		if err != nil && n < len(p) {
+			err = d.resume(err)
 		}
 	}
+	if n == len(p) {
+		err = nil
+	}
+	return n, err
+}
+
+// resume goes on after the connection was lost, or says why it cannot.
+func (d *s3Download) resume(lost error) error {
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
+	}
+	if lost == io.EOF {
+		lost = io.ErrUnexpectedEOF
+	}
+	what := d.store.doing("reading", d.key)
+	if d.resumed++; d.resumed > s3Resumes {
+		return d.store.explain(d.ctx, what, lost)
+	}
+	d.body.Close()
+	if err := d.open(); err != nil {
+		return d.store.explain(d.ctx, what, errors.Join(lost, err))
+	}
+	return nil
 }
 
 // Close ends the reading, wherever it is.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -38,24 +39,34 @@ func (s *S3) Put(ctx context.Context, key string, write func(io.Writer) error) (
 	if err := write(sum); err != nil {
 		return Receipt{}, err
 	}
-	if err := ctx.Err(); err != nil {
-		return Receipt{}, err
+	if ctx.Err() != nil {
+		return Receipt{}, context.Cause(ctx)
 	}
 	receipt := sum.receipt(key)
 	err = u.publish()
 	if errors.Is(err, errTaken) {
-		return receipt, compare(ctx, s, receipt)
+		return receipt, s.settle(ctx, receipt, err)
 	}
 	return receipt, err
 }
 
-// errTaken says that there is an object of the name.
-var errTaken = errors.New("the name is taken")
+// errTaken says that there seems to be an object of the name.
+var errTaken = errors.New("the name is refused")
+
+// settle succeeds when the object that is there already has the bytes that were
+// offered. If they cannot be compared, it matters why the name was refused.
+func (s *S3) settle(ctx context.Context, offered Receipt, refused error) error {
+	err := compare(ctx, s, offered)
+	if err == nil || errors.Is(err, ErrDiffers) {
+		return err
+	}
+	return s.explain(ctx, s.doing("storing", offered.Key), fmt.Errorf("%w: %w", refused, err))
+}
 
 // An s3Upload is an object in the making.
 type s3Upload struct {
 	store  *S3
-	client *minio.Core
+	client *s3Client
 	ctx    context.Context
 	key    string
 	part   bytes.Buffer // being filled
@@ -99,6 +110,9 @@ func (u *s3Upload) send() (err error) {
 	}
 	if u.id == "" {
 		u.id, err = u.client.NewMultipartUpload(u.ctx, u.store.place.bucket, u.store.name(u.key), u.options())
+		if err == nil && u.id == "" {
+			err = errNotStored
+		}
 		if err != nil {
 			return err
 		}
@@ -117,9 +131,16 @@ func (u *s3Upload) sendPart(number int) error {
 	sum := sha256.Sum256(body)
 	stored, err := u.client.PutObjectPart(u.ctx, u.store.place.bucket, u.store.name(u.key), u.id, number,
 		bytes.NewReader(body), int64(len(body)), minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:])})
+	if err == nil && stored.ETag == "" {
+		err = errNotStored
+	}
 	u.parts[number-1].ETag = stored.ETag
 	return err
 }
+
+// errNotStored says that somebody has said yes who stores nothing: what a server
+// has stored it gives a tag.
+var errNotStored = errors.New("the server's answer does not say that it has stored anything")
 
 // arrived waits for the part that is being sent.
 func (u *s3Upload) arrived() error {
@@ -152,18 +173,29 @@ func (u *s3Upload) publish() (err error) {
 		}
 		return err
 	}
-	if u.id == "" {
-		sum := sha256.Sum256(u.part.Bytes())
-		_, err = u.client.PutObject(u.ctx, u.store.place.bucket, u.store.name(u.key),
-			bytes.NewReader(u.part.Bytes()), int64(u.part.Len()), "", hex.EncodeToString(sum[:]), o)
+	if len(u.parts) == 0 {
+		err = u.whole(o)
 	} else {
 		err = u.complete(o)
 	}
-	// A server that finds somebody else at the same name says 409.
-	if isStatus(err, http.StatusPreconditionFailed) || isStatus(err, http.StatusConflict) {
-		return errTaken
+	// A server that finds somebody else at the same name says 409. One that knows
+	// no such upload may have made the object of it, and its answer was lost.
+	if isStatus(err, http.StatusPreconditionFailed) || isStatus(err, http.StatusConflict) ||
+		len(u.parts) > 0 && isStatus(err, http.StatusNotFound) {
+		return fmt.Errorf("%w: %w", errTaken, err)
 	}
 	return u.explain(err)
+}
+
+// whole sends all in one request.
+func (u *s3Upload) whole(o minio.PutObjectOptions) error {
+	sum := sha256.Sum256(u.part.Bytes())
+	stored, err := u.client.PutObject(u.ctx, u.store.place.bucket, u.store.name(u.key),
+		bytes.NewReader(u.part.Bytes()), int64(u.part.Len()), "", hex.EncodeToString(sum[:]), o)
+	if err == nil && stored.ETag == "" {
+		err = errNotStored
+	}
+	return err
 }
 
 // complete sends the last part and has the server join them. The condition

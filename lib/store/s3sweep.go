@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -28,6 +29,9 @@ func (s *S3) Sweep(ctx context.Context, before time.Time) error {
 	defer cancel()
 	for u := range c.ListIncompleteUploads(ctx, s.place.bucket, s.root(), true) {
 		err := u.Err
+		if err == nil && !strings.HasPrefix(u.Key, s.root()) {
+			err = fmt.Errorf("the server lists %q, which it was not asked for", u.Key)
+		}
 		if err == nil && u.Initiated.Before(before) {
 			err = c.AbortMultipartUpload(ctx, s.place.bucket, u.Key, u.UploadID)
 		}

@@ -88,13 +88,13 @@ func TestSweepEnds(t *testing.T) {
 func TestS3Sweep(t *testing.T) {
 	server := s3.Start(t, "bucket")
 	stuck := errors.New("stuck")
-	c := before(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+	c := server.Before(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == "DELETE" { // the abort does not arrive
 			http.Error(w, "", http.StatusBadRequest)
 		}
 		return r.Method == "DELETE"
 	})
-	if _, err := bucket(t, c.location("bucket/x")).Put(context.Background(), "k", func(w io.Writer) error {
+	if _, err := bucket(t, c.Location("bucket/x")).Put(context.Background(), "k", func(w io.Writer) error {
 		if _, err := w.Write(make([]byte, 40<<20)); err != nil {
 			return err
 		}
@@ -129,13 +129,13 @@ func TestS3Probe(t *testing.T) {
 	if err := bucket(t, server.Location("bucket/x")).(*store.S3).Probe(context.Background()); err != nil {
 		t.Error(err)
 	}
-	careless := before(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+	careless := server.Before(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == "PUT" { // it takes everything
 			w.Header().Set("ETag", `"9"`)
 		}
 		return r.Method == "PUT"
 	})
-	err := bucket(t, careless.location("bucket/x")).(*store.S3).Probe(context.Background())
+	err := bucket(t, careless.Location("bucket/x")).(*store.S3).Probe(context.Background())
 	if !errors.Is(err, store.ErrOverwrites) {
 		t.Errorf("%v", err)
 	}
