@@ -211,21 +211,20 @@ func (l *Lease) claim(ctx context.Context, epoch uint64) (bool, error) {
 	return l.sweep(ctx)
 }
 
-// sweep removes what is before the epoch of the lease; others may do the same.
-// It reports whether nothing is after it: the number of a holder that was away
-// for long may be free again.
+// sweep removes what is before the epoch of the lease; others may do the same, and
+// who may only add cannot: it says nothing any more. It reports whether nothing is
+// after it: the number of a holder that was away for long may be free again.
 func (l *Lease) sweep(ctx context.Context) (last bool, err error) {
-	own := leaseKey(l.name, l.epoch)
+	own, able := leaseKey(l.name, l.epoch), true
 	for info, err := range l.store.List(ctx, leasePrefix(l.name), "") {
 		switch {
 		case err != nil:
 			return false, err
 		case info.Key > own:
 			return false, nil
-		case info.Key < own:
-			if err := l.store.Remove(ctx, info.Key); err != nil && !errors.Is(err, store.ErrNotExist) {
-				return false, err
-			}
+		case info.Key < own && able:
+			err := l.store.Remove(ctx, info.Key)
+			able = err == nil || errors.Is(err, store.ErrNotExist)
 		}
 	}
 	return true, nil
@@ -241,13 +240,17 @@ func (l *Lease) Renew(ctx context.Context) error {
 	return err
 }
 
-// Held is an error that wraps ErrLost unless the lease is still ours.
+// Held is an error that wraps ErrLost, and names the holder, unless the lease is
+// still ours.
 func (l *Lease) Held(ctx context.Context) error {
 	last, err := l.look(ctx)
-	if err == nil && last.token != l.note.token {
-		err = ErrLost
+	switch {
+	case err != nil || last.token == l.note.token:
+		return err
+	case last.free():
+		return ErrLost
 	}
-	return err
+	return fmt.Errorf("%w: %s", ErrLost, last.holder)
 }
 
 // Keep renews the lease until ctx ends, and returns nil then. It returns an

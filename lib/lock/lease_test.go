@@ -155,7 +155,8 @@ func (b *breakable) Put(ctx context.Context, key string, write func(io.Writer) e
 	return b.Store.Put(ctx, key, write)
 }
 
-// Of many that want it one has it at a time.
+// Of many that want it one has it at a time. The term is longer than a slow disk
+// makes a turn.
 func TestLeaseExcludes(t *testing.T) {
 	ctx, s := context.Background(), place(t)
 	var all sync.WaitGroup
@@ -163,7 +164,7 @@ func TestLeaseExcludes(t *testing.T) {
 	var mu sync.Mutex
 	for i := range 8 {
 		all.Go(func() {
-			l, err := take(s, fmt.Sprint(i), time.Minute)
+			l, err := Take(ctx, s, "backup", fmt.Sprint(i), 10*term, time.Minute)
 			if err != nil {
 				t.Error(err)
 				return
@@ -188,6 +189,27 @@ func TestLeaseExcludes(t *testing.T) {
 		t.Errorf("%d turns", turns)
 	}
 }
+
+// Who may only add to a store has leases, too.
+func TestLeaseWithoutRemoval(t *testing.T) {
+	ctx, s := context.Background(), addOnly{place(t)}
+	for _, who := range []string{"first", "second"} {
+		l := mustTake(t, s, who, 0)
+		if err := errors.Join(l.Renew(ctx), l.Held(ctx)); err != nil {
+			t.Error(err)
+		}
+		if _, err := take(s, "other", 0); !errors.Is(err, ErrBusy) {
+			t.Errorf("taken: %v", err)
+		}
+		if err := l.Release(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+type addOnly struct{ store.Store }
+
+func (addOnly) Remove(context.Context, string) error { return errors.New("permission denied") }
 
 func TestLeaseAdopt(t *testing.T) {
 	ctx, s := context.Background(), place(t)
