@@ -3,6 +3,7 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -129,4 +130,73 @@ func TestLeavingsGrowOld(t *testing.T) {
 	}
 	r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(49*time.Hour))
 	same(t, "leavings", keys(t, r, baseKey("left", "")), nil)
+}
+
+// Of a timeline that was left a partial segment may be all that is there. It goes
+// as a whole one would, as was said.
+func TestPartialsExpire(t *testing.T) {
+	r := repository(t)
+	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
+	partial := func(tli wal.Timeline, n uint64) string { return mib.Name(tli, n) + ".partial" }
+	r.mark(t, mib.Name(2, 5), mib.Name(2, 6), mib.Name(3, 7), mib.Name(3, 8), partial(1, 5), partial(2, 7), partial(3, 9))
+	r.place(t, walKey(name(t, partial(1, 5)))+".zst", nil)
+	r.branch(t, 2, "1\t0/500100\tno recovery target specified\n")
+	r.branch(t, 3, "1\t0/500100\tno recovery target specified\n2\t0/700100\tno recovery target specified\n")
+	r.placeBackup(t, "a", 2, 5, day(1))
+	r.placeBackup(t, "b", 3, 8, day(2))
+
+	e := r.expire(t, retain.Policy{KeepLast: 2}, day(3))
+	same(t, "left at first", keys(t, r, walPrefix+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
+	same(t, "said", dropped(e), []string{partial(1, 5)})
+	e = r.expire(t, retain.Policy{KeepLast: 1}, day(3))
+	same(t, "left", keys(t, r, walPrefix+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
+	same(t, "said", dropped(e), []string{"a", mib.Name(2, 5) + ".." + mib.Name(2, 6), mib.Name(3, 7), partial(2, 7)})
+}
+
+func walKeys(t *testing.T, names ...string) (list []string) {
+	t.Helper()
+	for _, s := range names {
+		list = append(list, walKey(name(t, s)))
+	}
+	return list
+}
+
+func dropped(e *Expiry) (names []string) {
+	for _, d := range e.Decisions {
+		if !d.Keep {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// Old records go, but what was found last of each kind, scope and result. Without
+// a rule all stay.
+func TestRecordsExpire(t *testing.T) {
+	r := repository(t)
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	put := func(kind string, days int, scope, result string) string {
+		began := now.AddDate(0, 0, -days)
+		if err := r.PutRecord(t.Context(), kind, began, "scope", scope, "result", result); err != nil {
+			t.Fatal(err)
+		}
+		return recordKey(kind, began)
+	}
+	goes := []string{put(KindDrill, 500, "", "ok"), put(KindVerify, 600, "quick", "ok"), put(KindVerify, 402, "full", "ok")}
+	put(KindDrill, 499, "", "ok")
+	put(KindDrill, 501, "", "failed")
+	put(KindVerify, 401, "full", "ok")
+	for days := range 3 {
+		put(KindVerify, days, "quick", "ok")
+	}
+	r.place(t, "verify/notes", nil)
+	all := keys(t, r, "")
+	r.expire(t, retain.Policy{}, now)
+	same(t, "without a rule", keys(t, r, ""), all)
+	e := r.expire(t, retain.Policy{KeepLast: 1}, now)
+	said := dropped(e)
+	slices.Sort(said)
+	slices.Sort(goes)
+	same(t, "said", said, goes)
+	same(t, "records", keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(goes, key) }))
 }

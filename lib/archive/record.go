@@ -2,8 +2,11 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
+
+	"pgpipes/lib/store"
 )
 
 const (
@@ -50,6 +53,9 @@ func (r *Repo) Records(ctx context.Context, kind string) ([]Record, error) {
 			continue
 		}
 		text, err := r.small(ctx, info.Key)
+		if errors.Is(err, store.ErrNotExist) { // it has just been removed
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
