@@ -1,6 +1,7 @@
 # make            build the programs into ./bin
 # make test       install what is missing, then lint, race tests and all tests
 # make matrix     back up and restore clusters of every major version; MAJORS=13,18
+# make test TIMEOUT=2h gives a package of tests on a busy machine more than 40m
 # make soak       random schedules of failures for an hour; SOAK=10m for less
 # make demo       back up and restore a scratch cluster before your eyes
 # make install    PREFIX=/usr/local DESTDIR= PROGPREFIX=
@@ -13,6 +14,7 @@ DESTDIR    =
 PROGPREFIX =
 SOAK       = 1h
 MAJORS     = 13,14,15,16,17,18
+TIMEOUT    = 40m
 RELATIONS  = 20000
 LARGE      = 3000
 
@@ -47,7 +49,7 @@ setup:
 	test/setup
 
 test: setup lint race
-	go test -count=1 ./...
+	go test -count=1 -timeout $(TIMEOUT) ./...
 
 lint: go
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt: $$files" >&2; exit 1; }
@@ -57,7 +59,7 @@ lint: go
 	$(SHFMT) -d $(SHELL_FILES)
 
 race: go
-	CGO_ENABLED=1 go test -race -count=1 ./lib/...
+	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) ./lib/...
 
 matrix: setup go
 	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS) -relations $(RELATIONS) -large $(LARGE)

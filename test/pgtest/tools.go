@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"pgpipes/test/script"
 )
 
 // toolbox is the built programs of this module, shared by a process's tests.
@@ -23,6 +25,7 @@ var tools toolbox
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
 func Main(m *testing.M) {
+	script.HangUp()
 	tools.owned = true
 	status := m.Run()
 	if tools.dir != "" {

@@ -21,11 +21,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 var programs string // the directory of the built programs
@@ -47,7 +49,16 @@ func run(m *testing.M, names []string) int {
 		return 1
 	}
 	programs = dir
+	HangUp()
 	return m.Run()
+}
+
+// HangUp has the programs under test die of SIGHUP when the tests run under nohup:
+// a signal that is ignored is inherited so, one that is caught is not.
+func HangUp() {
+	if signal.Ignored(unix.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	}
 }
 
 // Programs is the directory of the programs that Main has built.
