@@ -51,7 +51,6 @@ func TestAbandon(t *testing.T) {
 	r.placeBackup(t, "whole", 1, 4, now)
 	r.left(t, "dead", "whole", now)
 	r.left(t, "orphan", "", now)
-	r.place(t, baseKey("orphan", startName), nil)
 	if err := r.Remove(t.Context(), baseKey("orphan", startName)); err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +133,7 @@ func TestAbandonedIsAlive(t *testing.T) {
 					test.do(&plain)
 				}
 			}}
-			told := 0
-			if err := e.Apply(t.Context(), 1, func(error) { told++ }); err == nil || !done {
+			if err := e.Apply(t.Context(), 1, func(error) {}); err == nil || !done {
 				t.Errorf("nothing is said of it, or it did not come to that: %v", done)
 			}
 			for _, key := range test.stays {
