@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"lib/durable":         0,
 	"lib/store/sshconn":   0,
 	"lib/pagecache":       0,
+	"lib/sftpmsg":         0,
 	"lib/wait":            0,
 	"lib/wal":             0,
 }

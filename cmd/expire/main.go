@@ -43,8 +43,8 @@ pinned, or another one uses its parts, be that complete or under way.
 
 A part that the manifest of its backup does not name is what a failed try has
 left, and goes when it is two days old. Records of verifications and drills go after
-400 days, but for the newest of each result. A backup's manifest goes first, and
-before that of its parent, so that what is listed can be restored at any moment.
+400 days, but for the last that say all. A backup's manifest goes first, and before
+that of its parent, so that what is listed can be restored at any moment.
 
 While it works it holds the lock expire in the repository, as repo lock has it: a
 second one is busy, status 1, and told who has it. A dry run takes none.

@@ -54,25 +54,30 @@ func reach(ctx context.Context, r *archive.Repo, s archive.Survey, all []archive
 	return can, append(why, cannot...), err
 }
 
-// hint says what can be reached instead of a time or an LSN.
+// hint says what can be reached instead of a time or an LSN, or on which other
+// timeline.
 func hint(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Survey, all []archive.Backup, t archive.Target) {
-	if t.Kind != "time" && t.Kind != "lsn" {
-		return
+	var before, after *archive.Window
+	if t.Kind == "time" || t.Kind == "lsn" {
+		before, after = r.Nearest(ctx, s.Coverage, all, t)
 	}
-	before, after := r.Nearest(ctx, s.Coverage, all, t)
 	if before != nil {
 		p.Warnf("hint: recoverable on timeline %d up to LSN %s, and to any time before %s", uint32(before.Timeline), before.ToLSN, instant(before.To))
 	}
 	if after != nil {
 		p.Warnf("hint: recoverable from LSN %s on, and to any time after %s", after.FromLSN, instant(after.From))
 	}
+	if len(s.Coverage.LostHistories(s.Backups)) > 0 {
+		p.Warnf("hint: the history of a timeline is that of a descendant, up to the line that begins with its own number: put it back as wal/history/NAME")
+	}
 	if t.Timeline != 0 {
 		return
 	}
-	for tli := s.Coverage.Newest() - 1; tli > 0 && s.Coverage.Newest()-tli < 100; tli-- {
+	newest := s.Coverage.Newest()
+	for tli := newest - 1; tli > 0 && newest-tli < 100; tli-- {
 		t.Timeline = tli
 		if can, _, err := reach(ctx, r, s, all, t); err == nil && len(can) > 0 {
-			p.Warnf("hint: it can be reached on a timeline that was left: --timeline %d", uint32(tli))
+			p.Warnf("hint: there is one with --timeline %d", uint32(tli))
 			return
 		}
 	}

@@ -30,11 +30,17 @@ type badBackup struct {
 
 func look(ctx context.Context, r *archive.Repo, now time.Time) (condition, error) {
 	s, err := r.Survey(ctx, now)
-	c := condition{Survey: s, repo: r, verify: verifications(s.Verified), drill: drills(s.Drilled)}
+	if err != nil {
+		return condition{}, err
+	}
+	c := condition{Survey: s, repo: r}
 	for _, b := range s.Backups {
 		c.sort(b)
 	}
-	slices.SortStableFunc(c.good, func(a, b archive.Backup) int { return a.Ended().Compare(b.Ended()) })
+	slices.SortStableFunc(c.good, archive.CompareEnds)
+	if c.verify, err = verifications(ctx, r); err == nil {
+		c.drill, err = drills(ctx, r)
+	}
 	return c, err
 }
 
@@ -87,7 +93,7 @@ func (c *condition) newestBackup() finding {
 	}
 	b := c.good[len(c.good)-1]
 	age, limits := since(c.At, b.Ended()), statusOptions.BackupAge
-	return aged(limits, age, fmt.Sprintf("newest backup %s old (%s)", cli.Duration(age), b.Label), limits.data("backup_age", age), count)
+	return aged(limits, age, fmt.Sprintf("newest backup %s (%s)", spell(age, "old"), b.Label), limits.data("backup_age", age), count)
 }
 
 func (c *condition) newestWAL() finding {
@@ -97,7 +103,7 @@ func (c *condition) newestWAL() finding {
 		return f.detailed("there is no WAL")
 	}
 	age := since(c.At, c.NewestWAL.At)
-	return aged(limits, age, fmt.Sprintf("newest WAL %s old", cli.Duration(age)), limits.data("wal_age", age))
+	return aged(limits, age, "newest WAL "+spell(age, "old"), limits.data("wal_age", age))
 }
 
 // aged is the finding that something is so old.

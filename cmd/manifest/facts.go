@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,12 +13,12 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// gather makes a survey into the facts of a report.
-func gather(r *archive.Repo, s archive.Survey) report.Facts {
+// gather makes a survey and the newest records into the facts of a report.
+func gather(ctx context.Context, r *archive.Repo, s archive.Survey) (report.Facts, error) {
 	f := report.Facts{
 		Made:       s.At,
 		Repository: report.Repository{Location: r.Location, ID: r.ID, SystemID: r.SystemID, Major: r.Major, SegmentSize: int64(r.SegmentSize)},
-		Recovery:   bestRecovery(s), Timelines: timelines(s),
+		Recovery:   bestRecovery(s), Timelines: timelines(s), Lost: s.Histories,
 	}
 	for _, b := range s.Backups {
 		f.Backups = append(f.Backups, backupFact(s, b))
@@ -25,13 +26,31 @@ func gather(r *archive.Repo, s archive.Survey) report.Facts {
 	for _, h := range s.Holes {
 		f.Holes = append(f.Holes, holeFact(s.Coverage, h))
 	}
-	for _, record := range s.Verified {
-		f.Verifications = append(f.Verifications, verificationFact(record))
+	var older1, older2 bool
+	var err error
+	if f.Verifications, older1, err = newest(ctx, r, archive.KindVerify, verificationFact, report.Verification.Tells); err != nil {
+		return f, err
 	}
-	for _, record := range s.Drilled {
-		f.Drills = append(f.Drills, drillFact(record))
+	f.Drills, older2, err = newest(ctx, r, archive.KindDrill, drillFact, report.Drill.Tells)
+	f.MoreRecords = older1 || older2
+	return f, err
+}
+
+// newest reads as many records of a kind as the page shows, and on until there is
+// one that tells. Older ones may be left.
+func newest[T any](ctx context.Context, r *archive.Repo, kind string, fact func(archive.Record) T, tells func(T) bool) (all []T, older bool, err error) {
+	told := false
+	for record, err := range r.Records(ctx, kind) {
+		if err != nil {
+			return nil, false, err
+		}
+		if told && len(all) >= report.MostLines {
+			return all, true, nil
+		}
+		all = append(all, fact(record))
+		told = told || tells(all[len(all)-1])
 	}
-	return f
+	return all, false, nil
 }
 
 // bestRecovery is what a restore without a target does or, if none reaches the

@@ -145,7 +145,7 @@ func (c *condition) verifySeconds() []sample {
 	if err != nil {
 		return nil
 	}
-	return []sample{number(int64(since(ended, c.verify.newest.Began) / time.Second))}
+	return []sample{number(int64(max(ended.Sub(c.verify.newest.Began), 0) / time.Second))}
 }
 
 // drillSeconds are the steps of the last drill, as far as it came.

@@ -33,12 +33,13 @@ func (l *limits) UnmarshalFlag(text string) error {
 	return nil
 }
 
-// judge says how bad an age is.
+// judge says how bad an age is. One below 0 tells nothing, for as long as that
+// lasts.
 func (l limits) judge(age time.Duration) cli.Severity {
 	switch {
 	case l.critical > 0 && age > l.critical:
 		return cli.Critical
-	case l.warning > 0 && age > l.warning:
+	case l.warning > 0 && (age > l.warning || age < 0):
 		return cli.Warning
 	}
 	return cli.OK

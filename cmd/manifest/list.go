@@ -42,7 +42,7 @@ Then, after an empty line, unless backups were named or chosen, lines of
 
   window TIMELINE FROM TO FROM-LSN TO-LSN BACKUPS  recovery to any moment in it
   hole NAME SEGMENTS SINCE STATE REASON            missing, dropped, accepted, expired
-  lost NAME                                        a timeline history
+  lost NAME                                        a history: servers stop at it
   newest-wal NAME TIME AGE                         what was stored last
   newest-backup LABEL TIME AGE                     and when it ended
 

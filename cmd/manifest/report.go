@@ -42,7 +42,10 @@ func runReport(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	f := gather(r, s)
+	f, err := gather(ctx, r, s)
+	if err != nil {
+		return err
+	}
 	if f.WAL, err = tally(ctx, r, now); err != nil {
 		return err
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,39 +24,46 @@ const (
 	full      = "full"
 )
 
-// verifications looks at those that have read everything. One that has not says
-// something only when it is the last and has found something.
-func verifications(all []archive.Record) trial {
+// verifications looks back to the last that has read everything. One that has not
+// says something only when it is the last and has found something.
+func verifications(ctx context.Context, r *archive.Repo) (trial, error) {
 	t := trial{kind: archive.KindVerify}
-	for i, record := range slices.Backward(all) {
+	last := true
+	for record, err := range r.Records(ctx, t.kind) {
+		if err != nil {
+			return t, err
+		}
 		bad, entire := record.Values[keyResult] != passed, record.Values[scope] == full
-		if bad && t.failure == nil && (entire || i == len(all)-1) {
+		if bad && (entire || last) && t.failure == nil {
 			t.failure = &record
 		}
-		if entire {
+		if last = false; entire {
 			t.newest = &record
 			break
 		}
 	}
-	return t
+	return t, nil
 }
 
 // drills looks at the last one.
-func drills(all []archive.Record) trial {
+func drills(ctx context.Context, r *archive.Repo) (trial, error) {
 	t := trial{kind: archive.KindDrill}
-	if len(all) > 0 {
-		t.newest = &all[len(all)-1]
-		if t.newest.Values[keyResult] != passed {
-			t.failure = t.newest
+	for record, err := range r.Records(ctx, t.kind) {
+		if err != nil {
+			return t, err
 		}
+		if t.newest = &record; record.Values[keyResult] != passed {
+			t.failure = &record
+		}
+		break
 	}
-	return t
+	return t, nil
 }
 
 // words say of each kind that it went well, never was, and failed.
 var words = map[string][3]string{
-	archive.KindVerify: {"verified %s ago", "never verified in full", "verification found damage"},
-	archive.KindDrill:  {"drill %s ago", "no drill yet", "drill failed"},
+	archive.KindVerify: {"verified", "never verified in full", "verification found damage"},
+	archive.KindDrill:  {"drill", "no drill yet", "drill failed"},
 }
 
 // finding judges the age of the newest, and the failure.
@@ -65,14 +72,14 @@ func (t trial) finding(now time.Time, l limits) finding {
 	f := finding{severity: l.worst()}
 	if t.newest != nil {
 		age := since(now, t.newest.Began)
-		f = aged(l, age, fmt.Sprintf(said[0], cli.Duration(age)), l.data(t.kind+"_age", age))
+		f = aged(l, age, said[0]+" "+spell(age, "ago"), l.data(t.kind+"_age", age))
 	} else if f.severity > cli.OK {
 		f.text = said[1]
 		f = f.detailed(said[1])
 	}
 	if t.failure != nil {
 		f.severity, f.text = cli.Critical, said[2]
-		f = f.detailed(fmt.Sprintf("%s %s ago: %s", said[2], cli.Duration(since(now, t.failure.Began)), t.reason()))
+		f = f.detailed(fmt.Sprintf("%s %s: %s", said[2], spell(since(now, t.failure.Began), "ago"), t.reason()))
 	}
 	return f
 }
@@ -86,5 +93,23 @@ func (t trial) reason() string {
 	return strings.TrimPrefix(fmt.Sprintf("%s: %s: %s", v["backup"], v["step"], v["reason"]), ": ")
 }
 
-// since is an age, at least 0: clocks differ.
-func since(now, then time.Time) time.Duration { return max(now.Sub(then), 0) }
+// skew is how far clocks may differ without being wrong.
+const skew = 5 * time.Minute
+
+// since is an age. Of what has come by a clock that is ahead it is 0, and below
+// that if the clock is wrong.
+func since(now, then time.Time) time.Duration {
+	age := now.Sub(then)
+	if -skew <= age && age < 0 {
+		return 0
+	}
+	return age
+}
+
+// spell says an age in words, of which one is for what has passed.
+func spell(age time.Duration, past string) string {
+	if age < 0 {
+		return cli.Duration(-age).String() + " in the future"
+	}
+	return cli.Duration(age).String() + " " + past
+}

@@ -37,7 +37,8 @@ segment to the next, files against manifests; and nothing may be missing.
 
 Prints a line for each difference or finding; status 1 if there is one. A finding
 has three columns: a kind (damaged, missing, hole, dropped, differs), a name, and
-what is wrong.`,
+what is wrong. What came of verifying everything is recorded in the repository, for
+manifest status and manifest report; of backups that are named it is not.`,
 	Options: &verifyOptions, Action: cli.Action{Operands: "[LABEL]…", Max: cli.Many, Run: runVerify},
 }
 

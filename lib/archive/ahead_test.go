@@ -260,7 +260,7 @@ func TestConvoyKeepsTheOrder(t *testing.T) {
 			b.must(err)
 			defer s.Close()
 			b.pusher.Codec.Jobs = 4
-			_, err = b.pusher.convoy(b.repo, &ours, name(t, b.name(3)), s).run(context.Background())
+			_, err = b.pusher.convoy(b.repo, &ours, name(t, b.name(3)), s).gather(b.pusher.Ahead).run(context.Background())
 			if (err != nil) != (fails == 3) {
 				t.Errorf("failing at %d: %v", fails, err)
 			}

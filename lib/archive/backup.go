@@ -63,6 +63,12 @@ func (b Backup) lastStored() time.Time {
 	return slices.MaxFunc(b.times, time.Time.Compare)
 }
 
+// CompareEnds puts backups in the order in which they ended. Clocks that say the
+// same of two leave it to the log.
+func CompareEnds(a, b Backup) int {
+	return cmp.Or(a.Ended().Compare(b.Ended()), cmp.Compare(a.Header.StopLSN, b.Header.StopLSN), cmp.Compare(a.Label, b.Label))
+}
+
 // Backups lists what is below base/, in the order of labels.
 func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
 	return r.backupsBelow(ctx, basePrefix)

@@ -119,6 +119,7 @@ type Coverage struct {
 	Histories map[wal.Timeline]wal.History
 	Gaps      []Gap
 	Accepted  []Accepted
+	Backed    wal.Timeline // the last one that a complete backup has ended on
 }
 
 // Coverage reads it.

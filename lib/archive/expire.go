@@ -222,22 +222,30 @@ func (e *Expiry) decideRestorings() {
 // compared.
 const recordAge = 400 * 24 * time.Hour
 
-// decideRecords lets old records go, but of each kind the newest of each scope and
-// result: that is what monitoring may still have to say.
+// decideRecords lets old records go, but for what monitoring may still have to say:
+// of each kind the newest that says all there is to say, and what came after it.
 func (e *Expiry) decideRecords(ctx context.Context) error {
 	for _, kind := range []string{KindVerify, KindDrill} {
-		all, err := e.repo.Records(ctx, kind)
+		keys, err := e.repo.recordKeys(ctx, kind)
 		if err != nil {
 			return err
 		}
-		newer := map[[2]string]bool{}
-		for _, record := range slices.Backward(all) {
-			result := [2]string{record.Values["scope"], record.Values["result"]}
-			if key := recordKey(kind, record.Began); newer[result] && e.now.Sub(record.Began) > recordAge {
+		keys = slices.DeleteFunc(keys, func(key string) bool {
+			began, err := recordBegan(kind, key)
+			return err != nil || e.now.Sub(began) <= recordAge
+		})
+		if len(keys) == 0 {
+			continue
+		}
+		last, err := e.repo.telling(ctx, kind)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if began, _ := recordBegan(kind, key); began.Before(last) {
 				e.notes = append(e.notes, key)
-				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindRecord, Name: key, Reason: "older than 400 days, and there is a newer one"})
+				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindRecord, Name: key, Reason: "older than 400 days, and newer ones say more"})
 			}
-			newer[result] = true
 		}
 	}
 	return nil

@@ -170,33 +170,44 @@ func dropped(e *Expiry) (names []string) {
 	return names
 }
 
-// Old records go, but what was found last of each kind, scope and result. Without
-// a rule all stay.
+// Old records go, but of the drills the last, and of the verifications the last
+// that has read everything and what came after it. Without a rule all stay.
 func TestRecordsExpire(t *testing.T) {
-	r := repository(t)
 	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	put := func(kind string, days int, scope, result string) string {
-		began := now.AddDate(0, 0, -days)
-		if err := r.PutRecord(t.Context(), kind, began, "scope", scope, "result", result); err != nil {
-			t.Fatal(err)
-		}
-		return recordKey(kind, began)
+	for what, test := range map[string]struct{ full, quick, drills, gone []int }{
+		"all are old":      {[]int{700, 500}, []int{800, 600, 450}, []int{900, 401}, []int{800, 700, 600, 900}},
+		"none tells":       {nil, []int{800, 600}, nil, nil},
+		"the last is new":  {[]int{500, 399}, []int{450, 1}, []int{401, 400, 2}, []int{500, 450, 401}},
+		"nothing was done": {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := repository(t)
+			at := map[int]string{}
+			put := func(kind string, days []int, scope string) {
+				for _, n := range days {
+					began := now.AddDate(0, 0, -n)
+					if err := r.PutRecord(t.Context(), kind, began, "scope", scope); err != nil {
+						t.Fatal(err)
+					}
+					at[n] = recordKey(kind, began)
+				}
+			}
+			put(KindVerify, test.full, "full")
+			put(KindVerify, test.quick, "quick")
+			put(KindDrill, test.drills, "")
+			r.place(t, "verify/notes", nil)
+			all := keys(t, r, "")
+			r.expire(t, retain.Policy{}, now)
+			same(t, "without a rule", keys(t, r, ""), all)
+			var gone []string
+			for _, n := range test.gone {
+				gone = append(gone, at[n])
+			}
+			slices.Sort(gone)
+			said := dropped(r.expire(t, retain.Policy{KeepLast: 1}, now))
+			slices.Sort(said)
+			same(t, "said", said, gone)
+			same(t, "records", keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(gone, key) }))
+		})
 	}
-	goes := []string{put(KindDrill, 500, "", "ok"), put(KindVerify, 600, "quick", "ok"), put(KindVerify, 402, "full", "ok")}
-	put(KindDrill, 499, "", "ok")
-	put(KindDrill, 501, "", "failed")
-	put(KindVerify, 401, "full", "ok")
-	for days := range 3 {
-		put(KindVerify, days, "quick", "ok")
-	}
-	r.place(t, "verify/notes", nil)
-	all := keys(t, r, "")
-	r.expire(t, retain.Policy{}, now)
-	same(t, "without a rule", keys(t, r, ""), all)
-	e := r.expire(t, retain.Policy{KeepLast: 1}, now)
-	said := dropped(e)
-	slices.Sort(said)
-	slices.Sort(goes)
-	same(t, "said", said, goes)
-	same(t, "records", keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(goes, key) }))
 }

@@ -185,6 +185,26 @@ func (c Coverage) hole(tli wal.Timeline, first, last uint64) Hole {
 	return h
 }
 
+// lostAbove names the first history above a timeline that is not there and must
+// have been, "" if there is none. A server that recovers asks for one after the
+// other until there is none, whatever timeline it is to follow: to find the newest
+// or to name its own (timeline.c: findNewestTimeLine), and to have those on its way
+// (restoreTimeLineHistoryFiles). wal-get stops it at the one that is missing, see
+// proveHistoryEnd.
+func (c Coverage) lostAbove(tli wal.Timeline) string {
+	known := c.Backed
+	for later := range c.Histories {
+		known = max(known, later)
+	}
+	for tli++; c.missingHistory(tli) == ""; {
+		tli++
+	}
+	if _, stored := c.end(tli); tli > known && !stored {
+		return ""
+	}
+	return c.missingHistory(tli)
+}
+
 // LostHistories names the histories that are not there and must have been: of
 // all timelines up to the newest, as a gap in the numbers hides what is above it
 // from a server that looks for that (timeline.c:findNewestTimeLine). Many in a

@@ -29,7 +29,7 @@ func (c Coverage) runs(backups []Backup, t Target) []Window {
 	to := t.timeline(c)
 	var all []Window
 	for _, b := range backups {
-		if c.Reach(b, Target{Kind: "immediate"}) != nil || b.Header.StopTimeline != to && !c.descends(b, to) {
+		if c.Reach(b, Target{Kind: "immediate", Timeline: to}) != nil {
 			continue
 		}
 		w := Window{Timeline: b.Header.StopTimeline, FromLSN: b.Header.StopLSN, ToLSN: b.Header.StopLSN, From: b.Ended(), Backups: []string{b.Label}}

@@ -56,8 +56,5 @@ func (r *Repo) putNote(ctx context.Context, key, text string) error {
 	if !errors.Is(err, store.ErrDiffers) {
 		return err
 	}
-	if s, able := r.Store.(interface{ Sync(key string) error }); able {
-		return s.Sync(key)
-	}
-	return nil
+	return r.sync(ctx, key)
 }

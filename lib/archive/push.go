@@ -304,8 +304,16 @@ func (r *Repo) confirm(ctx context.Context, key string, n wal.Name, c Content) e
 	if a, b := hex.EncodeToString(stored.Sum(nil)), hex.EncodeToString(offered.Sum(nil)); a != b {
 		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", n, store.ErrDiffers, a, b)
 	}
-	if s, able := r.Store.(interface{ Sync(key string) error }); able {
-		return s.Sync(key)
+	return r.sync(ctx, key)
+}
+
+// sync makes an object that is there already durable, where the store does not
+// do so by itself.
+func (r *Repo) sync(ctx context.Context, key string) error {
+	if s, able := r.Store.(interface {
+		Sync(ctx context.Context, key string) error
+	}); able {
+		return s.Sync(ctx, key)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package archive
 import (
 	"context"
 	"errors"
+	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,28 +42,63 @@ func recordKey(kind string, began time.Time) string {
 	return kind + "/" + began.UTC().Format(recordTime)
 }
 
-// Records lists the records of a kind, the oldest first. Those that are damaged
-// are left out.
-func (r *Repo) Records(ctx context.Context, kind string) ([]Record, error) {
-	var all []Record
+// recordBegan is the inverse of recordKey.
+func recordBegan(kind, key string) (time.Time, error) {
+	return time.Parse(recordTime, strings.TrimPrefix(key, kind+"/"))
+}
+
+// Records yields the records of a kind, the newest first. They are listed at once,
+// but each is read when it is its turn: there may be thousands, and the last few
+// tell most. Those that are damaged, or removed meanwhile, are left out.
+func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		keys, err := r.recordKeys(ctx, kind)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, key := range slices.Backward(keys) {
+			record, ok, err := r.record(ctx, kind, key)
+			if (ok || err != nil) && !yield(record, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// telling is when the newest record began that makes older ones of no interest: a
+// drill, or a verification that has read everything. It is zero if there is none.
+func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
+	for record, err := range r.Records(ctx, kind) {
+		if err != nil || kind == KindDrill || record.Values["scope"] == "full" {
+			return record.Began, err
+		}
+	}
+	return time.Time{}, nil
+}
+
+func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err error) {
 	for info, err := range r.List(ctx, kind+"/", "") {
 		if err != nil {
 			return nil, err
 		}
-		began, err := time.Parse(recordTime, strings.TrimPrefix(info.Key, kind+"/"))
-		if err != nil {
-			continue
-		}
-		text, err := r.small(ctx, info.Key)
-		if errors.Is(err, store.ErrNotExist) { // it has just been removed
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if values, ok := readLines(text, recordTitle, recordFormat); ok && values["kind"] == kind {
-			all = append(all, Record{kind, began, values})
-		}
+		keys = append(keys, info.Key)
 	}
-	return all, nil
+	return keys, nil
+}
+
+func (r *Repo) record(ctx context.Context, kind, key string) (record Record, ok bool, err error) {
+	began, err := recordBegan(kind, key)
+	if err != nil {
+		return Record{}, false, nil
+	}
+	text, err := r.small(ctx, key)
+	if errors.Is(err, store.ErrNotExist) {
+		return Record{}, false, nil
+	}
+	if err != nil {
+		return Record{}, false, err
+	}
+	values, whole := readLines(text, recordTitle, recordFormat)
+	return Record{kind, began, values}, whole && values["kind"] == kind, nil
 }

@@ -21,7 +21,7 @@ type stock struct {
 	ranges    []retain.WALRange
 	times     []Times // of the ranges
 	histories []wal.Timeline
-	notes     []store.Info // gaps, holes, records
+	notes     []store.Info // gaps, holes, restores, records
 	backups   []Backup
 	objects   map[string]store.Info // below base/
 	bytes     int64                 // of WAL and of parts: what is to be read
@@ -53,9 +53,9 @@ func (v *verifier) takeObject(ctx context.Context, info store.Info) {
 		v.takeWAL(info)
 	case basePrefix:
 		v.takeBase(ctx, info)
-	case gapPrefix, acceptedPrefix, KindVerify + "/", KindDrill + "/":
+	case gapPrefix, acceptedPrefix, restoringPrefix, KindVerify + "/", KindDrill + "/":
 		v.stock.notes = append(v.stock.notes, info)
-	case "lock/":
+	case "lock/", "lease/":
 	default:
 		if info.Key != identityKey {
 			v.takeStranger(info.Key)

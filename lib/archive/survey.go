@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Survey is all there is to say about a repository at one time: what lists,
-// monitoring and reports are made of.
+// A Survey is all there is to say about a repository at one time: what lists are
+// made of and, with Records, monitoring and reports.
 type Survey struct {
 	At        time.Time
 	Backups   []Backup // in the order of labels
@@ -16,8 +16,6 @@ type Survey struct {
 	Holes     []Hole   // by timeline and number
 	Histories []string // that are lost
 	NewestWAL Stored   // the segment that was stored last
-	Verified  []Record // the oldest first
-	Drilled   []Record
 }
 
 // Stored is a WAL file and when it was stored; the zero value is none.
@@ -39,6 +37,12 @@ func (r *Repo) Inventory(ctx context.Context, now time.Time) (Survey, error) {
 		return s, err
 	}
 	s.Coverage, err = r.Coverage(ctx)
+	for _, b := range s.Backups {
+		if b.Err != nil {
+			continue
+		}
+		s.Coverage.Backed = max(s.Coverage.Backed, b.Header.StopTimeline)
+	}
 	return s, err
 }
 
@@ -61,11 +65,7 @@ func (r *Repo) Survey(ctx context.Context, now time.Time) (Survey, error) {
 		return s, err
 	}
 	s.NewestWAL = s.Coverage.newestWAL()
-	if s.Verified, err = r.Records(ctx, KindVerify); err != nil {
-		return s, err
-	}
-	s.Drilled, err = r.Records(ctx, KindDrill)
-	return s, err
+	return s, nil
 }
 
 // lacks reports whether something seems to be missing. It may have come or gone
@@ -92,7 +92,7 @@ func (c Coverage) newestWAL() Stored {
 func (s Survey) NewestBackup() *Backup {
 	var newest *Backup
 	for i, b := range s.Backups {
-		if s.State(b) == BackupComplete && (newest == nil || !b.Ended().Before(newest.Ended())) {
+		if s.State(b) == BackupComplete && (newest == nil || CompareEnds(b, *newest) > 0) {
 			newest = &s.Backups[i]
 		}
 	}

@@ -95,7 +95,10 @@ func (c Coverage) Reach(b Backup, t Target) error {
 	if missing := c.MissingFor(h); missing != "" {
 		return fmt.Errorf("%s: %s is missing, without which it cannot be recovered at all%s", b.Label, missing, c.Why(missing))
 	}
-	if t.Kind == "immediate" {
+	if lost := c.lostAbove(h.StartTimeline); lost != "" {
+		return fmt.Errorf("%s: %s is missing, and a server asks for that of every timeline up to the newest", b.Label, lost)
+	}
+	if t.Kind == "immediate" && t.Timeline == 0 { // no need to follow another one
 		return nil
 	}
 	ended := b.Ended()
@@ -113,17 +116,8 @@ func (c Coverage) Reach(b Backup, t Target) error {
 func (c Coverage) reachTimeline(b Backup, t Target) error {
 	to := t.timeline(c)
 	h := b.Header
-	if to != h.StopTimeline {
-		if missing := c.missingHistory(to); missing != "" {
-			return fmt.Errorf("%s: %s is missing", b.Label, missing)
-		}
-		at, descends := c.Histories[to].SwitchFrom(h.StopTimeline)
-		if !descends {
-			return fmt.Errorf("%s: timeline %d does not descend from its timeline %d", b.Label, uint32(to), uint32(h.StopTimeline))
-		}
-		if h.StopLSN > at {
-			return fmt.Errorf("%s: it ended at %s, timeline %d branched off before, at %s", b.Label, h.StopLSN, uint32(to), at)
-		}
+	if err := c.leads(b, to); err != nil || t.Kind == "immediate" {
+		return err
 	}
 	last, found := c.end(to)
 	switch {
@@ -133,16 +127,46 @@ func (c Coverage) reachTimeline(b Backup, t Target) error {
 		return nil
 	case !found && to == h.StopTimeline:
 		return nil
-	case !found: // nothing archived since the switch: recovery ends there
-		line := c.Histories[to]
-		parent := line[len(line)-1].Parent
-		at, _ := line.SwitchFrom(parent)
-		to, last = parent, c.Size.LastNumber(at)
+	case !found: // nothing archived since the switch: recovery ends with the segment before
+		at, _ := c.switchTo(to)
+		if last = c.Size.Number(at); !c.leadsPast(to, last) {
+			last--
+		}
 	}
 	if missing := c.missingPath(h.StartTimeline, c.Size.Number(h.StartLSN), to, last); missing != "" {
 		return fmt.Errorf("%s: %s is missing on the way%s", b.Label, missing, c.Why(missing))
 	}
 	return nil
+}
+
+// leads says why a timeline does not go on from where a backup ended, nil if it
+// does.
+func (c Coverage) leads(b Backup, to wal.Timeline) error {
+	h := b.Header
+	if to == h.StopTimeline {
+		return nil
+	}
+	if missing := c.missingHistory(to); missing != "" {
+		return fmt.Errorf("%s: %s is missing", b.Label, missing)
+	}
+	at, descends := c.Histories[to].SwitchFrom(h.StopTimeline)
+	if !descends {
+		return fmt.Errorf("%s: timeline %d does not descend from its timeline %d", b.Label, uint32(to), uint32(h.StopTimeline))
+	}
+	if h.StopLSN > at {
+		return fmt.Errorf("%s: it ended at %s, timeline %d branched off before, at %s", b.Label, h.StopLSN, uint32(to), at)
+	}
+	return nil
+}
+
+// leadsPast reports whether an ancestor's copy of the segment of the switch to a
+// timeline is stored: without the timeline's own wal-get stops a server there,
+// see proveBranchEnd.
+func (c Coverage) leadsPast(tli wal.Timeline, number uint64) bool {
+	return slices.ContainsFunc(c.ancestry(tli), func(s wal.Switch) bool {
+		_, missing := c.missingIn(s.Parent, number, number)
+		return !missing
+	})
 }
 
 // Best puts the backups that reach a target in order, the one that needs the
@@ -155,6 +179,6 @@ func (c Coverage) Best(all []Backup, t Target) (can []Backup, cannot []error) {
 		}
 		can = append(can, b)
 	}
-	slices.SortStableFunc(can, func(a, b Backup) int { return b.Ended().Compare(a.Ended()) })
+	slices.SortStableFunc(can, func(a, b Backup) int { return CompareEnds(b, a) })
 	return can, cannot
 }

@@ -111,6 +111,8 @@ func TestReach(t *testing.T) {
 		{"timeline of the parent", full, two, "latest", 1, "does not descend"},
 		{"unknown timeline", full, one, "latest", 4, "00000004.history is missing"},
 		{"immediate", full, late, "immediate", 0, ""},
+		{"immediate on a timeline that left before", full, late, "immediate", 3, "branched off before"},
+		{"immediate on its own", full, late, "immediate", 2, ""},
 		{"incomplete", full, begun, "latest", 0, "not complete"},
 		{"unreadable", full, broken, "latest", 0, "damaged"},
 		{"own WAL missing", []retain.WALRange{run(1, 1, 4), run(3, 9, 15)}, one, "immediate", 0, "cannot be recovered at all"},
@@ -135,6 +137,74 @@ func TestReach(t *testing.T) {
 		err = branched(t, test.ranges...).Reach(test.backup, target)
 		if (err == nil) != (test.why == "") || err != nil && !strings.Contains(err.Error(), test.why) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.why)
+		}
+	}
+}
+
+// A timeline that has just begun: of a promoted standby the parent's segment of the
+// switch is archived as .partial only, and recovery ends before it. Of a cluster
+// that was recovered to a moment it is there, and leads past the switch.
+func TestReachNewborn(t *testing.T) {
+	one := backup("one", 1, 3, 5, "10:00")
+	child := map[wal.Timeline]wal.History{2: history(t, 2, "1\t0/800100\tx\n")}
+	for _, test := range []struct {
+		name   string
+		ranges []retain.WALRange
+		tli    wal.Timeline
+		why    string
+	}{
+		{"of a standby", []retain.WALRange{run(1, 1, 7)}, 0, ""},
+		{"its parent", []retain.WALRange{run(1, 1, 7)}, 1, ""},
+		{"a hole before it", []retain.WALRange{run(1, 1, 6)}, 0, "000000010000000000000007 is missing on the way"},
+		{"of a recovery", []retain.WALRange{run(1, 1, 8)}, 0, "000000020000000000000008 is missing on the way"},
+		{"its parent", []retain.WALRange{run(1, 1, 8)}, 1, ""},
+		{"with a segment", []retain.WALRange{run(1, 1, 8), run(2, 8, 8)}, 0, ""},
+	} {
+		err := Coverage{Size: mib, Ranges: test.ranges, Histories: child}.Reach(one, Target{Kind: "latest", Timeline: test.tli})
+		if (err == nil) != (test.why == "") || err != nil && !strings.Contains(err.Error(), test.why) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.why)
+		}
+	}
+}
+
+// A server asks for the histories of all timelines above its own, whichever it is
+// to follow.
+func TestReachWithoutAHistory(t *testing.T) {
+	full := []retain.WALRange{run(1, 1, 8), run(2, 6, 12), run(3, 9, 15)}
+	one, three := backup("one", 1, 3, 5, "10:00"), backup("three", 3, 10, 11, "13:00")
+	lost := branched(t, full...)
+	delete(lost.Histories, 2)
+	unknown := Coverage{Size: mib, Ranges: full[:1]}
+	backed := unknown
+	backed.Backed = 2
+	stored := unknown
+	stored.Ranges = full[:2]
+	for _, test := range []struct {
+		name     string
+		coverage Coverage
+		backup   Backup
+		target   string
+		tli      wal.Timeline
+		lost     bool
+	}{
+		{"latest", lost, one, "latest", 0, true},
+		{"immediate", lost, one, "immediate", 0, true},
+		{"a time", lost, one, "time=2026-01-01 10:01:00+00", 0, true},
+		{"a later one", lost, one, "latest", 3, true},
+		{"one below", lost, one, "latest", 1, true},
+		{"a backup above", lost, three, "latest", 0, false},
+		{"nothing known above", unknown, one, "latest", 0, false},
+		{"a backup is of it", backed, one, "latest", 0, true},
+		{"a segment is of it", stored, one, "immediate", 0, true},
+	} {
+		target, err := ParseTarget(test.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target.Timeline = test.tli
+		err = test.coverage.Reach(test.backup, target)
+		if (err != nil) != test.lost || err != nil && !strings.Contains(err.Error(), "00000002.history is missing") {
+			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 }
@@ -198,7 +268,7 @@ func TestStoreHistories(t *testing.T) {
 func TestBestIsTheNewest(t *testing.T) {
 	c := branched(t, run(1, 1, 8), run(2, 6, 12), run(3, 9, 15))
 	all := []Backup{
-		backup("old", 1, 1, 2, "08:00"), backup("new", 1, 4, 5, "10:00"), backup("middle", 1, 2, 3, "09:00"),
+		backup("at once", 1, 3, 4, "10:00"), backup("old", 1, 1, 2, "08:00"), backup("new", 1, 4, 5, "10:00"), backup("middle", 1, 2, 3, "09:00"),
 		backup("too late", 1, 5, 5, "11:00"), {Label: "begun"},
 	}
 	target, err := ParseTarget("time=2026-01-01 10:30:00Z")
@@ -210,7 +280,7 @@ func TestBestIsTheNewest(t *testing.T) {
 	for _, b := range can {
 		labels = append(labels, b.Label)
 	}
-	if !slices.Equal(labels, []string{"new", "middle", "old"}) || len(cannot) != 2 {
+	if !slices.Equal(labels, []string{"new", "at once", "middle", "old"}) || len(cannot) != 2 {
 		t.Errorf("%q, and not because of %v", labels, cannot)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// checkNotes reads the notes about gaps, holes and what was done. Theirs are the
-// last words on what may be missing, so they have to be whole.
+// checkNotes reads the notes about gaps, holes, restores and what was done. Theirs are the
+// last words on what may be missing, or must not go, so they have to be whole.
 func (v *verifier) checkNotes(ctx context.Context) error {
 	for _, info := range v.stock.notes {
 		if !v.all() {
@@ -65,6 +65,12 @@ func (v *verifier) noteCheck(key string) (check func(text []byte) error, ok bool
 	case acceptedPrefix:
 		span, _, ok := v.parseSpan(name)
 		return func(text []byte) error { return checkLines(text, acceptedTitle, acceptedFormat, "time", "by") }, ok && span.First.Kind == wal.Segment
+	case restoringPrefix:
+		at, _, _ := strings.Cut(name, "-")
+		_, err := time.Parse(recordTime, at)
+		return func(text []byte) error {
+			return checkLines(text, restoringTitle, restoringFormat, "backup", "time", "until")
+		}, err == nil
 	}
 	_, err := time.Parse(recordTime, name)
 	return func(text []byte) error { return checkRecord(prefix, text) }, err == nil
@@ -81,7 +87,7 @@ func checkLines(text []byte, title string, format int, keys ...string) error {
 			return fmt.Errorf("%w: it does not say %s", ErrDamaged, key)
 		}
 	}
-	for _, key := range []string{"time", "from", "to", "ended"} {
+	for _, key := range []string{"time", "from", "to", "until", "ended"} {
 		if _, err := time.Parse(time.RFC3339, value[key]); value[key] != "" && err != nil {
 			return fmt.Errorf("%w: %s is no time: %q", ErrDamaged, key, value[key])
 		}

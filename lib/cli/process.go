@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -81,14 +82,22 @@ func (p *Process) report(err error, failure int) int {
 	return p.failure(code)
 }
 
-// Warnf prints one line for people, however many there are in the text.
+// Warnf prints one line for people, however many there are in the text, and
+// nothing that a terminal would obey: other hosts have a say in it.
 func (p *Process) Warnf(format string, args ...any) {
 	text := strings.TrimSpace(fmt.Sprintf(format, args...))
-	text = strings.ReplaceAll(text, "\n", "; ")
+	text = strings.Map(harmless, strings.ReplaceAll(text, "\n", "; "))
 	said := p.dog.watch.Operation(wait.Stream, "writing standard error")
 	said.Begin()
 	defer said.End()
 	fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, text)
+}
+
+func harmless(r rune) rune {
+	if unicode.IsControl(r) && r != '\t' {
+		return '?'
+	}
+	return r
 }
 
 // Verbosef prints one line if that was asked for.

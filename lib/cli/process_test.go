@@ -63,6 +63,7 @@ func TestMessages(t *testing.T) {
 			func() { p.report(Mistake(Hint(errors.New("disk on fire"), "run")), 0) }},
 		{"several errors are one line", "wal-push: one; two\n",
 			func() { p.report(errors.Join(errors.New("one"), errors.New("two")), 0) }},
+		{"a terminal's orders are none", "wal-push: ?[2J?31mred\tü?\n", func() { p.report(errors.New("\x1b[2J\u009b31mred\tü\a"), 0) }},
 		{"none", "", func() { p.report(nil, 254) }},
 		{"percent signs stay", "wal-push: 100 %d %s\n", func() { p.report(errors.New("100 %d %s"), 0) }},
 		{"quiet", "", func() { p.Verbosef("%d", 1) }},

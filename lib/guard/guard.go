@@ -21,6 +21,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"pgpipes/lib/sftpmsg"
 )
 
 // Run passes on messages between a client and a server until the client ends
@@ -30,8 +32,8 @@ import (
 func Run(root string, fromClient io.Reader, toClient io.Writer, toServer io.WriteCloser, fromServer io.Reader) error {
 	g := &guard{rules: newRules(root), client: toClient}
 	answers := make(chan error, 1)
-	go func() { answers <- g.passAnswers(bufio.NewReaderSize(fromServer, maxPacket)) }()
-	err := g.passRequests(bufio.NewReaderSize(fromClient, maxPacket), toServer)
+	go func() { answers <- g.passAnswers(bufio.NewReaderSize(fromServer, sftpmsg.Longest)) }()
+	err := g.passRequests(bufio.NewReaderSize(fromClient, sftpmsg.Longest), toServer)
 	return errors.Join(err, toServer.Close(), <-answers)
 }
 
@@ -42,16 +44,16 @@ type guard struct {
 }
 
 // answer sends one message to the client.
-func (g *guard) answer(p packet) error {
+func (g *guard) answer(p sftpmsg.Message) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, err := g.client.Write(p.bytes())
+	_, err := g.client.Write(p.Bytes())
 	return err
 }
 
 func (g *guard) passAnswers(from io.Reader) error {
 	for {
-		p, err := readPacket(from)
+		p, err := sftpmsg.Next(from, nil)
 		if err == io.EOF {
 			return nil
 		}
@@ -67,7 +69,7 @@ func (g *guard) passAnswers(from io.Reader) error {
 
 func (g *guard) passRequests(from io.Reader, to io.Writer) error {
 	for {
-		p, err := readPacket(from)
+		p, err := sftpmsg.Next(from, nil)
 		if err == io.EOF {
 			return nil
 		}
@@ -75,22 +77,22 @@ func (g *guard) passRequests(from io.Reader, to io.Writer) error {
 			return fmt.Errorf("from the client: %w", err)
 		}
 		why := ""
-		if p[0] != fxpInit {
-			id, f, ok := p.request()
+		if p[0] != sftpmsg.Init {
+			id, f, ok := p.Parts()
 			if !ok {
-				return fmt.Errorf("from the client: %w", errPacket)
+				return fmt.Errorf("from the client: %w", sftpmsg.ErrMessage)
 			}
-			if why = g.rules.judge(p[0], id, f); f.bad {
-				return fmt.Errorf("from the client: %w", errPacket)
+			if why = g.rules.judge(p[0], id, f); f.Bad {
+				return fmt.Errorf("from the client: %w", sftpmsg.ErrMessage)
 			}
 			if why != "" {
-				if err := g.answer(denial(id, why)); err != nil {
+				if err := g.answer(sftpmsg.Denial(id, why)); err != nil {
 					return err
 				}
 				continue
 			}
 		}
-		if _, err := to.Write(p.bytes()); err != nil {
+		if _, err := to.Write(p.Bytes()); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"pgpipes/lib/sftpmsg"
 )
 
 // serverProgram is OpenSSH's.
@@ -150,7 +152,7 @@ func TestAdding(t *testing.T) {
 
 // What is no packet ends the conversation.
 func TestGarbage(t *testing.T) {
-	long := binary.BigEndian.AppendUint32(nil, maxPacket+1)
+	long := binary.BigEndian.AppendUint32(nil, sftpmsg.Longest+1)
 	for name, in := range map[string]string{
 		"too long": string(long), "empty": "\x00\x00\x00\x00", "cut": "\x00\x00\x00\x09\x03", "no id": "\x00\x00\x00\x02\x03\x01",
 		"a name without an end": "\x00\x00\x00\x09\x03\x00\x00\x00\x01\x00\x00\xff\xff", "text": "GET / HTTP/1.1\r\n",
@@ -170,17 +172,17 @@ func (nopCloser) Close() error { return nil }
 // Whatever comes, only what is allowed gets through, and it never panics.
 func FuzzRequests(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x05\x01\x00\x00\x00\x03"))
-	f.Add(denial(1, "x").bytes())
+	f.Add(sftpmsg.Denial(1, "x").Bytes())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var out, passed bytes.Buffer
 		Run("/r", bytes.NewReader(in), &out, nopCloser{&passed}, strings.NewReader(""))
 		for r := bytes.NewReader(passed.Bytes()); r.Len() > 0; {
-			p, err := readPacket(r)
+			p, err := sftpmsg.Next(r, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			switch p[0] {
-			case fxpSetstat, fxpFsetstat, fxpRmdir, fxpRename, fxpSymlink:
+			case sftpmsg.Setstat, sftpmsg.Fsetstat, sftpmsg.Rmdir, sftpmsg.Rename, sftpmsg.Symlink:
 				t.Errorf("passed on: %q", p)
 			}
 		}

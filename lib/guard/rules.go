@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/sftpmsg"
 )
 
 // rules say what is let through. They know which files are being written.
@@ -23,36 +24,36 @@ func newRules(root string) *rules {
 
 // judge says why a request is refused, "" if it is let through. What is not
 // known is refused.
-func (r *rules) judge(kind byte, id uint32, f *fields) (why string) {
+func (r *rules) judge(kind byte, id uint32, f *sftpmsg.Fields) (why string) {
 	switch kind {
-	case fxpClose:
-		r.closed(f.text())
+	case sftpmsg.Close:
+		r.closed(f.Text())
 		return ""
-	case fxpRead, fxpWrite, fxpFstat, fxpReaddir: // what is open has been judged
+	case sftpmsg.Read, sftpmsg.Write, sftpmsg.Fstat, sftpmsg.Readdir: // what is open has been judged
 		return ""
-	case fxpLstat, fxpStat, fxpOpendir, fxpRealpath, fxpReadlink:
+	case sftpmsg.Lstat, sftpmsg.Stat, sftpmsg.Opendir, sftpmsg.Realpath, sftpmsg.Readlink:
 		return "" // looking harms nothing; the account's own rights count
-	case fxpOpen:
-		return r.open(id, f.text(), f.number())
-	case fxpMkdir:
-		return r.inside(f.text())
-	case fxpRemove:
-		return r.removable(f.text())
-	case fxpExtended:
-		return r.extended(f.text(), f)
+	case sftpmsg.Open:
+		return r.open(id, f.Text(), f.Number())
+	case sftpmsg.Mkdir:
+		return r.inside(f.Text())
+	case sftpmsg.Remove:
+		return r.removable(f.Text())
+	case sftpmsg.Extended:
+		return r.extended(f.Text(), f)
 	}
 	return "nothing but adding is allowed here"
 }
 
 // open lets through reading, and writing of a new temporary file.
 func (r *rules) open(id uint32, name string, flags uint32) string {
-	if flags == fxfRead {
+	if flags == sftpmsg.OpenRead {
 		return ""
 	}
 	if why := r.inside(name); why != "" {
 		return why
 	}
-	if flags != fxfWrite|fxfCreat|fxfExcl || !isTemporary(name) {
+	if flags != sftpmsg.OpenWrite|sftpmsg.OpenCreat|sftpmsg.OpenExcl || !isTemporary(name) {
 		return "only new files may be written, under temporary names"
 	}
 	r.mu.Lock()
@@ -63,10 +64,10 @@ func (r *rules) open(id uint32, name string, flags uint32) string {
 
 // extended lets through what names a temporary file that is complete, and what
 // syncs and looks.
-func (r *rules) extended(what string, f *fields) string {
+func (r *rules) extended(what string, f *sftpmsg.Fields) string {
 	switch what {
 	case "hardlink@openssh.com":
-		return r.link(f.text(), f.text())
+		return r.link(f.Text(), f.Text())
 	case "fsync@openssh.com", "statvfs@openssh.com", "fstatvfs@openssh.com", "limits@openssh.com", "expand-path@openssh.com":
 		return ""
 	}
@@ -131,8 +132,8 @@ func isTemporary(name string) bool {
 }
 
 // answered takes note of what the server says to a request.
-func (r *rules) answered(p packet) {
-	id, f, ok := p.request()
+func (r *rules) answered(p sftpmsg.Message) {
+	id, f, ok := p.Parts()
 	if !ok {
 		return
 	}
@@ -143,7 +144,7 @@ func (r *rules) answered(p packet) {
 		return
 	}
 	delete(r.asked, id)
-	if handle := f.text(); p[0] == fxpHandle && !f.bad {
+	if handle := f.Text(); p[0] == sftpmsg.Handle && !f.Bad {
 		r.writing[handle] = name
 	}
 }

@@ -57,9 +57,9 @@ func example(t *testing.T) []byte {
 		Tablespaces: []Tablespace{{16385, "/srv/fast disk"}},
 		BadPages:    []BadPage{{7, PageSum{0x1f3a, 0x07c2}, PageSum{0x1f3a, 0x07c2}, "base/5/16384"}},
 		Parts: []Part{
+			{parent + "/000", sum("part 2"), 40211, "base/20261121T101500Z/000.tar.zst"},
 			{"000", sum("part 0"), 1203, "base/20261122T101500Z/000.tar.zst"},
-			{"001", sum("part 1"), 988, "base/20261122T101500Z/001.tar.zst"},
-			{parent + "/000", sum("part 2"), 40211, "base/20261121T101500Z/000.tar.zst"}},
+			{"001", sum("part 1"), 988, "base/20261122T101500Z/001.tar.zst"}},
 		Extra: [][2]string{{"x-ticket", "4711"}},
 	},
 		entry(Directory, "000", 0, "."), old(entry(File, "000", 3, "PG_VERSION")), entry(Directory, "000", 0, "base"),

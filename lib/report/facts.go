@@ -11,9 +11,11 @@ type Facts struct {
 	Timelines     []Timeline
 	Backups       []Backup
 	Holes         []Hole
+	Lost          []string // timeline histories that are not there and must have been
 	WAL           Volume
-	Verifications []Verification
+	Verifications []Verification // the newest
 	Drills        []Drill
+	MoreRecords   bool // older ones of these two
 }
 
 // Repository says whose page it is.
@@ -146,6 +148,9 @@ type Verification struct {
 	Host         string
 }
 
+// Tells says whether older ones make no difference any more.
+func (v Verification) Tells() bool { return v.Full || !v.Passed }
+
 // A Drill is a restore that was tried and recorded.
 type Drill struct {
 	Began                    time.Time
@@ -157,6 +162,9 @@ type Drill struct {
 	Amcheck                  string
 	Step, Reason             string // where and why it failed
 }
+
+// Tells says whether older ones make no difference any more.
+func (d Drill) Tells() bool { return d.Passed && d.took() > 0 }
 
 // took is how long it was until the server could be used.
 func (d Drill) took() time.Duration { return d.Restore + d.Recovery }

@@ -177,6 +177,37 @@ func TestALongListMakesNoLargePage(t *testing.T) {
 	}
 }
 
+// What is lost is named next to the holes.
+func TestLostHistoriesAreNamed(t *testing.T) {
+	f := branches()
+	f.Lost = []string{"00000006.history", "00000008.history"}
+	if page := write(t, f); !strings.Contains(page, `<strong class="bad">00000006.history, 00000008.history</strong>.</p>`) || !strings.Contains(page, "2 lost timeline histories") {
+		t.Error("the page does not name them")
+	}
+	f.Lost = slices.Repeat(f.Lost, MostLines)
+	if page := write(t, f); !strings.Contains(page, "</strong> and 200 more.</p>") {
+		t.Error("the page does not say how many are left out")
+	}
+}
+
+// Records beyond what a page should have are not shown, here or where they are
+// read.
+func TestManyRecordsAreCut(t *testing.T) {
+	const said = "<p>Older records of verifications and drills are not shown.</p>"
+	f := proved()
+	if strings.Contains(write(t, f), said) {
+		t.Error("the page says that something is left out")
+	}
+	f.MoreRecords = true
+	if !strings.Contains(write(t, f), said) {
+		t.Error("the page does not say that something was left out")
+	}
+	f.MoreRecords, f.Drills = false, slices.Repeat(f.Drills, MostLines+1)
+	if !strings.Contains(write(t, f), said) {
+		t.Error("the page does not say that something is left out")
+	}
+}
+
 func TestManyHolesAreCut(t *testing.T) {
 	f := branches()
 	for range 10_000 {

@@ -33,21 +33,21 @@ var page = template.Must(template.New("").Funcs(template.FuncMap{
 
 // How many lines of a table are shown, and how many of the backups at once.
 const (
-	mostLines  = 200
+	MostLines  = 200
 	mostAtOnce = 20
 )
 
 // A view is what the page shows.
 type view struct {
 	Facts
-	Verdict        verdict
-	Picture        *picture
-	Charts         []chart
-	WALChart       *chart
-	Newest, Older  []Backup
-	OmittedHoles   int
-	OmittedRecords int
-	Totals         totals
+	Verdict       verdict
+	Picture       *picture
+	Charts        []chart
+	WALChart      *chart
+	Newest, Older []Backup
+	OmittedHoles  int
+	OmittedLost   int
+	Totals        totals
 }
 
 // totals are sums for the head of the table.
@@ -65,16 +65,16 @@ func Write(w io.Writer, f Facts) error {
 		v.Newest, v.Older = v.Newest[:mostAtOnce], v.Newest[mostAtOnce:]
 	}
 	v.Verifications, v.Drills = f.verifications(), f.drills()
-	v.OmittedRecords = shorten(&v.Verifications) + shorten(&v.Drills)
+	v.MoreRecords = shorten(&v.Verifications)+shorten(&v.Drills) > 0 || f.MoreRecords
 	v.Holes = openFirst(f.Holes)
-	v.OmittedHoles = shorten(&v.Holes)
+	v.OmittedHoles, v.OmittedLost = shorten(&v.Holes), shorten(&v.Lost)
 	return page.ExecuteTemplate(w, "page.html", v)
 }
 
 // shorten leaves no more lines than a page should have, and says how many it has
 // left out.
 func shorten[T any](all *[]T) int {
-	n := max(len(*all)-mostLines, 0)
+	n := max(len(*all)-MostLines, 0)
 	*all = (*all)[:len(*all)-n]
 	return n
 }

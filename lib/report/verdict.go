@@ -24,8 +24,12 @@ type answer struct {
 	Text, Short string
 }
 
-// stale is the age from which the newest moment is worth a doubt.
-const stale = 24 * time.Hour
+// The newest moment is worth a doubt when it is so old, or so far in the future:
+// then a clock was wrong.
+const (
+	stale = 24 * time.Hour
+	skew  = 5 * time.Minute
+)
 
 // judge says no more than is proved: yes needs a drill that went well, a full
 // verification that found nothing, and no open holes.
@@ -68,7 +72,7 @@ func (f Facts) until() answer {
 	if r.Beyond != "" {
 		a.State, a.Text, a.Short = Doubtful, a.Text+" What comes after cannot be reached: "+clean(r.Beyond)+".", a.Short+" and no further"
 	}
-	if f.Made.Sub(r.Until) > stale {
+	if age := f.Made.Sub(r.Until); age > stale || age < -skew {
 		a.State = Doubtful
 	}
 	return a
@@ -88,7 +92,7 @@ func (f Facts) source() answer {
 func (f Facts) measured() answer {
 	a := answer{"How long it takes", Doubtful, "No drill has measured it.", "in a time that was never measured"}
 	all := f.drills()
-	if i := slices.IndexFunc(all, func(d Drill) bool { return d.Passed && d.took() > 0 }); i >= 0 {
+	if i := slices.IndexFunc(all, Drill.Tells); i >= 0 {
 		d := all[i]
 		a.State, a.Short = Good, fmt.Sprintf("in about %s as measured %s", duration(d.took()), ago(f.Made, d.Began))
 		a.Text = fmt.Sprintf("About %s: a drill measured it %s with backup %s, %s.", duration(d.took()), ago(f.Made, d.Began), clean(d.Backup), someSize(d.Size))
@@ -118,12 +122,16 @@ func (f Facts) verified() answer {
 	return answer{question, Doubtful, "Never in full.", "never verified in full"}
 }
 
-// whole looks for holes and for backups that are damaged.
+// whole looks for holes, for histories without which a server does not find its
+// way, and for backups that are damaged.
 func (f Facts) whole() answer {
-	a := answer{Question: "Is it complete", Text: "Yes: no hole in the WAL is open, and no backup is damaged."}
+	a := answer{Question: "Is it complete", Text: "Yes: no hole in the WAL is open, no timeline history is lost, and no backup is damaged."}
 	var wrong []string
 	if n := counted(f.Holes, Hole.open); n > 0 {
 		wrong = append(wrong, count(n, "open hole in the WAL", "open holes in the WAL"))
+	}
+	if n := len(f.Lost); n > 0 {
+		wrong = append(wrong, count(n, "lost timeline history", "lost timeline histories"))
 	}
 	if n := counted(f.Backups, Backup.damaged); n > 0 {
 		wrong = append(wrong, count(n, "backup that cannot be recovered", "backups that cannot be recovered"))
@@ -131,6 +139,10 @@ func (f Facts) whole() answer {
 	if len(wrong) > 0 {
 		a.State, a.Short = Doubtful, strings.Join(wrong, ", ")
 		a.Text = "No: " + a.Short + "."
+	}
+	if len(f.Lost) > 0 {
+		a.State = Bad
+		a.Text += " A recovering server asks for every history and stops at one that is lost."
 	}
 	return a
 }

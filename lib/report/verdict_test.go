@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // proved is a cluster of which all is proved.
@@ -29,6 +30,8 @@ func TestVerdict(t *testing.T) {
 		"an open hole":   {func(f *Facts) { f.Holes = []Hole{{Kind: Missing}} }, Doubtful, "Probably", "1 open hole"},
 		"dropped":        {func(f *Facts) { f.Holes = []Hole{{Kind: Dropped}, {Kind: Missing}} }, Doubtful, "Probably", "2 open holes"},
 		"an old hole":    {func(f *Facts) { f.Holes = []Hole{{Kind: Accepted}, {Kind: Expired}} }, Good, "Yes", "verified in full"},
+		"a lost history": {func(f *Facts) { f.Lost = []string{"00000002.history"} }, Doubtful, "Perhaps", "1 lost timeline history"},
+		"a fast clock":   {func(f *Facts) { f.Recovery.Until = before(-time.Hour) }, Doubtful, "Probably", "22 November 2026, 11:15"},
 		"a bad backup":   {func(f *Facts) { f.Backups[0].State = Bad }, Doubtful, "Probably", "1 backup that cannot be recovered"},
 		"old WAL":        {func(f *Facts) { f.Recovery.Until = before(25 * hour) }, Doubtful, "Probably", "21 November 2026, 09:15"},
 		"no moment":      {func(f *Facts) { f.Recovery.Until = at("0001-01-01 00:00") }, Doubtful, "Probably", "an unknown moment"},

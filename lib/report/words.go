@@ -112,7 +112,10 @@ func minute(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 U
 // ago is the age of something.
 func ago(now, then time.Time) string {
 	age := now.Sub(then)
-	if age < time.Second {
+	switch {
+	case age < -skew:
+		return duration(-age) + " in the future"
+	case age < time.Second:
 		return "just now"
 	}
 	return duration(age) + " ago"

@@ -140,19 +140,17 @@ func (d *Dir) makeParents(key string, storing *wait.Operation) error {
 // were offered, and is durable. Whoever stored it may have been killed before
 // the sync.
 func (d *Dir) confirm(ctx context.Context, offered Receipt) error {
-	stored, err := Sum(ctx, d, offered.Key)
-	if err != nil {
+	if err := compare(ctx, d, offered); err != nil {
 		return err
 	}
-	if stored != offered {
-		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
-	}
-	defer wait.For(ctx, d.doing("syncing", offered.Key))()
-	return d.Sync(offered.Key)
+	return d.Sync(ctx, offered.Key)
 }
 
 // Sync makes an object that is there already durable.
-func (d *Dir) Sync(key string) error { return durable.SyncFile(d.path(key)) }
+func (d *Dir) Sync(ctx context.Context, key string) error {
+	defer wait.For(ctx, d.doing("syncing", key))()
+	return durable.SyncFile(d.path(key))
+}
 
 // Get implements Store.
 func (d *Dir) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {

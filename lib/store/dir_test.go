@@ -16,6 +16,7 @@ import (
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
 	"pgpipes/lib/store/storetest"
+	"pgpipes/lib/wait"
 )
 
 // A dir is a store in a directory that can be filled fast.
@@ -298,5 +299,34 @@ func TestDirLockFile(t *testing.T) {
 		if path, err := locks.LockFile(name); !errors.Is(err, store.ErrKey) {
 			t.Errorf("%q: %q, %v", name, path, err)
 		}
+	}
+}
+
+// A file system that hangs when it is to sync is seen by whoever watches.
+func TestDirSyncIsWatched(t *testing.T) {
+	d := open(t, t.TempDir())
+	pipe := filepath.Join(d.root, "k")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil { // opening it takes until somebody writes
+		t.Fatal(err)
+	}
+	var watch wait.Watch
+	done := make(chan error, 1)
+	go func() {
+		done <- d.Store.(*store.Dir).Sync(wait.WithWatch(context.Background(), &watch), "k")
+	}()
+	eventually(t, "it is watched", func() bool {
+		what, _ := watch.Longest(wait.Request)
+		return what == "syncing k in "+d.root
+	})
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := <-done; err == nil {
+		t.Error("a pipe was synced")
+	}
+	if what, _ := watch.Longest(wait.Request); what != "" {
+		t.Errorf("it has ended, and %s is under way", what)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // hearsayLimit is how much of what a far side says is remembered, in bytes. It
@@ -32,11 +33,9 @@ func (h *hearsay) Write(p []byte) (int, error) {
 func (h *hearsay) explain(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	said := strings.ToValidUTF8(strings.Join(strings.FieldsFunc(string(h.text), isControl), " "), "?")
+	said := strings.ToValidUTF8(strings.Join(strings.FieldsFunc(string(h.text), unicode.IsControl), " "), "?")
 	if said = strings.TrimSpace(said); err == nil || said == "" {
 		return err
 	}
 	return fmt.Errorf("%w (the far side says: %s)", err, said)
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }

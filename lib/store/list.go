@@ -61,13 +61,14 @@ type entry struct {
 	isDir bool
 }
 
-// sorted leaves out what is hidden and neither a directory nor a plain file.
+// sorted leaves out what can have no key, as what is hidden, and what is neither
+// a directory nor a plain file.
 // Links are followed: an administrator may keep the WAL on another disk. One
 // that leads nowhere is an error, as that disk may not be mounted.
 func sorted(list []fs.DirEntry, stat func(name string) (fs.FileInfo, error)) ([]entry, error) {
 	entries := make([]entry, 0, len(list))
 	for _, e := range list {
-		if strings.HasPrefix(e.Name(), ".") {
+		if CheckKey(e.Name()) != nil {
 			continue
 		}
 		mode := e.Type()

@@ -58,17 +58,17 @@ type s3Place struct {
 func newS3(location string) (*S3, error) {
 	u, err := url.Parse(location)
 	if err != nil {
-		return nil, fmt.Errorf("%w: not a URL", ErrLocation)
+		return nil, fmt.Errorf("%w: %s: not a URL", ErrLocation, printable(location))
 	}
 	if u.User != nil {
-		return nil, fmt.Errorf("%w: a key does not belong into a location; it is found as other programs find it", ErrLocation)
+		return nil, fmt.Errorf("%w: %s: a key does not belong in a location; it is found as other programs find it", ErrLocation, printable(location))
 	}
 	place := s3Place{bucket: u.Host, prefix: strings.Trim(path.Clean("/"+u.Path), "/"), conditional: true}
 	if place.bucket == "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%w: %s: not s3://bucket/prefix", ErrLocation, location)
+		return nil, fmt.Errorf("%w: %s: not s3://bucket/prefix", ErrLocation, printable(location))
 	}
 	if err := place.read(u.Query()); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", ErrLocation, location, err)
+		return nil, fmt.Errorf("%w: %s: %v", ErrLocation, printable(location), err)
 	}
 	return &S3{location: location, place: place, client: sync.OnceValues(place.connect)}, nil
 }
@@ -112,8 +112,8 @@ func (p *s3Place) read(settings url.Values) (err error) {
 		}
 	}
 	p.endpoint, err = url.Parse(endpoint)
-	if err != nil || p.endpoint.Host == "" || p.endpoint.Scheme != "http" && p.endpoint.Scheme != "https" {
-		return fmt.Errorf("endpoint %s: not http(s)://host", endpoint)
+	if err != nil || p.endpoint.Host == "" || p.endpoint.User != nil || p.endpoint.Scheme != "http" && p.endpoint.Scheme != "https" {
+		return fmt.Errorf("the endpoint is not http(s)://host[:port]")
 	}
 	return nil
 }

@@ -300,3 +300,18 @@ func listen(t *testing.T) net.Listener {
 	}
 	return l
 }
+
+// What goes while it is compared was there: nobody is told that it is not.
+func TestS3VanishesWhileCompared(t *testing.T) {
+	server := s3.Start(t, "bucket")
+	c := before(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "PUT" { // the name is taken, it says
+			w.WriteHeader(http.StatusPreconditionFailed)
+		}
+		return r.Method == "PUT"
+	})
+	_, err := bucket(t, c.location("bucket/x")).Put(context.Background(), "k", write("offered"))
+	if err == nil || errors.Is(err, store.ErrNotExist) || !strings.Contains(err.Error(), "vanished") {
+		t.Errorf("%v", err)
+	}
+}

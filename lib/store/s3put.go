@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -45,23 +44,13 @@ func (s *S3) Put(ctx context.Context, key string, write func(io.Writer) error) (
 	receipt := sum.receipt(key)
 	err = u.publish()
 	if errors.Is(err, errTaken) {
-		return receipt, s.confirm(ctx, receipt)
+		return receipt, compare(ctx, s, receipt)
 	}
 	return receipt, err
 }
 
 // errTaken says that there is an object of the name.
 var errTaken = errors.New("the name is taken")
-
-// confirm succeeds when the object that is there already has the bytes that
-// were offered.
-func (s *S3) confirm(ctx context.Context, offered Receipt) error {
-	stored, err := Sum(ctx, s, offered.Key)
-	if err == nil && stored != offered {
-		err = fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
-	}
-	return err
-}
 
 // An s3Upload is an object in the making.
 type s3Upload struct {

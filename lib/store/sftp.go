@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +32,8 @@ var ErrNoSync = errors.New("the server cannot sync files (no fsync@openssh.com)"
 // was lost. What is put is written under a hidden temporary name, synced
 // (fsync@openssh.com) and linked to its own (hardlink@openssh.com), which
 // cannot replace anything; a server without that extension renames, which by
-// the protocol must fail if the name is taken. Then the directory is synced.
+// the protocol must fail if the name is taken. Then the directory is synced,
+// and so are those above it.
 type SFTP struct {
 	location    string
 	user        string
@@ -43,27 +43,27 @@ type SFTP struct {
 	connecting  chan struct{} // taken by who makes the connection, which may take long
 	mu          sync.Mutex
 	current     *session
-	directories sync.Map // known to be there
+	directories sync.Map // known to be there, by path: *atomic.Bool, whether their names are durable
 }
 
 // newSFTP reads sftp://[user@]host[:port]/path[?config=FILE]; a path that begins
 // with /~/ is relative to the home directory.
 func newSFTP(location string) (*SFTP, error) {
 	u, err := url.Parse(location)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrLocation, err)
+	if err != nil { // which has the location in it, and perhaps a password in that
+		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, printable(location))
 	}
 	_, secret := u.User.Password()
 	switch {
 	case secret:
-		return nil, fmt.Errorf("%w: a password does not belong into a location; keys and the agent are used", ErrLocation)
+		return nil, fmt.Errorf("%w: %s: a password does not belong in a location; keys and the agent are used", ErrLocation, printable(location))
 	case u.Hostname() == "" || u.Path == "" || u.Fragment != "":
-		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, location)
+		return nil, fmt.Errorf("%w: %s: not sftp://[user@]host[:port]/path", ErrLocation, printable(location))
 	}
 	settings := u.Query()
 	config := settings.Get("config")
 	if settings.Del("config"); len(settings) > 0 {
-		return nil, fmt.Errorf("%w: %s: config=FILE is the only setting", ErrLocation, location)
+		return nil, fmt.Errorf("%w: %s: config=FILE is the only setting", ErrLocation, printable(location))
 	}
 	root, inHome := strings.CutPrefix(path.Clean(u.Path), "/~/")
 	if !inHome && root != "/~" {
@@ -101,6 +101,7 @@ func (s *SFTP) doing(verb, key string) string {
 type session struct {
 	*sftp.Client
 	conn  *sshconn.Conn
+	wire  *wire
 	heard *hearsay
 	over  atomic.Bool // broken off
 }
@@ -166,12 +167,12 @@ func (s *SFTP) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, heard.explain(err)
 	}
-	client, err := subsystem(ctx, conn, heard)
+	client, w, err := subsystem(ctx, conn, heard)
 	if err != nil {
 		conn.Close()
 		return nil, heard.explain(fmt.Errorf("%s: sftp: %w", h.Name, err))
 	}
-	return &session{Client: client, conn: conn, heard: heard}, nil
+	return &session{Client: client, conn: conn, wire: w, heard: heard}, nil
 }
 
 // concurrency is how many requests for a piece of one file are under way at
@@ -179,27 +180,27 @@ func (s *SFTP) connect(ctx context.Context) (*session, error) {
 const concurrency = 128
 
 // subsystem starts sftp on a connection.
-func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.Client, error) {
+func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.Client, *wire, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	channel, err := conn.NewSession()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stderr, err := channel.StderrPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	in, err := channel.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := channel.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := channel.RequestSubsystem("sftp"); err != nil {
-		return nil, fmt.Errorf("the host does not offer it: %w", err)
+		return nil, nil, fmt.Errorf("the host does not offer it: %w", err)
 	}
 	// The library copies this for commands only, and who is not read from stops.
 	listened := make(chan struct{})
@@ -207,12 +208,13 @@ func subsystem(ctx context.Context, conn *sshconn.Conn, heard *hearsay) (*sftp.C
 		defer close(listened)
 		io.Copy(heard, stderr)
 	}()
-	client, err := sftp.NewClientPipe(out, in, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
+	w := newWire(out, in)
+	client, err := sftp.NewClientPipe(w, w, sftp.UseConcurrentWrites(true), sftp.MaxConcurrentRequestsPerFile(concurrency), sftp.UseFstat(true))
 	if err != nil {
 		conn.Close()
 		<-listened // to the last word, which says why
 	}
-	return client, err
+	return client, w, err
 }
 
 // do has work done with a session. When ctx ends the connection does, which is
@@ -249,10 +251,19 @@ func (s *session) work(ctx context.Context, what string, work func(*session) err
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if isLost(err) {
-		return s.heard.explain(fmt.Errorf("%s: the connection was lost: %w", what, err))
+	return s.explain(what, err)
+}
+
+// explain says why a connection has ended, if that is what an error says.
+func (s *session) explain(what string, err error) error {
+	if !isLost(err) {
+		return err
 	}
-	return err
+	s.breakOff()
+	if offence := s.wire.offence(); offence != nil {
+		return s.heard.explain(fmt.Errorf("%s: %w", what, offence))
+	}
+	return s.heard.explain(fmt.Errorf("%s: the connection was lost: %w", what, err))
 }
 
 // isLost reports whether an error says that there is no connection any more. An
@@ -271,7 +282,9 @@ func (s *SFTP) Close() error {
 	}
 	old := s.current
 	s.current = nil
-	return cmp.Or(old.Client.Close(), old.conn.Close())
+	old.breakOff()
+	old.Wait() // which a server that is silent would not let end before
+	return nil
 }
 
 // absent turns "no such file" into ErrNotExist, but only while the root is a
@@ -336,9 +349,13 @@ func (s *SFTP) Remove(ctx context.Context, key string) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
+	met := false
 	return s.do(ctx, s.doing("removing", key), func(now *session) error {
-		if err := now.removeFile(s.path(key)); err != nil {
-			return s.absent(now, key, err)
+		again := met // it may have been removed, and the connection lost before the answer
+		if err := now.removeFile(s.path(key), &met); err != nil {
+			if err = s.absent(now, key, err); !again || !errors.Is(err, ErrNotExist) {
+				return err
+			}
 		}
 		dir := path.Dir(s.path(key))
 		for dir != s.root && len(dir) > len(s.root) && now.RemoveDirectory(dir) == nil {
@@ -355,8 +372,8 @@ func (s *SFTP) Remove(ctx context.Context, key string) error {
 }
 
 // removeFile removes a file, and never a directory, which the client's own
-// Remove would try.
-func (s *session) removeFile(path string) error {
+// Remove would try. It sets met once it has met the file.
+func (s *session) removeFile(path string, met *bool) error {
 	info, err := s.Lstat(path)
 	if err != nil {
 		return err
@@ -364,24 +381,6 @@ func (s *session) removeFile(path string) error {
 	if info.IsDir() {
 		return named(path, errors.New("a directory"))
 	}
+	*met = true
 	return s.Client.Remove(path)
-}
-
-// syncDir makes the names in a directory durable. A server that cannot open
-// one (SFTP does not ask that of it) has synced the file at least.
-func (s *session) syncDir(path string) error {
-	dir, err := s.Open(path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	defer dir.Close()
-	err = dir.Sync()
-	var status *sftp.StatusError
-	if errors.As(err, &status) && status.FxCode() != sftp.ErrSSHFxConnectionLost {
-		return nil
-	}
-	return err
 }

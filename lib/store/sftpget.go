@@ -80,26 +80,49 @@ func (d *download) begin(offset int64, whole bool) {
 // Read implements io.Reader. What ends before all bytes have come was cut,
 // whatever the server says.
 func (d *download) Read(p []byte) (int, error) {
+	d.Begin()
+	defer d.End()
 	if d.left == 0 {
-		return 0, io.EOF
+		return 0, d.end()
 	}
 	if int64(len(p)) > d.left {
 		p = p[:d.left]
 	}
-	d.Begin()
-	defer d.End()
 	n, err := d.from.Read(p)
 	d.left -= int64(n)
 	if err == nil || err == io.EOF && d.left == 0 {
 		return n, nil
 	}
-	if d.ctx.Err() != nil {
-		return n, context.Cause(d.ctx)
+	return n, d.failed(err)
+}
+
+// end is io.EOF if that is what follows the last byte. Only who reads the whole
+// of an object hears of more.
+func (d *download) end() error {
+	if d.pipe == nil {
+		return io.EOF
 	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
+	n, err := d.from.Read(make([]byte, 1))
+	switch {
+	case n > 0:
+		return fmt.Errorf("%s: more has come than the server said there is", d.store.doing("reading", d.key))
+	case err == io.EOF:
+		return err
 	}
-	return n, d.heard.explain(fmt.Errorf("%s: %w", d.store.doing("reading", d.key), err))
+	return d.failed(err)
+}
+
+func (d *download) failed(err error) error {
+	what := d.store.doing("reading", d.key)
+	switch {
+	case d.ctx.Err() != nil:
+		return context.Cause(d.ctx)
+	case err == io.EOF:
+		return d.heard.explain(fmt.Errorf("%s: %d bytes have not come: %w", what, d.left, io.ErrUnexpectedEOF))
+	case isLost(err):
+		return d.explain(what, err)
+	}
+	return d.heard.explain(fmt.Errorf("%s: %w", what, err))
 }
 
 // Close ends the reading, wherever it is.

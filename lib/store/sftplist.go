@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 )
@@ -23,7 +24,7 @@ func (s *SFTP) List(ctx context.Context, prefix, after string) iter.Seq2[Info, e
 // readDirectory reads one directory. One that is not there was removed
 // meanwhile, or never was.
 func (s *SFTP) readDirectory(ctx context.Context, now *session, at string) ([]entry, error) {
-	infos, err := now.ReadDirContext(ctx, s.path(at))
+	infos, err := now.readDir(ctx, s.path(at))
 	if errors.Is(err, fs.ErrNotExist) && at != "" {
 		if _, err := now.ReadDirContext(ctx, s.root); err != nil {
 			return nil, named(s.location, err) // the store itself is not there
@@ -31,11 +32,26 @@ func (s *SFTP) readDirectory(ctx context.Context, now *session, at string) ([]en
 		return nil, s.dangling(now, at)
 	}
 	if err != nil {
-		return nil, named(s.path(at), err)
+		return nil, err
 	}
 	list := make([]fs.DirEntry, len(infos))
 	for i, info := range infos {
 		list[i] = fs.FileInfoToDirEntry(info)
 	}
 	return sorted(list, func(name string) (fs.FileInfo, error) { return now.Stat(s.path(at + name)) })
+}
+
+// longestPath is what no path on Linux is longer than, in bytes (PATH_MAX).
+const longestPath = 4096
+
+// readDir reads a directory. Directories in directories come to an end.
+func (s *session) readDir(ctx context.Context, dir string) ([]fs.FileInfo, error) {
+	if len(dir) > longestPath {
+		return nil, fmt.Errorf("%s…: directories within directories, without end", dir[:100])
+	}
+	infos, err := s.ReadDirContext(ctx, dir)
+	if err != nil {
+		return nil, named(dir, err)
+	}
+	return infos, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,7 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
+	"sync/atomic"
 
 	"github.com/pkg/sftp"
 
@@ -115,19 +116,25 @@ func (s *SFTP) createFile(now *session, key, temp string) (file *sftp.File, err 
 	return file, nil
 }
 
-// makeParents makes the directories above a key that are not known to be there,
-// and syncs those in which it made one.
-func (s *SFTP) makeParents(now *session, key string) error {
-	if !strings.Contains(key, "/") {
-		if err := s.makeDirectory(now, s.root); err != nil {
-			return err
-		}
-	}
+// above are the directories that are made for a key, from the top down.
+func (s *SFTP) above(key string) (dirs []string) {
 	for i, c := range key {
 		if c == '/' {
-			if err := s.makeDirectory(now, s.path(key[:i])); err != nil {
-				return err
-			}
+			dirs = append(dirs, s.path(key[:i]))
+		}
+	}
+	if dirs == nil {
+		return []string{s.root}
+	}
+	return dirs
+}
+
+// makeParents makes the directories above a key that are not known to be there.
+// They are synced with the object.
+func (s *SFTP) makeParents(now *session, key string) error {
+	for _, dir := range s.above(key) {
+		if err := s.makeDirectory(now, dir); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -142,7 +149,7 @@ func (s *SFTP) makeDirectory(now *session, dir string) error {
 	case err == nil && !info.IsDir():
 		return named(dir, errors.New("not a directory"))
 	case err == nil:
-		s.directories.Store(dir, nil)
+		s.directories.LoadOrStore(dir, new(atomic.Bool))
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return named(dir, err)
@@ -154,8 +161,8 @@ func (s *SFTP) makeDirectory(now *session, dir string) error {
 	} else {
 		_ = now.Chmod(dir, dirMode) // where that is not allowed the account's umask decides
 	}
-	s.directories.Store(dir, nil)
-	return now.syncDir(path.Dir(dir))
+	s.directories.Store(dir, new(atomic.Bool))
+	return nil
 }
 
 // Write implements io.Writer.
@@ -173,10 +180,7 @@ func (u *upload) publish(size int64) error {
 	if err != nil && u.ctx.Err() != nil {
 		return context.Cause(u.ctx)
 	}
-	if isLost(err) {
-		return u.heard.explain(fmt.Errorf("%s: the connection was lost: %w", u.store.doing("storing", u.key), err))
-	}
-	return err
+	return u.explain(u.store.doing("storing", u.key), err)
 }
 
 func (u *upload) finish(size int64) error {
@@ -193,11 +197,33 @@ func (u *upload) finish(size int64) error {
 	if err := u.file.Close(); err != nil {
 		return named(u.temp, err)
 	}
-	if err := u.link(); err != nil {
+	in, err := u.link()
+	if err != nil {
 		return err
 	}
 	u.discard()
-	return u.syncDir(path.Dir(u.store.path(u.key)))
+	if err := u.arrived(size); err != nil {
+		in.close()
+		return err
+	}
+	return u.store.syncNames(u.session, u.key, in)
+}
+
+// arrived is an error unless the object is there. A server that only says so is
+// found here.
+func (u *upload) arrived(size int64) error {
+	final := u.store.path(u.key)
+	info, err := u.Stat(final)
+	if isLost(err) {
+		return err
+	}
+	if err != nil { // and never one that says "absent"
+		return named(final, fmt.Errorf("the server has not given it its name: %v", err))
+	}
+	if info.Size() != size {
+		return named(final, fmt.Errorf("the server has stored %d of %d bytes", info.Size(), size))
+	}
+	return nil
 }
 
 // flush waits until all that was written has been taken.
@@ -211,30 +237,41 @@ func (u *upload) flush() error {
 	return err
 }
 
-// link gives the file its name. The protocol has no code for a name that is
-// taken, so it is looked at after a failure.
-func (u *upload) link() (err error) {
+// link gives the file its name, and returns those among which it is. The protocol
+// has no code for a name that is taken, so it is looked at after a failure.
+func (u *upload) link() (in names, err error) {
 	final := u.store.path(u.key)
-	give := u.Rename
+	give := u.rename
 	if _, can := u.HasExtension("hardlink@openssh.com"); can {
 		give = u.Link
 	}
 	for range rmdirRaces {
-		if err = give(u.temp, final); err == nil {
-			return nil
+		if in, err = u.openNames(path.Dir(final)); err == nil {
+			if err = give(u.temp, final); err == nil {
+				return in, nil
+			}
+			in.close()
 		}
 		if _, lerr := u.Lstat(final); lerr == nil {
-			return fs.ErrExist
+			return names{}, fs.ErrExist
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		u.store.directories.Clear()
 		if perr := u.store.makeParents(u.session, u.key); perr != nil {
-			return perr
+			return names{}, perr
 		}
 	}
-	return named(final, err)
+	return names{}, named(final, err)
+}
+
+// rename does not leave it to the server alone that nothing is replaced: some do.
+func (u *upload) rename(from, to string) error {
+	if _, err := u.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return cmp.Or(err, fs.ErrExist)
+	}
+	return u.Rename(from, to)
 }
 
 // discard removes the temporary name, whatever became of the object.
@@ -255,30 +292,8 @@ func (u *upload) discard() {
 // confirm succeeds when the object that is there already has the bytes that
 // were offered, and is durable.
 func (s *SFTP) confirm(ctx context.Context, offered Receipt) error {
-	stored, err := Sum(ctx, s, offered.Key)
-	if err != nil {
+	if err := compare(ctx, s, offered); err != nil {
 		return err
 	}
-	if stored != offered {
-		return fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
-	}
-	return s.do(ctx, s.doing("syncing", offered.Key), func(now *session) error { return s.sync(now, offered.Key) })
-}
-
-// sync makes an object that is there already durable, and its name.
-func (s *SFTP) sync(now *session, key string) error {
-	file, err := now.Open(s.path(key))
-	if err != nil {
-		return named(s.path(key), err)
-	}
-	defer file.Close()
-	if err := file.Sync(); err != nil {
-		return named(s.path(key), err)
-	}
-	return now.syncDir(path.Dir(s.path(key)))
-}
-
-// Sync makes an object that is there already durable.
-func (s *SFTP) Sync(key string) error {
-	return s.do(context.Background(), s.doing("syncing", key), func(now *session) error { return s.sync(now, key) })
+	return s.Sync(ctx, offered.Key)
 }

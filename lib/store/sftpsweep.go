@@ -22,15 +22,28 @@ func (s *SFTP) sweep(ctx context.Context, dir string, before time.Time) error {
 	var below []string
 	err := s.do(ctx, s.doing("sweeping", ""), func(now *session) error {
 		below = nil
-		entries, err := now.ReadDirContext(ctx, dir)
+		entries, err := now.readDir(ctx, dir)
 		if errors.Is(err, fs.ErrNotExist) && dir != s.root {
 			return nil
 		}
+		if err != nil {
+			return err
+		}
 		for _, e := range entries {
+			mode := e.Mode()
+			if mode&fs.ModeSymlink != 0 && CheckKey(e.Name()) == nil { // as in a list
+				to, serr := now.Stat(path.Join(dir, e.Name()))
+				if serr != nil {
+					return named(path.Join(dir, e.Name()), serr)
+				}
+				if to.IsDir() {
+					mode = fs.ModeDir
+				}
+			}
 			switch {
-			case e.IsDir():
+			case mode.IsDir():
 				below = append(below, path.Join(dir, e.Name()))
-			case strings.HasPrefix(e.Name(), durable.TemporaryPrefix) && e.Mode().IsRegular() && e.ModTime().Before(before):
+			case strings.HasPrefix(e.Name(), durable.TemporaryPrefix) && mode.IsRegular() && e.ModTime().Before(before):
 				if rerr := now.Client.Remove(path.Join(dir, e.Name())); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 					err = errors.Join(err, named(path.Join(dir, e.Name()), rerr))
 				}

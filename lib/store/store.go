@@ -86,7 +86,15 @@ func Open(location string) (Store, error) {
 	case scheme == "s3":
 		return newS3(location)
 	}
-	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, location, scheme)
+	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, printable(location), scheme)
+}
+
+// printable is a location that was refused, without what somebody may have put
+// there that is a secret: a password before a host, and settings.
+func printable(location string) string {
+	scheme, place, _ := strings.Cut(location, "://")
+	place = place[strings.LastIndexByte(place, '@')+1:]
+	return scheme + "://" + place[:strings.IndexAny(place+"?", "?#")]
 }
 
 // CheckKey says what is wrong with a key, wrapping ErrKey.
@@ -142,4 +150,17 @@ func Sum(ctx context.Context, s Store, key string) (Receipt, error) {
 		return Receipt{}, fmt.Errorf("%s: %w", key, err)
 	}
 	return sum.receipt(key), nil
+}
+
+// compare succeeds when the object that is there already has the bytes that were
+// offered. One that goes meanwhile is no proof of absence to whoever offers it.
+func compare(ctx context.Context, s Store, offered Receipt) error {
+	stored, err := Sum(ctx, s, offered.Key)
+	if errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("%s: vanished while it was compared", offered.Key)
+	}
+	if err == nil && stored != offered {
+		err = fmt.Errorf("%s: %w: stored sha256 %s, offered %s", offered.Key, ErrDiffers, stored.SHA256, offered.SHA256)
+	}
+	return err
 }

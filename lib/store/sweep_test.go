@@ -17,7 +17,8 @@ import (
 	"pgpipes/test/sshd"
 )
 
-// Old temporary files go, and nothing else.
+// Old temporary files go, also where links lead to that lists follow, and nothing
+// else.
 func TestSweep(t *testing.T) {
 	host := sshd.Start(t)
 	for kind, open := range map[string]func(root string) dir{
@@ -28,14 +29,20 @@ func TestSweep(t *testing.T) {
 			root := t.TempDir()
 			old := time.Now().Add(-time.Hour)
 			for name, at := range map[string]time.Time{
-				".pgpipes-A.tmp": old, "wal/x/.pgpipes-B.tmp": old, "wal/x/.pgpipes-C.tmp": time.Now(), "wal/x/k": old, ".other": old,
+				"repo/.pgpipes-A.tmp": old, "repo/wal/x/.pgpipes-B.tmp": old, "repo/wal/x/.pgpipes-C.tmp": time.Now(), "repo/wal/x/k": old, "repo/.other": old,
+				"disk/.pgpipes-D.tmp": old, "disk/y/.pgpipes-E.tmp": old, "disk/y/k": old, "away/.pgpipes-F.tmp": old,
 			} {
 				path := filepath.Join(root, name)
 				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644), os.Chtimes(path, at, at)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			s := open(root).Store.(interface {
+			for name, to := range map[string]string{"link": "repo", "repo/base": "../disk", "repo/.hidden": "../away"} {
+				if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := open(filepath.Join(root, "link")).Store.(interface {
 				Sweep(ctx context.Context, before time.Time) error
 			})
 			if err := s.Sweep(context.Background(), time.Now().Add(-time.Minute)); err != nil {
@@ -43,13 +50,37 @@ func TestSweep(t *testing.T) {
 			}
 			var names []string
 			for _, path := range leftovers(t, root) {
-				names = append(names, strings.TrimPrefix(path, root+"/"))
+				if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
+					names = append(names, strings.TrimPrefix(path, root+"/"))
+				}
 			}
 			slices.Sort(names)
-			if want := []string{".other", "wal/x/.pgpipes-C.tmp", "wal/x/k"}; !slices.Equal(names, want) {
+			if want := []string{"away/.pgpipes-F.tmp", "disk/y/k", "repo/.other", "repo/wal/x/.pgpipes-C.tmp", "repo/wal/x/k"}; !slices.Equal(names, want) {
 				t.Errorf("left: %q, want %q", names, want)
 			}
 		})
+	}
+}
+
+// A link that leads nowhere may be to a disk that is not mounted, and one that
+// leads in a circle has no end.
+func TestSweepEnds(t *testing.T) {
+	host := sshd.Start(t)
+	for name, to := range map[string]string{"nowhere": "/does/not/exist", "circle": "."} {
+		for kind, open := range map[string]func(root string) dir{
+			"directory": func(root string) dir { return open(t, root) },
+			"sftp":      func(root string) dir { return far(t, host, root) },
+		} {
+			root := t.TempDir()
+			for _, link := range []string{"one", "two"} {
+				if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := operations["Sweep"](context.Background(), open(root).Store); err == nil {
+				t.Errorf("%s, %s: success", name, kind)
+			}
+		}
 	}
 }
 

@@ -69,6 +69,8 @@ func TestRepositoryElsewhere(t *testing.T) {
 			s.must("expire", "-r", s.repo, "--keep-last", "1")
 			expect(t, "backups", s.listed(), "last")
 			expect(t, "rows at last", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
+			shell(t, "sh", "-euc", `other=$(sed 's/^\(system-identifier.\).*/\142/' "$1"); printf '%s\n' "$other" >"$1"`, "sh", filepath.Join(s.local, "pgpipes"))
+			s.refuses(1, "belongs to another cluster: its system identifier is 42", "check", "-r", s.repo)
 			filepath.WalkDir(s.local, func(path string, _ os.DirEntry, _ error) error {
 				if strings.HasPrefix(filepath.Base(path), durable.TemporaryPrefix) {
 					t.Errorf("left behind: %s", path)

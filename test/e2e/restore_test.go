@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,7 +29,6 @@ func TestRestoreRefuses(t *testing.T) {
 		{"no such backup", "not in the repository", 1, []string{"--backup", "nonesuch"}},
 		{"no such target", "not a target", 100, []string{"--to", "yesterday"}},
 		{"time without a zone", "in which time zone", 100, []string{"--to", "time=2026-01-01 10:00"}},
-		{"no repository", "no repository", 111, []string{"-r", s.path("nowhere")}},
 		{"option for nothing", "--action", 100, []string{"--action", "pause"}},
 	}
 	for _, test := range tests {
@@ -40,8 +40,16 @@ func TestRestoreRefuses(t *testing.T) {
 			}
 		})
 	}
+	s.refuses(111, "no repository", "restore", "-r", s.path("nowhere"), "-D", data)
 	t.Run("a reachable LSN", func(t *testing.T) {
 		expect(t, "rows", s.recovered(t, "--to", "lsn="+end, "--archive-mode", "off").SQL("SELECT count(*) FROM rows"), "0")
+	})
+	t.Run("holes that nobody knows of", func(t *testing.T) {
+		s := s.in(t)
+		blind := withFake(t, "manifest", `case " $* " in *" --windows "*) exit 111 ;; esac; exec REAL "$@"`)
+		s.must(filepath.Join(blind, "restore"), "-r", s.repo, "-D", s.path("blind"), "--to", "lsn="+end, "--archive-mode", "off")
+		off := strings.Contains(s.must("cat", s.path("blind/postgresql.auto.conf")), "recovery_prefetch = 'off'")
+		expect(t, "no prefetch", fmt.Sprint(off), fmt.Sprint(s.Major() >= 15))
 	})
 	t.Run("over a cluster", func(t *testing.T) {
 		s.refuses(100, "a server runs in it", "restore", "-r", s.repo, "-D", s.Data)

@@ -33,6 +33,7 @@ func TestPromotion(t *testing.T) {
 			eventually(t, file, func() bool { return exists(filepath.Join(primary.repo, "wal", file)) })
 		}
 	})
+	t.Run("nothing of the child yet", func(t *testing.T) { primary.in(t).newborn(switched) })
 	standby.backup("new")
 	standby.row(7)
 	// The old primary comes back and goes on where it was: a dead branch.
@@ -76,6 +77,7 @@ func TestPromotion(t *testing.T) {
 			c := s.restored(t, "--backup", "old", "--archive-mode", "off")
 			s.retryNever(c)
 			shell(t, "mv", file, s.path("hidden"))
+			s.refuses(1, switched+" is missing", "restore", "-r", s.repo, "-D", s.path("none"), "--backup", "old")
 			if recovers(t, c) {
 				t.Fatalf("recovered rows %s:\n%s", c.SQL(allRows), c.Log())
 			}
@@ -87,6 +89,21 @@ func TestPromotion(t *testing.T) {
 			expect(t, "rows", c.SQL(allRows), "1,2,3,4,5,6,7")
 		})
 	}
+}
+
+// newborn is the archive as it was at the promotion: of the new timeline there is
+// the history, and of the old one's last segment the .partial. All before that can
+// be recovered.
+func (s *site) newborn(switched string) {
+	s.t.Helper()
+	early := *s
+	early.repo = s.path("early")
+	shell(s.t, "cp", "-a", s.repo, early.repo)
+	shell(s.t, "rm", "-r", filepath.Dir(early.segmentFile(switched)))
+	s.must("manifest", "status", "-r", early.repo)
+	c := early.recovered(s.t, "--archive-mode", "off")
+	expect(s.t, "rows", c.SQL(allRows), "1,2,3")
+	expect(s.t, "timeline", c.SQL("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"), "00000003")
 }
 
 // retryNever has a restored server give up a file at the first failure.

@@ -126,6 +126,7 @@ func TestTreeOfTimelines(t *testing.T) {
 	tr.must("manifest", "verify", "-r", tr.repo)
 	t.Run("ends of windows", func(t *testing.T) { tr.within(t).ends() })
 	t.Run("other branches", func(t *testing.T) { tr.within(t).otherBranches() })
+	t.Run("a lost history", func(t *testing.T) { tr.within(t).lostHistory() })
 	t.Run("a hole", func(t *testing.T) { tr.within(t).hole() })
 }
 
@@ -179,6 +180,9 @@ func (tr *tree) otherBranches() {
 	} {
 		expect(tr.t, fmt.Sprintf("row %d on timeline %d", test.row, test.timeline), tr.best(tr.moments[test.row].lsn, test.timeline), test.backup)
 	}
+	// The newest one does not go by this backup, to the end of which that is no matter.
+	c := tr.recovered(tr.t, "--backup", "b", "--to", "immediate", "--archive-mode", "off")
+	expect(tr.t, "rows", c.SQL(allRows), "11,21")
 }
 
 // reaches recovers a backup to a moment, whatever list thinks of it, and returns
@@ -215,6 +219,31 @@ func fetches(c *pgtest.Cluster) bool {
 		has, _ := os.ReadFile(process)
 		return strings.Contains(string(has), env[i])
 	})
+}
+
+// lostHistory loses that of a timeline that is on nobody's way: a server asks for
+// it all the same, whichever timeline it is to follow, and is not told that there is
+// none. It is the beginning of that of a descendant.
+func (tr *tree) lostHistory() {
+	t := tr.t
+	history := filepath.Join(tr.repo, "wal/history/00000002.history")
+	stopping := tr.restored(t, "--backup", "a", "--timeline", "5", "--archive-mode", "off")
+	tr.retryNever(stopping)
+	shell(t, "mv", history, tr.path("hidden"))
+	for _, to := range []string{"latest", "immediate"} {
+		tr.refuses(1, "00000002.history is missing", "restore", "-r", tr.repo, "-D", tr.path("none"), "--backup", "a", "--to", to)
+		tr.refuses(1, "00000002.history is missing", "restore", "-r", tr.repo, "-D", tr.path("none"), "--backup", "a", "--to", to, "--timeline", "5")
+	}
+	if recovers(t, stopping) {
+		t.Errorf("recovered rows %s:\n%s", stopping.SQL(allRows), stopping.Log())
+	}
+	stopped(t, stopping, "hole in the archive: 00000002.history is missing")
+	tr.must("sh", "-euc", `sed '/^2/,$d' "$1" | repo put -r "$2" wal/history/00000002.history`, "sh", filepath.Join(filepath.Dir(history), "00000003.history"), tr.repo)
+	if !recovers(t, stopping) {
+		t.Fatal(stopping.Log())
+	}
+	expect(t, "rows", stopping.SQL(allRows), "11,12,51,52")
+	shell(t, "mv", "-f", tr.path("hidden"), history)
 }
 
 // hole makes one: it parts windows, on its timeline and on those that left that

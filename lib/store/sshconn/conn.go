@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func (h Host) reach(ctx context.Context, config string, said func(string)) (*Con
 		return h.jump(ctx, config, said)
 	}
 	if h.ProxyCommand != "" {
-		raw, err := runProxy(h)
+		raw, err := runProxy(h, said)
 		return nil, raw, err
 	}
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", h.Address())
@@ -68,7 +69,8 @@ func (h Host) jump(ctx context.Context, config string, said func(string)) (*Conn
 		return nil, nil, err
 	}
 	next.Jump = cmp.Or(before, next.Jump)
-	if next.Jump == h.Jump {
+	next.way = append(slices.Clone(h.way), h.Name+" "+h.Jump)
+	if slices.Contains(next.way, next.Name+" "+next.Jump) {
 		return nil, nil, fmt.Errorf("%s: ProxyJump leads through itself", h.Jump)
 	}
 	through, err := Dial(ctx, next, config, said)
@@ -144,6 +146,7 @@ func (c *Conn) keepAlive(h Host) {
 	for {
 		select {
 		case <-gone:
+			c.Close() // the way here
 			return
 		case <-answers:
 			asked = 0

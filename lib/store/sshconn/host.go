@@ -7,7 +7,8 @@
 // IdentityFile, IdentitiesOnly, IdentityAgent, CertificateFile (only beside its
 // key), UserKnownHostsFile, GlobalKnownHostsFile, StrictHostKeyChecking,
 // ProxyJump, ProxyCommand, ConnectTimeout, ServerAliveInterval and
-// ServerAliveCountMax. Where there is no ssh, its usual defaults hold.
+// ServerAliveCountMax. An IdentityFile may be the public half of a key that an
+// agent holds. Where there is no ssh, its usual defaults hold.
 package sshconn
 
 import (
@@ -21,8 +22,10 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -39,6 +42,7 @@ type Host struct {
 	KnownHosts     []string // files
 	AcceptNew      bool     // keys of unknown hosts are taken and remembered
 	Jump           string   // [user@]host[:port] to go through, several with commas
+	way            []string // the hosts for which it is gone through, and how
 	ProxyCommand   string
 	ConnectTimeout time.Duration // 0 for no bound of its own
 	Alive          time.Duration // between questions whether the host is still there
@@ -93,7 +97,8 @@ func Resolve(ctx context.Context, name, login, port, config string) (Host, error
 		h.AliveMax = defaultAliveMax
 	}
 	for _, file := range settings["identityfile"] {
-		h.Identities = append(h.Identities, atHome(own.HomeDir, file))
+		file = variable.ReplaceAllStringFunc(h.filledIn(atHome(own.HomeDir, file)), func(name string) string { return os.Getenv(name[2 : len(name)-1]) })
+		h.Identities = append(h.Identities, file)
 	}
 	for _, key := range []string{"userknownhostsfile", "globalknownhostsfile"} {
 		for _, file := range strings.Fields(settings.first(key)) {
@@ -140,7 +145,9 @@ func ask(ctx context.Context, name, login, port, config string) (settings, error
 	}
 	c := exec.CommandContext(ctx, "ssh", append(argv, name)...)
 	var said bytes.Buffer
-	c.Stderr = &said
+	c.Stderr, c.WaitDelay = &said, lastWords
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Match exec has children
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	out, err := c.Output()
 	if err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -186,4 +193,20 @@ func agentSocket(setting string) string {
 		return os.Getenv(strings.Trim(setting[1:], "{}"))
 	}
 	return setting
+}
+
+// variable is one of the environment in a setting.
+var variable = regexp.MustCompile(`\$\{\w+\}`)
+
+// filledIn puts in what ssh leaves open in some settings when it is asked for
+// them (ssh_config(5), TOKENS).
+func (h Host) filledIn(text string) string {
+	here, _ := os.Hostname()
+	short, _, _ := strings.Cut(here, ".")
+	own, err := user.Current()
+	if err != nil {
+		own = &user.User{}
+	}
+	return strings.NewReplacer("%%", "%", "%h", h.HostName, "%p", h.Port, "%r", h.User, "%n", h.Name, "%k", cmp.Or(h.Alias, h.HostName),
+		"%d", own.HomeDir, "%u", own.Username, "%i", own.Uid, "%l", here, "%L", short).Replace(text)
 }

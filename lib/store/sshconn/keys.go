@@ -95,17 +95,24 @@ func indexOf(keys []ssh.Signer, public ssh.PublicKey) int {
 	return -1
 }
 
-// publicKey is the public half beside a file, nil if there is none.
+// publicKey is the public half of the key that a setting means, nil if it is not
+// to be found: the file may be that half, it may lie beside the file, and a file
+// with a passphrase tells it without.
 func publicKey(file string) ssh.PublicKey {
-	text, err := os.ReadFile(file + ".pub")
-	if err != nil {
-		return nil
+	for _, path := range []string{file, file + ".pub"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if key, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
+			return key
+		}
+		var locked *ssh.PassphraseMissingError
+		if _, err := ssh.ParsePrivateKey(text); errors.As(err, &locked) && locked.PublicKey != nil {
+			return locked.PublicKey
+		}
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
-	if err != nil {
-		return nil
-	}
-	return key
+	return nil
 }
 
 // readKey reads a private key, and before it the certificate beside it.
@@ -117,7 +124,10 @@ func readKey(file string) ([]ssh.Signer, error) {
 	key, err := ssh.ParsePrivateKey(text)
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		return nil, fmt.Errorf("%s: it has a passphrase, so an agent must hold it", file)
+		return nil, fmt.Errorf("%s: it has a passphrase, so an agent must hold it: ssh-add %s", file, file)
+	}
+	if _, _, _, _, perr := ssh.ParseAuthorizedKey(text); perr == nil {
+		return nil, fmt.Errorf("%s: it is the public half only, so an agent must hold the key", file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

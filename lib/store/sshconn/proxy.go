@@ -4,7 +4,7 @@ import (
 	"io"
 	"net"
 	"os/exec"
-	"strings"
+	"sync"
 	"time"
 )
 
@@ -13,13 +13,14 @@ type proxied struct {
 	io.Reader
 	io.WriteCloser
 	command *exec.Cmd
+	end     func() // waits for the command
 }
 
-// runProxy starts the command of the configuration, in which ssh has not yet
-// filled in where to.
-func runProxy(h Host) (net.Conn, error) {
-	text := strings.NewReplacer("%%", "%", "%h", h.HostName, "%p", h.Port, "%r", h.User, "%n", h.Name).Replace(h.ProxyCommand)
-	c := exec.Command("/bin/sh", "-c", "exec "+text)
+// runProxy starts the command of the configuration. What it complains of is
+// given to said.
+func runProxy(h Host, said func(string)) (net.Conn, error) {
+	c := exec.Command("/bin/sh", "-c", "exec "+h.filledIn(h.ProxyCommand))
+	c.Stderr, c.WaitDelay = complaints(said), lastWords
 	in, err := c.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -31,14 +32,37 @@ func runProxy(h Host) (net.Conn, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	return &proxied{out, in, c}, nil
+	return &proxied{out, in, c, sync.OnceFunc(func() { c.Wait() })}, nil
+}
+
+// complaints are an io.Writer of what is said.
+type complaints func(string)
+
+func (c complaints) Write(p []byte) (int, error) {
+	c(string(p))
+	return len(p), nil
+}
+
+// lastWords is how long a program that has ended is listened to: others may hold
+// its standard error.
+const lastWords = 100 * time.Millisecond
+
+// Read implements io.Reader. At the end of the stream the command ends, and has
+// said why.
+func (p *proxied) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if err != nil {
+		defer time.AfterFunc(lastWords, func() { p.command.Process.Kill() }).Stop()
+		p.end()
+	}
+	return n, err
 }
 
 // Close ends the command.
 func (p *proxied) Close() error {
 	err := p.WriteCloser.Close()
 	p.command.Process.Kill()
-	p.command.Wait()
+	p.end()
 	return err
 }
 
