@@ -39,8 +39,9 @@ one goes on, if it has the same bytes up to there.`,
 				Description: `Both are repositories of one cluster, wherever they are. What is there already
 is passed over, so it may be run again and again. WAL and parts of backups are
 checked on the way and not copied when damaged; WAL becomes visible in order, a
-backup when it is complete. Nothing is removed in TO: run expire there. With
---backup only that one is copied, with the WAL and the backups that it needs.`,
+backup that was complete at the beginning when all of it is there and the WAL
+that it needs. Nothing is removed in TO: run expire there. With --backup only
+that one is copied, with the WAL and the backups that it needs.`,
 				Options: &copyOptions, Action: cli.Action{Operands: "FROM TO", Min: 2, Max: 2, Run: runCopy}},
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
@@ -55,7 +56,9 @@ repository and neither change nor remove what is there:
 
   restrict,command="/usr/local/bin/repo guard /backup/pg/main" ssh-ed25519 AAAA…
 
-Then use sftp://host/backup/pg/main. expire is run on the backup host.`,
+Then use sftp://host/backup/pg/main. expire is run on the backup host. A client
+may do several things at once; one that breaks the rules of the protocol is cut
+off, and the guard ends with the sftp server.`,
 				Options: &guardOptions, Action: cli.Action{Operands: "DIR", Min: 1, Max: 1, Run: runGuard}},
 			{Name: "held", Summary: "Say whether the lock NAME is still held under which this command runs.",
 				Action: cli.Action{Operands: "NAME", Min: 1, Max: 1, Run: runHeld}},

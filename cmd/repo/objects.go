@@ -132,15 +132,20 @@ func runRm(ctx context.Context, p *cli.Process, operands []string) error {
 	})
 }
 
-// each does all keys even when one fails, and returns the last error.
-func each(p *cli.Process, keys []string, do func(key string) error) (failed error) {
+// each does all keys even when one fails, and returns the worst error, the last of
+// several.
+func each(p *cli.Process, keys []string, do func(key string) error) (worst error) {
 	for _, key := range keys {
-		if err := do(key); err != nil {
-			if failed != nil {
-				p.Warnf("%v", failed)
-			}
-			failed = err
+		err := do(key)
+		if err == nil {
+			continue
+		}
+		if !cli.Worse(worst, err) {
+			worst, err = err, worst
+		}
+		if err != nil {
+			p.Warnf("%v", err)
 		}
 	}
-	return failed
+	return worst
 }

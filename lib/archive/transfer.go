@@ -23,6 +23,7 @@ import (
 	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
 )
 
 // A Transfer copies what is in one repository and not in another of the same
@@ -31,9 +32,9 @@ import (
 //
 // Everything is checked on its way: WAL against its name and cluster, and parts
 // of backups against their receipts. What is damaged is not copied. WAL becomes
-// visible in the order of its names and a backup when all it needs is there, so
-// that at any moment the copy is a repository like any other, if an earlier one.
-// Backups that are not complete are left out.
+// visible in the order of its names and a backup when all it needs is there, its
+// WAL, too, so that at any moment the copy is a repository like any other, if an
+// earlier one. Backups that were not complete when it began are left out.
 type Transfer struct {
 	From, To *Repo
 	Jobs     int                           // objects at once
@@ -45,20 +46,77 @@ type Transfer struct {
 // Run copies. What cannot be copied does not keep the rest back, as far as that
 // makes sense without it; the error names all of it.
 func (t Transfer) Run(ctx context.Context) error {
-	var failed []error
+	// A backup that ends while WAL is copied would come without its last segments.
+	c, err := t.choose(ctx)
+	failed := []error{err}
 	segments := t.segments
 	if t.Backup != "" {
-		segments = t.needed
+		segments = func(ctx context.Context) error { return t.needed(ctx, c) }
 	}
-	for _, step := range []func(context.Context) error{t.notes, t.histories, segments, t.backups} {
-		if err := step(ctx); err != nil {
-			failed = append(failed, err)
-		}
+	backups := func(ctx context.Context) error { return t.backups(ctx, c) }
+	for _, step := range []func(context.Context) error{t.notes, t.histories, segments, backups} {
 		if ctx.Err() != nil {
 			break
 		}
+		if err := step(ctx); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	return errors.Join(failed...)
+	return cmp.Or(errors.Join(failed...), ctx.Err())
+}
+
+// A cargo is what is to be copied of the backups.
+type cargo struct {
+	here   map[string]Backup // the complete ones in From, by label
+	there  map[string]bool   // those in To
+	labels []string          // what to copy, each after those whose parts it uses
+}
+
+// choose lists the backups that are complete and not there; if only one is
+// wanted, that and those whose parts it uses.
+func (t Transfer) choose(ctx context.Context) (c cargo, err error) {
+	here, err1 := t.From.Backups(ctx)
+	there, err2 := t.To.Backups(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return c, err
+	}
+	c = cargo{here: byLabel(here), there: map[string]bool{}}
+	if _, complete := c.here[t.Backup]; t.Backup != "" && !complete {
+		return c, fmt.Errorf("%s: %w", t.Backup, ErrNoBackup)
+	}
+	for label := range byLabel(there) {
+		c.there[label] = true
+	}
+	seen := maps.Clone(c.there)
+	var visit func(label string)
+	visit = func(label string) {
+		b, complete := c.here[label]
+		if !complete || seen[label] {
+			return
+		}
+		seen[label] = true
+		for _, parent := range b.Needs() {
+			visit(parent)
+		}
+		c.labels = append(c.labels, label)
+	}
+	for _, b := range here {
+		if t.Backup == "" || t.Backup == b.Label {
+			visit(b.Label)
+		}
+	}
+	return c, nil
+}
+
+// byLabel are those that are complete.
+func byLabel(all []Backup) map[string]Backup {
+	complete := map[string]Backup{}
+	for _, b := range all {
+		if b.Complete {
+			complete[b.Label] = b
+		}
+	}
+	return complete
 }
 
 // notes copies the records of holes: without them a hole that is known, and
@@ -79,32 +137,32 @@ func (t Transfer) segments(ctx context.Context) error {
 	return t.each(ctx, walPrefix, func(o store.Info) bool { return isWAL(o) && !strings.HasPrefix(o.Key, historyPrefix) }, t.wal)
 }
 
-// needed copies the segments without which the one backup is none.
-func (t Transfer) needed(ctx context.Context) error {
-	h, err := t.From.Header(ctx, t.Backup)
-	if err != nil {
-		return fmt.Errorf("%s: %w", t.Backup, err)
-	}
-	if h.WAL || h.StopLSN == 0 {
-		return nil
-	}
+// needed copies the segments without which the one backup is none, nor one that
+// comes with it.
+func (t Transfer) needed(ctx context.Context, c cargo) error {
 	histories, err := t.From.Histories(ctx)
 	if err != nil {
 		return err
 	}
 	size := t.From.SegmentSize
+	wanted := map[string]bool{}
+	for _, label := range append(c.labels, t.Backup) {
+		h := c.here[label].Header
+		if h.WAL || h.StopLSN == 0 {
+			continue
+		}
+		for _, way := range (Coverage{Size: size, Histories: histories}).needed(h) {
+			for number := way.First; number <= way.Last; number++ {
+				wanted[size.Name(way.Timeline, number)] = true
+			}
+		}
+	}
 	var failed []error
-	for _, way := range (Coverage{Size: size, Histories: histories}).needed(h) {
-		wanted := map[string]bool{}
-		for number := way.First; number <= way.Last; number++ {
-			wanted[size.Name(way.Timeline, number)] = true
-		}
-		for _, directory := range directories(wanted) {
-			failed = append(failed, t.each(ctx, directory, func(o store.Info) bool {
-				n, _, ok := parseWALKey(o.Key)
-				return ok && wanted[n.Base()]
-			}, t.wal))
-		}
+	for _, directory := range directories(wanted) {
+		failed = append(failed, t.each(ctx, directory, func(o store.Info) bool {
+			n, _, ok := parseWALKey(o.Key)
+			return ok && wanted[n.Base()]
+		}, t.wal))
 	}
 	return errors.Join(failed...)
 }
@@ -292,59 +350,60 @@ func (s fetched) Get(ctx context.Context, key string, offset, length int64) (io.
 	return io.NopCloser(io.NewSectionReader(s.file, offset, s.file.Size()-offset)), nil
 }
 
-// backups copies those that are complete, each after those whose parts it uses.
-func (t Transfer) backups(ctx context.Context) error {
-	here, err := t.From.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	there, err := t.To.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	done := map[string]error{} // by label
-	for _, b := range there {
-		if b.Complete {
-			done[b.Label] = nil
-		}
-	}
+// backups copies those that were chosen, each after those whose parts it uses.
+func (t Transfer) backups(ctx context.Context, c cargo) error {
 	var failed []error
-	var carry func(b Backup) error
-	carry = func(b Backup) error {
-		if err, known := done[b.Label]; known {
-			return err
+	for _, label := range c.labels {
+		if ctx.Err() != nil {
+			break
 		}
-		done[b.Label] = fmt.Errorf("%s: it needs itself", b.Label)
-		done[b.Label] = t.backup(ctx, b, func(label string) error {
-			for _, parent := range here {
-				if parent.Label == label && parent.Complete {
-					return carry(parent)
-				}
-			}
-			return fmt.Errorf("%s: its parent %s is not there", b.Label, label)
-		})
-		if err := done[b.Label]; err != nil {
-			failed = append(failed, err)
-		}
-		return done[b.Label]
-	}
-	for _, b := range here {
-		if b.Complete && (t.Backup == "" || t.Backup == b.Label) && ctx.Err() == nil {
-			_ = carry(b) // it is among those that failed
+		err := t.backup(ctx, c, c.here[label])
+		c.there[label] = err == nil
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", label, err))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// backup copies one: first what protects it from expire, last its manifest.
-func (t Transfer) backup(ctx context.Context, b Backup, parent func(label string) error) error {
-	if b.Err != nil {
-		return b.Err
+// arrived is an error unless the WAL is there without which a backup is none, as
+// far as that is known.
+func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
+	if h.WAL || h.StopLSN == 0 || h.StopTimeline == 0 {
+		return nil
 	}
-	for _, label := range b.Needs() {
-		if err := parent(label); err != nil {
-			return fmt.Errorf("%s: %w", b.Label, err)
+	c := Coverage{Size: t.To.SegmentSize, Histories: map[wal.Timeline]wal.History{}}
+	if tli := h.StopTimeline; tli > 1 {
+		history, err := t.To.history(ctx, tli)
+		if err != nil {
+			return err
 		}
+		c.Histories[tli] = history
+	}
+	for _, way := range c.needed(h) {
+		missing, err := t.To.FirstMissing(ctx, way.Timeline, way.First, way.Last)
+		if err == nil && missing != "" {
+			err = fmt.Errorf("its WAL is not there: %s", missing)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backup copies one: first what protects it from expire, last its manifest.
+func (t Transfer) backup(ctx context.Context, c cargo, b Backup) error {
+	if err := errors.Join(b.Err, b.Lost); err != nil {
+		return err
+	}
+	for _, parent := range b.Needs() {
+		if !c.there[parent] {
+			return fmt.Errorf("its parent %s is not there", parent)
+		}
+	}
+	if err := t.arrived(ctx, b.Header); err != nil {
+		return err
 	}
 	start, last := baseKey(b.Label, startName), baseKey(b.Label, manifestName)
 	sums := map[string]manifest.Part{}
@@ -374,13 +433,15 @@ func (t Transfer) backup(ctx context.Context, b Backup, parent func(label string
 		{func(key string) bool { return key == start }, t.plainly},
 		{func(key string) bool { return sums[key].Key != "" }, part},
 		{func(key string) bool { return key != last && sums[key].Key == "" }, t.plainly},
-		{func(key string) bool { return key == last }, t.plainly},
 	} {
 		if err := own(step.only, step.carry); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := t.arrived(ctx, b.Header); err != nil { // expire may have been faster
+		return err
+	}
+	return own(func(key string) bool { return key == last }, t.plainly)
 }
 
 // part copies a part that is what its receipt says.

@@ -72,6 +72,10 @@ func status(err error) int {
 	return statusFailure
 }
 
+// Worse reports whether the exit status for an error says more of what went wrong
+// than that for another: a failure more than a mistake, and both than a no.
+func Worse(err, than error) bool { return status(err) > status(than) }
+
 func isAny(err error, list []error) bool {
 	for _, target := range list {
 		if errors.Is(err, target) {

@@ -64,6 +64,18 @@ func TestMarksKeepTheError(t *testing.T) {
 	}
 }
 
+func TestWorse(t *testing.T) {
+	plain := errors.New("disk on fire")
+	rising := []error{nil, store.ErrNotExist, store.ErrKey, plain}
+	for i, err := range rising {
+		for j, than := range rising {
+			if Worse(err, than) != (i > j) {
+				t.Errorf("%v, %v", err, than)
+			}
+		}
+	}
+}
+
 // A program whose failures have a number of their own still says 1 for no.
 func TestReportMapsFailures(t *testing.T) {
 	quiet(t)

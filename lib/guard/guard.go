@@ -9,7 +9,12 @@
 // be removed again; and hard links from those, when they are closed, to names
 // that are not taken. Leases may be removed. Everything else is answered with
 // "permission denied": writing to or truncating what exists, renaming, removing,
-// changing of attributes, symbolic links, and what is not known here.
+// changing of attributes, symbolic links, paths with "..", rights beyond those of
+// reading, writing and executing, and what is not known here.
+//
+// Only by what the server answers is it known which files are open. So a client
+// that could mix up the answers, by using the number of a request again before it
+// is answered or by beginning the conversation again, is cut off.
 //
 // What it does not do: the space is not limited, and the account must have no
 // other way in (command= and restrict in authorized_keys).
@@ -17,6 +22,7 @@ package guard
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,16 +31,29 @@ import (
 	"pgpipes/lib/sftpmsg"
 )
 
+var (
+	// errServer says that the server has ended before the client.
+	errServer    = errors.New("the sftp server ended")
+	errBeginning = errors.New("sftp: a conversation begins with its version, once")
+	errRepeated  = errors.New("sftp: the number of a request that is not answered yet")
+)
+
 // Run passes on messages between a client and a server until the client ends
 // the conversation, or one of them fails. root is the directory of the
-// repository. The server's input is closed at the end; its output is read to the
-// end.
+// repository. The server's input is closed at the end. After the client's end the
+// server's output is read to its own; after the server's, a read from the client
+// may be under way until it returns, and what it brings goes nowhere.
 func Run(root string, fromClient io.Reader, toClient io.Writer, toServer io.WriteCloser, fromServer io.Reader) error {
 	g := &guard{rules: newRules(root), client: toClient}
-	answers := make(chan error, 1)
+	answers, requests := make(chan error, 1), make(chan error, 1)
 	go func() { answers <- g.passAnswers(bufio.NewReaderSize(fromServer, sftpmsg.Longest)) }()
-	err := g.passRequests(bufio.NewReaderSize(fromClient, sftpmsg.Longest), toServer)
-	return errors.Join(err, toServer.Close(), <-answers)
+	go func() { requests <- g.passRequests(bufio.NewReaderSize(fromClient, sftpmsg.Longest), toServer) }()
+	select {
+	case err := <-requests:
+		return errors.Join(err, toServer.Close(), <-answers)
+	case err := <-answers:
+		return errors.Join(cmp.Or(err, errServer), toServer.Close())
+	}
 }
 
 type guard struct {
@@ -68,32 +87,50 @@ func (g *guard) passAnswers(from io.Reader) error {
 }
 
 func (g *guard) passRequests(from io.Reader, to io.Writer) error {
-	for {
+	for first := true; ; first = false {
 		p, err := sftpmsg.Next(from, nil)
 		if err == io.EOF {
 			return nil
 		}
+		if err == nil {
+			p, err = g.judge(p, first)
+		}
 		if err != nil {
 			return fmt.Errorf("from the client: %w", err)
 		}
-		why := ""
-		if p[0] != sftpmsg.Init {
-			id, f, ok := p.Parts()
-			if !ok {
-				return fmt.Errorf("from the client: %w", sftpmsg.ErrMessage)
-			}
-			if why = g.rules.judge(p[0], id, f); f.Bad {
-				return fmt.Errorf("from the client: %w", sftpmsg.ErrMessage)
-			}
-			if why != "" {
-				if err := g.answer(sftpmsg.Denial(id, why)); err != nil {
-					return err
-				}
-				continue
-			}
+		if p == nil {
+			continue
 		}
 		if _, err := to.Write(p.Bytes()); err != nil {
 			return err
 		}
 	}
+}
+
+// judge returns what to pass on to the server: nil if the request is refused, and
+// answered. An error ends the conversation.
+func (g *guard) judge(p sftpmsg.Message, first bool) (sftpmsg.Message, error) {
+	if first != (p[0] == sftpmsg.Init) {
+		return nil, errBeginning
+	}
+	if first {
+		return initiation(), nil
+	}
+	id, f, ok := p.Parts()
+	if !ok {
+		return nil, sftpmsg.ErrMessage
+	}
+	if !g.rules.begin(id) {
+		return nil, errRepeated
+	}
+	why := g.rules.judge(p[0], id, f)
+	if f.Bad {
+		return nil, sftpmsg.ErrMessage
+	}
+	if why == "" {
+		return p, nil
+	}
+	refusal := sftpmsg.Denial(id, why)
+	g.rules.answered(refusal)
+	return nil, g.answer(refusal)
 }

@@ -150,33 +150,93 @@ func TestAdding(t *testing.T) {
 	}
 }
 
-// What is no packet ends the conversation.
-func TestGarbage(t *testing.T) {
-	long := binary.BigEndian.AppendUint32(nil, sftpmsg.Longest+1)
-	for name, in := range map[string]string{
-		"too long": string(long), "empty": "\x00\x00\x00\x00", "cut": "\x00\x00\x00\x09\x03", "no id": "\x00\x00\x00\x02\x03\x01",
-		"a name without an end": "\x00\x00\x00\x09\x03\x00\x00\x00\x01\x00\x00\xff\xff", "text": "GET / HTTP/1.1\r\n",
+// A directory that is a link does not lead out of the repository, and is no second
+// way to a file that is still written.
+func TestBehindALink(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "repo")
+	for _, d := range []string{root, filepath.Join(dir, "disk/wal")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, link := range []string{"wal", "too"} {
+		if err := os.Symlink(filepath.Join(dir, "disk/wal"), filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := guarded(t, root)
+	open := func(name string) error {
+		f, err := c.OpenFile(root+"/"+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		if err == nil {
+			t.Cleanup(func() { f.Close() })
+		}
+		return err
+	}
+	if err := open("wal/.pgpipes-A.tmp"); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"a file":      open("wal/../.pgpipes-B.tmp"),
+		"a name":      c.Link(root+"/wal/.pgpipes-A.tmp", root+"/wal/../authorized_keys"),
+		"a directory": c.Mkdir(root + "/wal/../made"),
+		"another way": c.Link(root+"/too/.pgpipes-A.tmp", root+"/too/early"),
 	} {
-		var out, passed bytes.Buffer
-		err := Run("/r", strings.NewReader(in), &out, nopCloser{&passed}, strings.NewReader(""))
-		if err == nil || passed.Len() > 0 {
-			t.Errorf("%s: %v, passed on %q", name, err, passed.String())
+		if err == nil {
+			t.Errorf("%s: it succeeded", what)
+		}
+	}
+	for name, want := range map[string]int{"disk": 1, "disk/wal": 1} {
+		if all, err := os.ReadDir(filepath.Join(dir, name)); err != nil || len(all) != want {
+			t.Errorf("%s: %v, %v", name, all, err)
 		}
 	}
 }
 
-type nopCloser struct{ io.Writer }
+// What is no packet ends the conversation.
+func TestGarbage(t *testing.T) {
+	long := binary.BigEndian.AppendUint32(nil, sftpmsg.Longest+1)
+	hello := string(initiation().Bytes())
+	for name, in := range map[string]string{
+		"too long": hello + string(long), "empty": hello + "\x00\x00\x00\x00", "cut": hello + "\x00\x00\x00\x09\x03", "no id": hello + "\x00\x00\x00\x02\x03\x01",
+		"a name without an end": hello + "\x00\x00\x00\x09\x03\x00\x00\x00\x01\x00\x00\xff\xff",
+	} {
+		if passed, err := run(strings.NewReader(in)); err == nil || string(passed) != hello {
+			t.Errorf("%s: %v, passed on %q", name, err, passed)
+		}
+	}
+	if passed, err := run(strings.NewReader("GET / HTTP/1.1\r\n")); err == nil || len(passed) > 0 {
+		t.Errorf("text: %v, passed on %q", err, passed)
+	}
+}
 
-func (nopCloser) Close() error { return nil }
+// run has a guard judge what a client says to a server that never answers, and
+// returns what was passed on.
+func run(client io.Reader) (passed []byte, err error) {
+	s := &mute{}
+	out, in := io.Pipe()
+	s.end = in
+	err = Run("/r", client, io.Discard, s, out)
+	return s.heard.Bytes(), err
+}
+
+// mute is a server that hears and says nothing, until the end.
+type mute struct {
+	heard bytes.Buffer
+	end   io.Closer
+}
+
+func (m *mute) Write(p []byte) (int, error) { return m.heard.Write(p) }
+func (m *mute) Close() error                { return m.end.Close() }
 
 // Whatever comes, only what is allowed gets through, and it never panics.
 func FuzzRequests(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x05\x01\x00\x00\x00\x03"))
-	f.Add(sftpmsg.Denial(1, "x").Bytes())
+	f.Add(append(initiation().Bytes(), message(sftpmsg.Remove, 1, "/r/lease/x").Bytes()...))
+	f.Add(append(initiation().Bytes(), message(sftpmsg.Extended, 1, "hardlink@openssh.com", "/r/.pgpipes-A.tmp", "/r/k").Bytes()...))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		var out, passed bytes.Buffer
-		Run("/r", bytes.NewReader(in), &out, nopCloser{&passed}, strings.NewReader(""))
-		for r := bytes.NewReader(passed.Bytes()); r.Len() > 0; {
+		passed, _ := run(bytes.NewReader(in))
+		for r := bytes.NewReader(passed); r.Len() > 0; {
 			p, err := sftpmsg.Next(r, nil)
 			if err != nil {
 				t.Fatal(err)

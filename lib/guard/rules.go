@@ -1,7 +1,10 @@
 package guard
 
 import (
+	"iter"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,12 +17,25 @@ type rules struct {
 	root string // absolute and clean
 
 	mu      sync.Mutex
-	asked   map[uint32]string // temporary files whose opening has been asked for, by request
-	writing map[string]string // those that are open for writing, by handle
+	waiting map[uint32]bool   // requests without an answer
+	asked   map[uint32]string // names of temporary files whose opening has been asked for, by request
+	writing map[string]string // of those that are open for writing, by handle
 }
 
 func newRules(root string) *rules {
-	return &rules{root: path.Clean(root), asked: map[uint32]string{}, writing: map[string]string{}}
+	return &rules{root: path.Clean(root), waiting: map[uint32]bool{}, asked: map[uint32]string{}, writing: map[string]string{}}
+}
+
+// begin takes note of a request, and reports whether its answer will be told from
+// those of others.
+func (r *rules) begin(id uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[id] {
+		return false
+	}
+	r.waiting[id] = true
+	return true
 }
 
 // judge says why a request is refused, "" if it is let through. What is not
@@ -34,9 +50,9 @@ func (r *rules) judge(kind byte, id uint32, f *sftpmsg.Fields) (why string) {
 	case sftpmsg.Lstat, sftpmsg.Stat, sftpmsg.Opendir, sftpmsg.Realpath, sftpmsg.Readlink:
 		return "" // looking harms nothing; the account's own rights count
 	case sftpmsg.Open:
-		return r.open(id, f.Text(), f.Number())
+		return r.open(id, f.Text(), f.Number(), f)
 	case sftpmsg.Mkdir:
-		return r.inside(f.Text())
+		return r.mkdir(f.Text(), f)
 	case sftpmsg.Remove:
 		return r.removable(f.Text())
 	case sftpmsg.Extended:
@@ -46,7 +62,7 @@ func (r *rules) judge(kind byte, id uint32, f *sftpmsg.Fields) (why string) {
 }
 
 // open lets through reading, and writing of a new temporary file.
-func (r *rules) open(id uint32, name string, flags uint32) string {
+func (r *rules) open(id uint32, name string, flags uint32, f *sftpmsg.Fields) string {
 	if flags == sftpmsg.OpenRead {
 		return ""
 	}
@@ -56,9 +72,24 @@ func (r *rules) open(id uint32, name string, flags uint32) string {
 	if flags != sftpmsg.OpenWrite|sftpmsg.OpenCreat|sftpmsg.OpenExcl || !isTemporary(name) {
 		return "only new files may be written, under temporary names"
 	}
+	if !plain(f) {
+		return notPlain
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked[id] = r.clean(name)
+	r.asked[id] = path.Base(name)
+	return ""
+}
+
+const notPlain = "only the rights to read, write and execute may be set"
+
+func (r *rules) mkdir(name string, f *sftpmsg.Fields) string {
+	if why := r.inside(name); why != "" {
+		return why
+	}
+	if !plain(f) {
+		return notPlain
+	}
 	return ""
 }
 
@@ -75,7 +106,8 @@ func (r *rules) extended(what string, f *sftpmsg.Fields) string {
 }
 
 // link lets a file get its name when nobody can write to it any more. A name
-// that is taken is refused by the file system.
+// that is taken is refused by the file system. There may be several ways to one
+// directory, so files are told apart by their names alone, which are random.
 func (r *rules) link(from, to string) string {
 	for _, name := range []string{from, to} {
 		if why := r.inside(name); why != "" {
@@ -87,13 +119,12 @@ func (r *rules) link(from, to string) string {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, open := range r.writing {
-		if open == r.clean(from) {
-			return "it is still being written"
+	for _, open := range []iter.Seq[string]{maps.Values(r.asked), maps.Values(r.writing)} {
+		for name := range open {
+			if name == path.Base(from) {
+				return "it is still being written"
+			}
 		}
-	}
-	if len(r.asked) > 0 { // one of them may be it
-		return "a file is just being opened"
 	}
 	return ""
 }
@@ -110,8 +141,12 @@ func (r *rules) removable(name string) string {
 	return ""
 }
 
-// inside refuses paths outside of the repository.
+// inside refuses paths outside of the repository, and those that the server may
+// understand in another way: the parent of a directory behind a link is elsewhere.
 func (r *rules) inside(name string) string {
+	if slices.Contains(strings.Split(name, "/"), "..") || strings.Contains(name, "\x00") {
+		return "not a plain path"
+	}
 	if c := r.clean(name); c != r.root && !strings.HasPrefix(c, r.root+"/") {
 		return "outside of the repository"
 	}
@@ -134,13 +169,14 @@ func isTemporary(name string) bool {
 // answered takes note of what the server says to a request.
 func (r *rules) answered(p sftpmsg.Message) {
 	id, f, ok := p.Parts()
-	if !ok {
+	if !ok || p[0] == sftpmsg.Version {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	name, waits := r.asked[id]
-	if !waits {
+	delete(r.waiting, id)
+	name, opens := r.asked[id]
+	if !opens {
 		return
 	}
 	delete(r.asked, id)

@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// forwarding is forward among programs that are scripts: what they do is told in
+// the shell's language, by name. They may leave files in the directory $HERE. The
+// lock is free, unless repo is told of otherwise.
+func forwarding(t *testing.T, programs map[string]string, args ...string) (cmd *exec.Cmd, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	shell(t, "cp", "-p", "../../scripts/forward", "../../scripts/lib.sh", dir)
+	all := map[string]string{"wal-push": "", "expire": "", "repo": `[ "$1" != lock ] || { shift 4; exec "$@"; }`}
+	for name, script := range programs {
+		all[name] = script
+	}
+	for name, script := range all {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	cmd = exec.CommandContext(ctx, filepath.Join(dir, "forward"), append([]string{"-r", "near", "--to", "far"}, args...)...)
+	cmd.Env = append(os.Environ(), "HERE="+dir, "TMPDIR="+dir)
+	return cmd, dir
+}
+
+// A lock that is busy is no failure; what fails under the lock is one, whatever
+// its status, and is told.
+func TestForwardUnderTheLock(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		programs map[string]string
+		status   int
+		says     string
+	}{
+		"free":         {nil, 0, ""},
+		"busy":         {map[string]string{"repo": `[ "$1" != lock ] || { echo held >&2; exit 1; }`}, 0, "nothing is removed this time: held"},
+		"expire fails": {map[string]string{"expire": "echo no >&2; exit 1"}, 111, "no\n"},
+		"a mistake":    {map[string]string{"expire": "echo what >&2; exit 100"}, 100, "what\n"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cmd, _ := forwarding(t, test.programs, "--once", "-v", "--keep-last", "1")
+			r := finish(t, cmd)
+			if r.status != test.status || !strings.Contains(r.err, test.says) {
+				t.Error(r)
+			}
+		})
+	}
+}
+
+// A failure is tried again, a mistake is not.
+func TestForwardEndsAfterAMistake(t *testing.T) {
+	t.Parallel()
+	cmd, _ := forwarding(t, map[string]string{"repo": `[ -e "$HERE/tried" ] && exit 100; : >"$HERE/tried"; exit 111`}, "--every", "1s", "-v")
+	if r := finish(t, cmd); r.status != 100 || strings.Count(r.err, "once more") != 1 {
+		t.Error(r)
+	}
+}
+
+// A signal between two rounds ends the pause, and nothing that ended before it.
+func TestForwardKilledInAPause(t *testing.T) {
+	t.Parallel()
+	cmd, dir := forwarding(t, map[string]string{"sleep": `echo $$ >"$HERE/pid.new" && mv "$HERE/pid.new" "$HERE/pid"; exec tail -f /dev/null`})
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a pause", func() bool { return exists(filepath.Join(dir, "pid")) })
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pause, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() { // it is there still
+			syscall.Kill(pause, syscall.SIGKILL)
+		}
+	})
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+	expect(t, "status", itoa(statusOf(cmd.ProcessState)), "143")
+	eventually(t, "the pause is over", func() bool { return syscall.Kill(pause, 0) != nil })
+}
