@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/lock"
+	"pgpipes/lib/retain"
 )
 
 func main() {
@@ -17,7 +21,9 @@ func main() {
 		Summary: "Remove backups that no rule keeps, and WAL that no kept backup needs.",
 		Description: `Prints a line for every backup, every run of WAL, and some more:
 
-  keep|drop  backup|wal|gap|hole|part|restore  NAME  reason    (tab-separated)
+  keep|drop  backup|wal|partial|gap|hole|part|restore|record  NAME  reason
+
+with tabs between. Of parts and records only those are named that go.
 
 A backup that any rule keeps stays; without a rule nothing is removed. The newest
 complete backup never is, nor the newest from which the newest timeline can be
@@ -30,9 +36,18 @@ whole from the newest backup on that ended before that. Older backups keep what
 they need to be restored to their own end; what lies between is removed and
 recorded as a known hole (hole/FIRST-LAST).
 
+A backup without a manifest is taken for abandoned when a newer one is complete and
+nothing was stored of it for two days. --abandon LABEL says so of one at once, and
+alone: no rule is applied then. It stays all the same if it is complete by now, or
+pinned, or another one uses its parts, be that complete or under way.
+
 A part that the manifest of its backup does not name is what a failed try has
-left, and goes when it is two days old. A backup's manifest goes first, and before
+left, and goes when it is two days old. Records of verifications and drills go after
+400 days, but for the last that say all. A backup's manifest goes first, and before
 that of its parent, so that what is listed can be restored at any moment.
+
+While it works it holds the lock expire in the repository, as repo lock has it: a
+second one is busy, status 1, and told who has it. A dry run takes none.
 
   expire -r /backup/pg/main --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --wal-keep 14d`,
 		Options: &options,
@@ -53,12 +68,23 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := r.Decide(ctx, policy, time.Now())
-	if errors.Is(err, archive.ErrDamaged) || errors.Is(err, archive.ErrHole) {
-		err = cli.Hint(err, "manifest verify says more; repo rm of its base/LABEL/manifest gives the backup up")
+	work := func(ctx context.Context) error { return expire(ctx, p, r, policy) }
+	if options.DryRun || options.Explain != "" {
+		return work(ctx)
 	}
+	command := strings.Join(append([]string{"expire"}, os.Args[1:]...), " ")
+	return lock.Hold(ctx, r.Store, lockName, command, options.Wait, work)
+}
+
+// lockName is the lock that keeps a second one out: what one has decided holds
+// only while no other removes anything.
+const lockName = "expire"
+
+// expire decides, says what, and does it.
+func expire(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.Policy) error {
+	e, err := r.Decide(ctx, policy, time.Now())
 	if err != nil {
-		return err
+		return hinted(err)
 	}
 	if options.Explain != "" {
 		return explain(p, e, options.Explain)
@@ -72,6 +98,19 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		return err // what is said before it is done is known also if this is killed
 	}
 	return e.Apply(ctx, jobs(), func(err error) { p.Warnf("%v", err) })
+}
+
+// hinted says how to go on without a backup that is damaged.
+func hinted(err error) error {
+	var broken *archive.NotWhole
+	if !errors.As(err, &broken) || !errors.Is(err, archive.ErrDamaged) && !errors.Is(err, archive.ErrHole) {
+		return err
+	}
+	hint := fmt.Sprintf("manifest verify says more; repo rm base/%s/manifest gives the backup up", broken.Label)
+	if users := broken.NeededBy; len(users) > 0 {
+		hint += fmt.Sprintf(": its parts stay as long as there is %s, which needs them", strings.Join(users, ", "))
+	}
+	return cli.Hint(err, "%s", hint)
 }
 
 // explain prints what each rule says of a backup, who needs it, what WAL is kept

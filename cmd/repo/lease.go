@@ -226,7 +226,7 @@ func runHeld(ctx context.Context, _ *cli.Process, operands []string) error {
 	if err != nil {
 		return err
 	}
-	if _, able := r.Store.(lockFiles); able {
+	if _, able := r.Store.(lock.Files); able {
 		return nil
 	}
 	name, text, _ := strings.Cut(os.Getenv(leaseSetting), "=")

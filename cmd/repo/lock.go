@@ -12,7 +12,6 @@ import (
 	"pgpipes/lib/lock"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/store"
-	"pgpipes/lib/wait"
 )
 
 var initOptions struct {
@@ -72,7 +71,7 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 		return cli.Mistake(err)
 	}
 	hold := takeLease
-	if _, able := r.Store.(lockFiles); able {
+	if _, able := r.Store.(lock.Files); able {
 		hold = lockFile
 	}
 	// Its arguments may be secrets, and who holds a lock is for all to see.
@@ -89,20 +88,9 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	return p.Exec(path, argv)
 }
 
-// lockFiles are what a store has whose locks are those of files.
-type lockFiles interface {
-	LockFile(name string) (string, error)
-}
-
 // lockFile locks the file of a lock for this process and what it becomes.
 func lockFile(ctx context.Context, _ *cli.Process, r *archive.Repo, name, command string) error {
-	done := wait.For(ctx, fmt.Sprintf("looking for lock %s in %s", name, r.Location))
-	file, err := r.Store.(lockFiles).LockFile(name)
-	done()
-	if err != nil {
-		return err
-	}
-	l, err := lock.Acquire(ctx, file, command, lockOptions.Wait)
+	l, err := lock.AcquireIn(ctx, r.Store.(lock.Files), name, command, lockOptions.Wait)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,15 @@ func (b Backup) Ended() time.Time {
 		return b.Header.StartTime
 	}
 	return b.Header.StopTime
+}
+
+// lastStored is when the last of its objects was: a backup that takes long is at
+// work as long as something comes.
+func (b Backup) lastStored() time.Time {
+	if len(b.times) == 0 {
+		return b.Start.Time
+	}
+	return slices.MaxFunc(b.times, time.Time.Compare)
 }
 
 // CompareEnds puts backups in the order in which they ended. Clocks that say the

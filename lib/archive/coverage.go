@@ -47,14 +47,14 @@ func (r *Repo) FirstMissing(ctx context.Context, tli wal.Timeline, first, last u
 func (r *Repo) segments(ctx context.Context, prefix, after string) iter.Seq2[wal.Name, error] {
 	return func(yield func(wal.Name, error) bool) {
 		for s, err := range r.storedSegments(ctx, prefix, after) {
-			if !yield(s.name, err) {
+			if (err != nil || s.name.Kind == wal.Segment) && !yield(s.name, err) {
 				return
 			}
 		}
 	}
 }
 
-// A storedSegment is one of them and when it was stored.
+// A storedSegment is one, whole or partial, and when it was stored.
 type storedSegment struct {
 	name wal.Name
 	at   time.Time
@@ -67,7 +67,7 @@ func (r *Repo) storedSegments(ctx context.Context, prefix, after string) iter.Se
 				yield(storedSegment{}, err)
 				return
 			}
-			if n, _, ok := parseWALKey(info.Key); ok && n.Kind == wal.Segment && !yield(storedSegment{n, info.ModTime}, nil) {
+			if n, _, ok := parseWALKey(info.Key); ok && isSegment(n) && !yield(storedSegment{n, info.ModTime}, nil) {
 				return
 			}
 		}
@@ -77,35 +77,45 @@ func (r *Repo) storedSegments(ctx context.Context, prefix, after string) iter.Se
 // Times says when the first and the last segment of a range were stored.
 type Times struct{ First, Last time.Time }
 
-// Ranges lists the stored segments as runs of consecutive numbers, by timeline
-// and number, and when each run begins and ends. Memory grows with the number of
-// gaps, not of segments.
-func (r *Repo) Ranges(ctx context.Context) ([]retain.WALRange, []Times, error) {
-	var all []retain.WALRange
-	var times []Times
+// listSegments lists the stored segments as runs of consecutive numbers, by
+// timeline and number, when each run begins and ends, and the partial ones.
+// Memory grows with the number of gaps and timelines, not of segments.
+func (r *Repo) listSegments(ctx context.Context) (c Coverage, err error) {
 	for s, err := range r.storedSegments(ctx, walPrefix, "") {
 		if err != nil {
-			return nil, nil, err
+			return Coverage{}, err
 		}
 		number, err := r.SegmentSize.Split(s.name)
 		if err != nil {
-			return nil, nil, err
+			return Coverage{}, err
 		}
-		if last := len(all) - 1; last >= 0 && all[last].Timeline == s.name.Timeline && number <= all[last].Last+1 {
-			all[last].Last, times[last].Last = number, s.at
-			continue
-		}
-		all = append(all, retain.WALRange{Timeline: s.name.Timeline, First: number, Last: number})
-		times = append(times, Times{s.at, s.at})
+		c.add(s, number)
 	}
-	return all, times, nil
+	return c, nil
+}
+
+// add takes note of a segment. They come in order, one in two codecs twice.
+func (c *Coverage) add(s storedSegment, number uint64) {
+	one := retain.WALRange{Timeline: s.name.Timeline, First: number, Last: number}
+	last := len(c.Ranges) - 1
+	switch {
+	case s.name.Kind == wal.Partial:
+		if !slices.Contains(c.Partials, one) {
+			c.Partials = append(c.Partials, one)
+		}
+	case last >= 0 && c.Ranges[last].Timeline == one.Timeline && number <= c.Ranges[last].Last+1:
+		c.Ranges[last].Last, c.Times[last].Last = number, s.at
+	default:
+		c.Ranges, c.Times = append(c.Ranges, one), append(c.Times, Times{s.at, s.at})
+	}
 }
 
 // A Coverage is the WAL of a repository at one time.
 type Coverage struct {
 	Size      wal.SegmentSize
 	Ranges    []retain.WALRange
-	Times     []Times // of the ranges
+	Times     []Times           // of the ranges
+	Partials  []retain.WALRange // each of one segment
 	Histories map[wal.Timeline]wal.History
 	Gaps      []Gap
 	Accepted  []Accepted
@@ -114,20 +124,19 @@ type Coverage struct {
 
 // Coverage reads it.
 func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
-	ranges, times, err := r.Ranges(ctx)
+	c, err := r.listSegments(ctx)
 	if err != nil {
 		return Coverage{}, err
 	}
-	histories, err := r.Histories(ctx)
-	if err != nil {
+	c.Size = r.SegmentSize
+	if c.Histories, err = r.Histories(ctx); err != nil {
 		return Coverage{}, err
 	}
-	gaps, err := r.Gaps(ctx)
-	if err != nil {
+	if c.Gaps, err = r.Gaps(ctx); err != nil {
 		return Coverage{}, err
 	}
-	accepted, err := r.AcceptedHoles(ctx)
-	return Coverage{Size: r.SegmentSize, Ranges: ranges, Times: times, Histories: histories, Gaps: gaps, Accepted: accepted}, err
+	c.Accepted, err = r.AcceptedHoles(ctx)
+	return c, err
 }
 
 // MissingFor says what of the WAL is missing without which a backup cannot

@@ -27,13 +27,29 @@ type Expiry struct {
 	now       time.Time
 }
 
+// A NotWhole is why nothing is removed: a backup that is listed and cannot be
+// restored.
+type NotWhole struct {
+	Label    string
+	NeededBy []string // backups that use its parts
+	Err      error
+}
+
+func (n *NotWhole) Error() string {
+	return fmt.Sprintf("nothing is removed while a backup is not whole: %s: %v", n.Label, n.Err)
+}
+
+// Unwrap is what is wrong with it.
+func (n *NotWhole) Unwrap() error { return n.Err }
+
 // sweepAge is how old must be what nobody needs and somebody may be about to
 // use: parts without a manifest, temporary files.
 const sweepAge = 48 * time.Hour
 
 // Decide applies a policy. It changes nothing. A backup that cannot be read or
-// restored is an error: without it nobody knows what WAL is needed, or how many
-// backups there really are.
+// restored is a *NotWhole: without it nobody knows what WAL is needed, or how many
+// backups there really are. Where nothing but what was abandoned may go it is
+// enough that all can be read.
 func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Expiry, error) {
 	backups, err := r.Backups(ctx)
 	if err != nil {
@@ -48,12 +64,17 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 		return nil, err
 	}
 	state := retain.State{
-		WAL: coverage.Ranges, Histories: coverage.Histories, SegmentSize: r.SegmentSize, Now: now,
+		WAL: coverage.Ranges, Partials: coverage.Partials, Histories: coverage.Histories, SegmentSize: r.SegmentSize, Now: now,
 	}
+	counts := p.Rules() || len(p.Abandon) == 0
 	sizes := partSizes(backups)
 	for _, b := range backups {
-		if err := r.checkWhole(ctx, b, coverage, sizes); err != nil {
-			return nil, fmt.Errorf("nothing is removed while a backup is not whole: %s: %w", b.Label, err)
+		err := b.Err
+		if counts {
+			err = r.checkWhole(ctx, b, coverage, sizes)
+		}
+		if err != nil {
+			return nil, &NotWhole{b.Label, usersOf(b.Label, backups), err}
 		}
 		state.Backups = append(state.Backups, b.state(restoring, now))
 	}
@@ -67,16 +88,25 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 	}
 	e.decideSpans(coverage)
 	e.decideRestorings()
-	if retains(e.Decisions) {
+	if p.Rules() {
 		e.decideOrphans()
+		if err := e.decideRecords(ctx); err != nil {
+			return nil, err
+		}
 	}
 	e.findHoles(coverage)
 	return e, nil
 }
 
-// retains reports whether any rule is in force.
-func retains(all []retain.Decision) bool {
-	return slices.ContainsFunc(all, func(d retain.Decision) bool { return d.Reason != retain.NoRule })
+// usersOf are the labels of the backups that use the parts of one.
+func usersOf(label string, backups []Backup) []string {
+	var users []string
+	for _, b := range backups {
+		if slices.Contains(b.Needs(), label) {
+			users = append(users, b.Label)
+		}
+	}
+	return users
 }
 
 // checkWhole finds a backup that is listed but cannot be restored: counted as
@@ -123,7 +153,7 @@ func allListed(b Backup, sizes map[string]int64) bool {
 }
 
 func (b Backup) state(restoring []Restoring, now time.Time) retain.Backup {
-	s := retain.Backup{Label: b.Label, Pin: b.Pin, Needs: b.Needs(), Complete: b.Complete}
+	s := retain.Backup{Label: b.Label, Pin: b.Pin, Needs: b.Needs(), Complete: b.Complete, Stored: b.lastStored()}
 	for _, n := range restoring {
 		if n.Backup == b.Label && now.Before(n.Until) {
 			s.InUse = n.Why()
@@ -135,8 +165,8 @@ func (b Backup) state(restoring []Restoring, now time.Time) retain.Backup {
 		return s
 	}
 	s.Timeline, s.Start, s.StartTime = b.Start.Timeline, b.Start.LSN, b.Start.Time
-	if s.StartTime.IsZero() && len(b.times) > 0 { // what a removal has left that was cut short
-		s.StartTime = slices.MaxFunc(b.times, time.Time.Compare)
+	if s.StartTime.IsZero() { // what a removal has left that was cut short
+		s.StartTime = s.Stored
 	}
 	return s
 }
@@ -146,6 +176,7 @@ const (
 	kindGap     = "gap"
 	kindHole    = "hole"
 	kindRestore = "restore"
+	kindRecord  = "record"
 )
 
 // decideSpans lets records of dropped WAL and of known holes go that no recovery
@@ -185,6 +216,39 @@ func (e *Expiry) decideRestorings() {
 		}
 		e.Decisions = append(e.Decisions, d)
 	}
+}
+
+// recordAge is how long records are kept: two of the same time of the year can be
+// compared.
+const recordAge = 400 * 24 * time.Hour
+
+// decideRecords lets old records go, but for what monitoring may still have to say:
+// of each kind the newest that says all there is to say, and what came after it.
+func (e *Expiry) decideRecords(ctx context.Context) error {
+	for _, kind := range []string{KindVerify, KindDrill} {
+		keys, err := e.repo.recordKeys(ctx, kind)
+		if err != nil {
+			return err
+		}
+		keys = slices.DeleteFunc(keys, func(key string) bool {
+			began, err := recordBegan(kind, key)
+			return err != nil || e.now.Sub(began) <= recordAge
+		})
+		if len(keys) == 0 {
+			continue
+		}
+		last, err := e.repo.telling(ctx, kind)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if began, _ := recordBegan(kind, key); began.Before(last) {
+				e.notes = append(e.notes, key)
+				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindRecord, Name: key, Reason: "older than 400 days, and newer ones say more"})
+			}
+		}
+	}
+	return nil
 }
 
 // findHoles finds what will be missing on purpose when the dropped WAL has gone:
@@ -232,12 +296,7 @@ func (e *Expiry) Explain(label string) (Explanation, error) {
 	if !found {
 		return Explanation{}, fmt.Errorf("%s: %w", label, ErrNoBackup)
 	}
-	x := Explanation{Rules: verdicts, Decision: d}
-	for _, b := range e.backups {
-		if slices.Contains(b.Needs(), label) {
-			x.NeededBy = append(x.NeededBy, b.Label)
-		}
-	}
+	x := Explanation{Rules: verdicts, Decision: d, NeededBy: usersOf(label, e.backups)}
 	for _, d := range e.Decisions {
 		if d.Kind == retain.KindWAL && d.Keep && d.NeededBy == label {
 			x.WAL = append(x.WAL, d)

@@ -3,6 +3,7 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -129,4 +130,84 @@ func TestLeavingsGrowOld(t *testing.T) {
 	}
 	r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(49*time.Hour))
 	same(t, "leavings", keys(t, r, baseKey("left", "")), nil)
+}
+
+// Of a timeline that was left a partial segment may be all that is there. It goes
+// as a whole one would, as was said.
+func TestPartialsExpire(t *testing.T) {
+	r := repository(t)
+	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
+	partial := func(tli wal.Timeline, n uint64) string { return mib.Name(tli, n) + ".partial" }
+	r.mark(t, mib.Name(2, 5), mib.Name(2, 6), mib.Name(3, 7), mib.Name(3, 8), partial(1, 5), partial(2, 7), partial(3, 9))
+	r.place(t, walKey(name(t, partial(1, 5)))+".zst", nil)
+	r.branch(t, 2, "1\t0/500100\tno recovery target specified\n")
+	r.branch(t, 3, "1\t0/500100\tno recovery target specified\n2\t0/700100\tno recovery target specified\n")
+	r.placeBackup(t, "a", 2, 5, day(1))
+	r.placeBackup(t, "b", 3, 8, day(2))
+
+	e := r.expire(t, retain.Policy{KeepLast: 2}, day(3))
+	same(t, "left at first", keys(t, r, walPrefix+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
+	same(t, "said", dropped(e), []string{partial(1, 5)})
+	e = r.expire(t, retain.Policy{KeepLast: 1}, day(3))
+	same(t, "left", keys(t, r, walPrefix+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
+	same(t, "said", dropped(e), []string{"a", mib.Name(2, 5) + ".." + mib.Name(2, 6), mib.Name(3, 7), partial(2, 7)})
+}
+
+func walKeys(t *testing.T, names ...string) (list []string) {
+	t.Helper()
+	for _, s := range names {
+		list = append(list, walKey(name(t, s)))
+	}
+	return list
+}
+
+func dropped(e *Expiry) (names []string) {
+	for _, d := range e.Decisions {
+		if !d.Keep {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// Old records go, but of the drills the last, and of the verifications the last
+// that has read everything and what came after it. Without a rule all stay.
+func TestRecordsExpire(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for what, test := range map[string]struct{ full, quick, drills, gone []int }{
+		"all are old":      {[]int{700, 500}, []int{800, 600, 450}, []int{900, 401}, []int{800, 700, 600, 900}},
+		"none tells":       {nil, []int{800, 600}, nil, nil},
+		"the last is new":  {[]int{500, 399}, []int{450, 1}, []int{401, 400, 2}, []int{500, 450, 401}},
+		"nothing was done": {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := repository(t)
+			at := map[int]string{}
+			put := func(kind string, days []int, scope string) {
+				for _, n := range days {
+					began := now.AddDate(0, 0, -n)
+					if err := r.PutRecord(t.Context(), kind, began, "scope", scope); err != nil {
+						t.Fatal(err)
+					}
+					at[n] = recordKey(kind, began)
+				}
+			}
+			put(KindVerify, test.full, "full")
+			put(KindVerify, test.quick, "quick")
+			put(KindDrill, test.drills, "")
+			r.place(t, "verify/notes", nil)
+			all := keys(t, r, "")
+			r.expire(t, retain.Policy{}, now)
+			same(t, "without a rule", keys(t, r, ""), all)
+			var gone []string
+			for _, n := range test.gone {
+				gone = append(gone, at[n])
+			}
+			slices.Sort(gone)
+			said := dropped(r.expire(t, retain.Policy{KeepLast: 1}, now))
+			slices.Sort(said)
+			same(t, "said", said, gone)
+			same(t, "records", keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(gone, key) }))
+		})
+	}
 }

@@ -42,6 +42,11 @@ func recordKey(kind string, began time.Time) string {
 	return kind + "/" + began.UTC().Format(recordTime)
 }
 
+// recordBegan is the inverse of recordKey.
+func recordBegan(kind, key string) (time.Time, error) {
+	return time.Parse(recordTime, strings.TrimPrefix(key, kind+"/"))
+}
+
 // Records yields the records of a kind, the newest first. They are listed at once,
 // but each is read when it is its turn: there may be thousands, and the last few
 // tell most. Those that are damaged, or removed meanwhile, are left out.
@@ -61,6 +66,17 @@ func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error
 	}
 }
 
+// telling is when the newest record began that makes older ones of no interest: a
+// drill, or a verification that has read everything. It is zero if there is none.
+func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
+	for record, err := range r.Records(ctx, kind) {
+		if err != nil || kind == KindDrill || record.Values["scope"] == "full" {
+			return record.Began, err
+		}
+	}
+	return time.Time{}, nil
+}
+
 func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err error) {
 	for info, err := range r.List(ctx, kind+"/", "") {
 		if err != nil {
@@ -72,7 +88,7 @@ func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err 
 }
 
 func (r *Repo) record(ctx context.Context, kind, key string) (record Record, ok bool, err error) {
-	began, err := time.Parse(recordTime, strings.TrimPrefix(key, kind+"/"))
+	began, err := recordBegan(kind, key)
 	if err != nil {
 		return Record{}, false, nil
 	}

@@ -32,9 +32,10 @@ type removal struct {
 // one's: after that nobody can begin to use what they list, and when it has been
 // seen that nobody has begun meanwhile, the parts and WAL go. What cannot be
 // removed is given to warn and the rest goes on, but as long as a dropped backup
-// still has its manifest neither WAL is removed nor a backup that it needs. Holes
-// that this makes are recorded before, so that nobody takes them for a loss. The
-// error says how much is left.
+// still has its manifest neither WAL is removed nor a backup that it needs. What
+// protects a backup under way goes last, when it has been seen that nobody has
+// gone on with what is left. Holes that this makes are recorded before, so that
+// nobody takes them for a loss. The error says how much is left.
 func (e *Expiry) Apply(ctx context.Context, jobs int, warn func(error)) error {
 	r := &removal{Expiry: e, jobs: max(1, jobs), warn: warn}
 	if err := r.refuseChanged(ctx); err != nil {
@@ -44,7 +45,11 @@ func (e *Expiry) Apply(ctx context.Context, jobs int, warn func(error)) error {
 	if err := r.refuseChanged(ctx); err != nil {
 		return err
 	}
-	r.removeParts(ctx, listed)
+	stays := r.removeParts(ctx, listed)
+	if err := r.refuseChanged(ctx); err != nil {
+		return err
+	}
+	r.removeStarts(ctx, stays)
 	r.removeAll(ctx, e.orphans)
 	if len(listed) == 0 {
 		if err := r.removeRest(ctx); err != nil {
@@ -74,7 +79,7 @@ func (r *removal) removeRest(ctx context.Context) error {
 	r.removeNotes(ctx)
 	if s, able := r.repo.Store.(interface {
 		Sweep(ctx context.Context, before time.Time) error
-	}); able && retains(r.Decisions) {
+	}); able && r.policy.Rules() {
 		if err := s.Sweep(ctx, r.now.Add(-sweepAge)); err != nil {
 			r.fail(err)
 		}
@@ -91,6 +96,12 @@ func (r *removal) fail(err error) {
 
 // remove reports whether an object is gone.
 func (r *removal) remove(ctx context.Context, key string) bool {
+	if ctx.Err() != nil { // whoever broke this off says why, and once
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.failed++
+		return false
+	}
 	err := r.repo.Remove(ctx, key)
 	if err != nil && !errors.Is(err, store.ErrNotExist) {
 		r.fail(err)
@@ -139,7 +150,7 @@ func (r *removal) removeOf(ctx context.Context, backups []Backup, stays map[stri
 func (r *removal) removeMarks(ctx context.Context) (listed map[string]bool) {
 	listed = map[string]bool{}
 	for _, generation := range r.generations() {
-		r.removeOf(ctx, generation, listed, func(b Backup) []string { return b.marks(b.Complete) })
+		r.removeOf(ctx, generation, listed, Backup.marks)
 		for _, b := range generation {
 			if !listed[b.Label] {
 				continue
@@ -153,25 +164,51 @@ func (r *removal) removeMarks(ctx context.Context) (listed map[string]bool) {
 }
 
 // removeParts removes what there is of the dropped backups that are not listed
-// any more. To one that was never complete a manifest may have come at last; that
-// goes before. The note of its start goes after the rest: it protects its WAL, and
-// tells the next run how old the rest is.
-func (r *removal) removeParts(ctx context.Context, listed map[string]bool) {
+// any more, but for the notes of their starts, and reports of which something
+// stays.
+func (r *removal) removeParts(ctx context.Context, listed map[string]bool) (stays map[string]bool) {
 	dropped, stays := r.childrenFirst(), maps.Clone(listed)
-	r.removeOf(ctx, dropped, stays, func(b Backup) []string { return b.marks(!b.Complete) })
+	for _, b := range dropped {
+		if stays[b.Label] || !b.Complete && r.completed(ctx, b) {
+			stays[b.Label] = true
+			for _, label := range b.Needs() {
+				stays[label] = true
+			}
+		}
+	}
 	r.removeOf(ctx, dropped, stays, func(b Backup) []string {
 		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
 			return key == baseKey(b.Label, manifestName) || key == baseKey(b.Label, startName)
 		})
 	})
-	r.removeOf(ctx, dropped, stays, func(b Backup) []string {
+	return stays
+}
+
+// completed reports whether a manifest has come at last to a backup that had none,
+// as far as can be seen.
+func (r *removal) completed(ctx context.Context, b Backup) bool {
+	_, err := r.repo.Stat(ctx, baseKey(b.Label, manifestName))
+	if errors.Is(err, store.ErrNotExist) {
+		return false
+	}
+	if err == nil {
+		err = fmt.Errorf("backup %s is complete by now: it stays", b.Label)
+	}
+	r.fail(err)
+	return true
+}
+
+// removeStarts removes the notes of the starts. They go after the rest: each
+// protects WAL, and tells the next run how old the rest is.
+func (r *removal) removeStarts(ctx context.Context, stays map[string]bool) {
+	r.removeOf(ctx, r.childrenFirst(), stays, func(b Backup) []string {
 		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return key != baseKey(b.Label, startName) })
 	})
 }
 
-// marks is the key of the manifest, if that is wanted.
-func (b Backup) marks(wanted bool) []string {
-	if !wanted {
+// marks is the key of the manifest, if there is one.
+func (b Backup) marks() []string {
+	if !b.Complete {
 		return nil
 	}
 	return []string{baseKey(b.Label, manifestName)}
@@ -180,13 +217,8 @@ func (b Backup) marks(wanted bool) []string {
 // removeWAL removes the files of dropped segments: all forms, and what else is
 // named after them. Timeline histories are never removed.
 func (r *removal) removeWAL(ctx context.Context) error {
-	dropped := map[wal.Timeline][]retain.WALRange{} // by number, as they were decided
-	for _, d := range r.Decisions {
-		if !d.Keep && d.Kind == retain.KindWAL {
-			dropped[d.WAL.Timeline] = append(dropped[d.WAL.Timeline], d.WAL)
-		}
-	}
-	if len(dropped) == 0 {
+	whole, partial := r.droppedWAL(retain.KindWAL), r.droppedWAL(retain.KindPartial)
+	if len(whole)+len(partial) == 0 {
 		return nil
 	}
 	var group errgroup.Group
@@ -200,6 +232,10 @@ func (r *removal) removeWAL(ctx context.Context) error {
 		if !ok || n.Kind == wal.TimelineHistory || strings.HasPrefix(info.Key, historyPrefix) {
 			continue
 		}
+		dropped := whole
+		if n.Kind == wal.Partial {
+			dropped = partial
+		}
 		if number, err := r.repo.SegmentSize.Split(n); err == nil && inRanges(dropped[n.Timeline], number) {
 			group.Go(func() error {
 				r.remove(ctx, info.Key)
@@ -208,6 +244,17 @@ func (r *removal) removeWAL(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// droppedWAL are the dropped segments of a kind, by number.
+func (e *Expiry) droppedWAL(kind string) map[wal.Timeline][]retain.WALRange {
+	dropped := map[wal.Timeline][]retain.WALRange{}
+	for _, d := range e.Decisions {
+		if !d.Keep && d.Kind == kind {
+			dropped[d.WAL.Timeline] = append(dropped[d.WAL.Timeline], d.WAL)
+		}
+	}
+	return dropped
 }
 
 // inRanges looks for a number in ranges that are in order.

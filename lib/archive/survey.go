@@ -24,8 +24,8 @@ type Stored struct {
 	At   time.Time
 }
 
-// Abandoned is the age at which a backup that was begun and not completed is
-// taken for one that nobody is writing any more.
+// Abandoned is how long nothing was stored of a backup that was begun and not
+// completed, and is taken for one that nobody is writing any more.
 const Abandoned = 48 * time.Hour
 
 // Inventory is the part of a survey that needs no WAL to be read: what is stored,
@@ -109,7 +109,7 @@ const (
 
 // State says what is to be thought of a backup. Whether somebody writes one that
 // is not complete nobody can tell from here: it is taken for interrupted when a
-// later one was completed, or after two days.
+// later one was completed, or when nothing came for two days.
 func (s Survey) State(b Backup) string {
 	later := func(other Backup) bool {
 		return other.Complete && other.Err == nil && other.Header.StartTime.After(b.Start.Time)
@@ -119,7 +119,7 @@ func (s Survey) State(b Backup) string {
 		return BackupDamaged
 	case b.Complete:
 		return BackupComplete
-	case b.Start.Time.IsZero() || s.At.Sub(b.Start.Time) > Abandoned || slices.ContainsFunc(s.Backups, later):
+	case b.Start.Time.IsZero() || s.At.Sub(b.lastStored()) > Abandoned || slices.ContainsFunc(s.Backups, later):
 		return BackupInterrupted
 	}
 	return BackupInProgress

@@ -140,10 +140,12 @@ func (v *verifier) checkNeeds(ctx context.Context, b *Backup) error {
 // the first list was made.
 func (v *verifier) look(ctx context.Context) (Coverage, error) {
 	if v.second == nil {
-		c, err := v.stock.coverage, error(nil)
-		if c.Ranges, c.Times, err = v.Ranges(ctx); err != nil {
+		now, err := v.listSegments(ctx)
+		if err != nil {
 			return Coverage{}, err
 		}
+		c := v.stock.coverage
+		c.Ranges, c.Times = now.Ranges, now.Times
 		v.second = &c
 	}
 	return *v.second, nil

@@ -310,13 +310,17 @@ func sleepUntil(ctx context.Context, at time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// Held is an error that wraps ErrLost unless the lease is still ours.
+// Held is an error that wraps ErrLost, and names the holder, unless the lease is
+// still ours.
 func (l *Lease) Held(ctx context.Context) error {
 	last, err := l.look(ctx)
-	if err == nil && last.token != l.note.token {
-		err = ErrLost
+	switch {
+	case err != nil || last.token == l.note.token:
+		return err
+	case last.free():
+		return ErrLost
 	}
-	return err
+	return fmt.Errorf("%w: %s", ErrLost, last.holder)
 }
 
 // Keep renews the lease until ctx ends, and returns nil then. It returns an

@@ -363,7 +363,8 @@ func TestLeaseReleasedAfterUnheardRenewal(t *testing.T) {
 	mustTake(t, s, "next")
 }
 
-// Of many that want it one has it at a time.
+// Of many that want it one has it at a time. The term is longer than a slow disk
+// makes a turn.
 func TestLeaseExcludes(t *testing.T) {
 	ctx, s := context.Background(), place(t)
 	var all sync.WaitGroup
@@ -371,7 +372,7 @@ func TestLeaseExcludes(t *testing.T) {
 	var mu sync.Mutex
 	for i := range 8 {
 		all.Go(func() {
-			l, err := Take(ctx, s, "backup", fmt.Sprint(i), 4*term, time.Minute)
+			l, err := Take(ctx, s, "backup", fmt.Sprint(i), 10*term, time.Minute)
 			if err != nil {
 				t.Error(err)
 				return

@@ -61,7 +61,8 @@ func judgeIncomplete(b Backup, complete []Backup, p Policy, now time.Time) (keep
 	}
 	since := "in progress since " + b.StartTime.UTC().Format(time.RFC3339)
 	newer := slices.ContainsFunc(complete, func(c Backup) bool { return c.StartTime.After(b.StartTime) })
-	if p.Abandoned > 0 && now.Sub(b.StartTime) > p.Abandoned && newer {
+	idle := now.Sub(b.StartTime) > p.Abandoned && now.Sub(b.Stored) > p.Abandoned
+	if p.Abandoned > 0 && idle && newer {
 		return false, "abandoned: " + since
 	}
 	return true, since

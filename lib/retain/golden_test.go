@@ -25,11 +25,12 @@ const separator = "---\n"
 //	# remark
 //	now      2026-11-22T12:00:00Z
 //	segment  16777216
-//	keep     last=2 abandoned=48h
+//	keep     last=2 abandoned=48h abandon=LABEL,LABEL
 //	history  3 1@0/5000000 2@0/9000000
 //	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY] [needs=LABEL,LABEL] [tag=TAG] [wal=included] [use=WHO]
-//	backup   20261122T110000Z 1 0/8000028 -
+//	backup   20261122T110000Z 1 0/8000028 - [stored=TIME]
 //	wal      1 1..9
+//	partial  1 10..10
 //	---
 //	keep	backup	…
 //
@@ -89,13 +90,20 @@ func parse(t *testing.T, input string) (retain.State, retain.Policy) {
 		case "backup":
 			s.Backups = append(s.Backups, parseBackup(t, args))
 		case "wal":
-			first, last, _ := strings.Cut(args[1], "..")
-			s.WAL = append(s.WAL, retain.WALRange{Timeline: timeline(t, args[0]), First: number(t, first), Last: number(t, last)})
+			s.WAL = append(s.WAL, parseRange(t, args))
+		case "partial":
+			s.Partials = append(s.Partials, parseRange(t, args))
 		default:
 			t.Fatalf("line %q", line)
 		}
 	}
 	return s, p
+}
+
+func parseRange(t *testing.T, args []string) retain.WALRange {
+	t.Helper()
+	first, last, _ := strings.Cut(args[1], "..")
+	return retain.WALRange{Timeline: timeline(t, args[0]), First: number(t, first), Last: number(t, last)}
 }
 
 func parsePolicy(t *testing.T, args []string) (p retain.Policy) {
@@ -123,6 +131,8 @@ func parsePolicy(t *testing.T, args []string) (p retain.Policy) {
 			p.WAL = retain.WALPolicy{Limited: true, Within: duration(t, value)}
 		case "abandoned":
 			p.Abandoned = duration(t, value)
+		case "abandon":
+			p.Abandon = strings.Split(value, ",")
 		default:
 			t.Fatalf("policy %q", arg)
 		}
@@ -163,6 +173,8 @@ func parseBackup(t *testing.T, args []string) retain.Backup {
 			b.StopTimeline = timeline(t, value)
 		case "stopped":
 			b.StopTime = parseTime(t, time.RFC3339, value)
+		case "stored":
+			b.Stored = parseTime(t, time.RFC3339, value)
 		case "pin":
 			b.Pin = strings.ReplaceAll(value, "_", " ")
 		case "needs":

@@ -20,11 +20,11 @@ type need struct {
 // endless is the last segment of a need that goes on to the present.
 const endless = math.MaxUint64
 
-// decideWAL decides about the segments, given the backups that are kept.
-func decideWAL(s State, p Policy, kept []Backup) []Decision {
+// decideWAL decides about ranges of segments, given the backups that are kept.
+func decideWAL(ranges []WALRange, s State, p Policy, kept []Backup) []Decision {
 	var decisions []Decision
 	needs := make(map[wal.Timeline][]need)
-	for _, r := range sortedWAL(s.WAL) {
+	for _, r := range sortedWAL(ranges) {
 		if _, done := needs[r.Timeline]; !done {
 			needs[r.Timeline] = needsOn(r.Timeline, s, p, kept)
 		}
@@ -43,7 +43,7 @@ func sortedWAL(ranges []WALRange) []WALRange {
 func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 	everything := func(reason string) []need { return []need{{last: endless, reason: reason}} }
 	switch {
-	case !p.hasRule() && !p.WAL.Limited:
+	case !p.Rules():
 		return everything(NoRule)
 	case !slices.ContainsFunc(kept, func(b Backup) bool { return b.Complete }):
 		return everything("there is no complete backup")

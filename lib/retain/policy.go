@@ -26,10 +26,14 @@ type Policy struct {
 	KeepMin int
 	// WAL says how far back a recovery to any moment shall be possible.
 	WAL WALPolicy
-	// Abandoned is the age at which an incomplete backup is taken for one that
-	// nobody is writing any more. It is dropped if a complete backup began
-	// after it. 0 is never.
+	// Abandoned is how long nothing was stored of an incomplete backup that is
+	// taken for one that nobody is writing any more. It is dropped if a complete
+	// backup began after it. 0 is never.
 	Abandoned time.Duration
+	// Abandon are the labels of backups that nobody is writing any more, as
+	// somebody knows: of these the incomplete ones are dropped, whatever their
+	// age. It is no rule for others.
+	Abandon []string
 }
 
 // WALPolicy is about WAL apart from backups. The zero value keeps all WAL from
@@ -54,7 +58,10 @@ func (w WALPolicy) String() string {
 	return span(w.Within)
 }
 
-// hasRule reports whether backups may go at all.
+// Rules reports whether any rule is in force: what Abandon says is none.
+func (p Policy) Rules() bool { return p.hasRule() || p.WAL.Limited }
+
+// hasRule reports whether complete backups may go at all.
 func (p Policy) hasRule() bool {
 	return p.KeepLast > 0 || p.KeepDaily > 0 || p.KeepWeekly > 0 || p.KeepMonthly > 0 || p.KeepYearly > 0 ||
 		p.KeepWithin > 0 || len(p.KeepTags) > 0

@@ -40,6 +40,11 @@ func newWorld(seed uint64) world {
 	for range r.IntN(8) {
 		w.addBackup(r, timelines)
 	}
+	for _, b := range w.state.Backups {
+		if r.IntN(6) == 0 {
+			w.policy.Abandon = append(w.policy.Abandon, b.Label)
+		}
+	}
 	for t := wal.Timeline(1); t <= timelines; t++ {
 		w.addWAL(r, t)
 	}
@@ -98,6 +103,9 @@ func (w *world) addBackup(r *rand.Rand, timelines wal.Timeline) {
 	if r.IntN(9) == 0 {
 		b.InUse = "being restored"
 	}
+	if r.IntN(4) == 0 {
+		b.Stored = b.StartTime.Add(time.Duration(r.IntN(30)) * time.Hour)
+	}
 	b.WAL = r.IntN(9) == 0
 	if b.Complete = r.IntN(4) > 0; b.Complete {
 		b.StopTimeline, b.Stop, b.StopTime = t, b.Start+place(r, 3)+1, b.StartTime.Add(time.Duration(r.IntN(3))*time.Hour)
@@ -125,6 +133,9 @@ func (w *world) addWAL(r *rand.Rand, t wal.Timeline) {
 		last := next + uint64(r.IntN(15))
 		w.state.WAL = append(w.state.WAL, retain.WALRange{Timeline: t, First: next, Last: last})
 		next = last + 2 + uint64(r.IntN(3))
+		if r.IntN(3) == 0 {
+			w.state.Partials = append(w.state.Partials, retain.WALRange{Timeline: t, First: next - 1, Last: next - 1})
+		}
 	}
 }
 
@@ -218,9 +229,10 @@ func (w world) mustKeep() map[string]bool {
 			}
 			begunLater = begunLater || c.Complete && c.StartTime.After(b.StartTime)
 		}
-		old := w.policy.Abandoned > 0 && w.state.Now.Sub(b.StartTime) > w.policy.Abandoned
-		keep[b.Label] = !w.hasRule() || b.Pin != "" || b.Complete && b.InUse != "" || b.Complete && newer == 0 ||
-			b.Complete && newer < w.policy.KeepLast || !b.Complete && !(old && begunLater) ||
+		old := w.policy.Abandoned > 0 && w.state.Now.Sub(b.StartTime) > w.policy.Abandoned && w.state.Now.Sub(b.Stored) > w.policy.Abandoned
+		gone := !b.Complete && slices.Contains(w.policy.Abandon, b.Label)
+		keep[b.Label] = !w.hasRule() && !gone || b.Pin != "" || b.InUse != "" || b.Complete && newer == 0 ||
+			b.Complete && newer < w.policy.KeepLast || !b.Complete && !gone && !(old && begunLater) ||
 			b.Complete && w.policy.KeepWithin > 0 && w.bridges(b, w.state.Backups, w.policy.KeepWithin) ||
 			b.Complete && w.policy.KeepTags != nil && b.Tags != nil
 	}
@@ -255,11 +267,14 @@ func check(t *testing.T, seed uint64) (dropped int) {
 	}
 	complete := slices.ContainsFunc(w.state.Backups, func(b retain.Backup) bool { return b.Complete })
 	for _, d := range drops {
-		if !w.hasRule() && (d.Kind != retain.KindWAL || !w.policy.WAL.Limited) {
-			t.Errorf("seed %d: no rule: %v", seed, d)
-		}
-		if d.Kind != retain.KindWAL {
+		if d.Kind == retain.KindBackup {
+			if !w.hasRule() && !slices.Contains(w.policy.Abandon, d.Name) {
+				t.Errorf("seed %d: no rule: %v", seed, d)
+			}
 			continue
+		}
+		if !w.hasRule() && !w.policy.WAL.Limited {
+			t.Errorf("seed %d: no rule: %v", seed, d)
 		}
 		if !complete || d.WAL.Timeline > 1 && w.state.Histories[d.WAL.Timeline] == nil {
 			t.Errorf("seed %d: no complete backup, or no history: %v", seed, d)
@@ -304,13 +319,15 @@ func checkNeeds(t *testing.T, seed uint64, s, kept retain.State) {
 // apply carries out the decisions on a state.
 func apply(s retain.State, decisions []retain.Decision) (kept retain.State, drops []retain.Decision) {
 	kept = s
-	kept.Backups, kept.WAL = nil, nil
+	kept.Backups, kept.WAL, kept.Partials = nil, nil, nil
 	for _, d := range decisions {
 		switch {
 		case !d.Keep:
 			drops = append(drops, d)
 		case d.Kind == retain.KindWAL:
 			kept.WAL = append(kept.WAL, d.WAL)
+		case d.Kind == retain.KindPartial:
+			kept.Partials = append(kept.Partials, d.WAL)
 		default:
 			i := slices.IndexFunc(s.Backups, func(b retain.Backup) bool { return b.Label == d.Name })
 			kept.Backups = append(kept.Backups, s.Backups[i])
@@ -322,20 +339,23 @@ func apply(s retain.State, decisions []retain.Decision) (kept retain.State, drop
 // checkWhole checks that every backup and every segment is decided about once.
 func checkWhole(t *testing.T, seed uint64, s retain.State, decisions []retain.Decision) {
 	count := make(map[string]int)
-	each := func(r retain.WALRange, step int) {
+	each := func(r retain.WALRange, suffix string, step int) {
 		for n := r.First; n <= r.Last; n++ {
-			count[size.Name(r.Timeline, n)] += step
+			count[size.Name(r.Timeline, n)+suffix] += step
 		}
 	}
 	for _, b := range s.Backups {
 		count[b.Label]++
 	}
 	for _, r := range s.WAL {
-		each(r, 1)
+		each(r, "", 1)
+	}
+	for _, r := range s.Partials {
+		each(r, ".partial", 1)
 	}
 	for _, d := range decisions {
 		if d.Kind == retain.KindWAL {
-			each(d.WAL, -1)
+			each(d.WAL, "", -1)
 		} else {
 			count[d.Name]--
 		}
@@ -355,17 +375,21 @@ func checkStable(t *testing.T, seed uint64, w world, kept retain.State, decision
 	}
 	slices.Reverse(w.state.Backups)
 	slices.Reverse(w.state.WAL)
+	slices.Reverse(w.state.Partials)
 	if again := retain.Decide(w.state, w.policy); !slices.Equal(again, decisions) {
 		t.Errorf("seed %d: %v, in another order %v", seed, decisions, again)
 	}
 	if _, drops := apply(kept, retain.Decide(kept, w.policy)); len(drops) > 0 {
 		t.Errorf("seed %d: the second time dropped: %v", seed, drops)
 	}
-	checkLater(t, seed, w, kept)
+	checkLater(t, seed, w)
 }
 
-// checkLater checks that what is dropped today would be tomorrow.
-func checkLater(t *testing.T, seed uint64, w world, kept retain.State) {
+// checkLater checks that what is dropped today would be tomorrow, but for what
+// fills up a minimum, of what there is then.
+func checkLater(t *testing.T, seed uint64, w world) {
+	w.policy.KeepMin = 0
+	kept, _ := apply(w.state, retain.Decide(w.state, w.policy))
 	w.state.Now = w.state.Now.Add(7 * time.Hour)
 	later, _ := apply(w.state, retain.Decide(w.state, w.policy))
 	for _, b := range later.Backups {

@@ -19,6 +19,8 @@
 //     end.
 //   - A backup whose parts are used by one that is kept, or in progress, is
 //     kept, and so are those whose parts that one uses.
+//   - What is said to be abandoned is dropped only if it is neither complete nor
+//     pinned nor being restored, and no other one that is kept uses its parts.
 //   - WAL on a timeline whose history is unknown is kept, and as long as there
 //     is no complete backup, all WAL is.
 //   - Deciding again about what was kept drops nothing more.
@@ -44,9 +46,10 @@ type Backup struct {
 	StopTimeline        wal.Timeline // another one if it was taken from a standby that followed a switch; 0 if unknown
 	Start, Stop         wal.LSN      // Stop is 0 while it is not complete
 	StartTime, StopTime time.Time
-	Complete            bool // it has its manifest
-	Full                bool // it uses parts of no other
-	WAL                 bool // it holds the WAL that it needs to be restored
+	Stored              time.Time // when the last of what is there of it was stored; zero if unknown
+	Complete            bool      // it has its manifest
+	Full                bool      // it uses parts of no other
+	WAL                 bool      // it holds the WAL that it needs to be restored
 	Tags                []string
 	Pin                 string // why somebody pinned it; "" if nobody did
 	InUse               string // who is restoring it; "" if nobody is
@@ -64,6 +67,7 @@ type WALRange struct {
 type State struct {
 	Backups     []Backup
 	WAL         []WALRange
+	Partials    []WALRange // the .partial files of segments, which may be there whole or not
 	Histories   map[wal.Timeline]wal.History
 	SegmentSize wal.SegmentSize // 0 if unknown: then all WAL is kept
 	Now         time.Time
@@ -71,8 +75,9 @@ type State struct {
 
 // Kinds of things that are decided about.
 const (
-	KindBackup = "backup"
-	KindWAL    = "wal"
+	KindBackup  = "backup"
+	KindWAL     = "wal"
+	KindPartial = "partial" // the last segment of a timeline that was left
 )
 
 // NoRule is the reason for everything when nothing may go.
@@ -81,10 +86,10 @@ const NoRule = "no rule"
 // Decision is the fate of one backup or of one run of WAL segments.
 type Decision struct {
 	Keep   bool
-	Kind   string   // KindBackup or KindWAL
+	Kind   string   // one of the above
 	Name   string   // the backup's label; the segment's name, or "first..last"
 	Reason string   // for people
-	WAL    WALRange // the segments, for KindWAL
+	WAL    WALRange // the segments, for KindWAL and KindPartial
 	// NeededBy is the label of the backup for which they are kept, for KindWAL;
 	// of several the one that needs them the longest back.
 	NeededBy string
@@ -102,13 +107,19 @@ func (d Decision) String() string {
 
 // Decide decides about every backup, in the order of labels, and then about
 // every segment, by timeline and number. A range of which only a part is
-// needed comes as several decisions.
+// needed comes as several decisions. At last come the partial segments, which
+// stay as long as a whole one of their number would.
 //
 // Whoever carries the decisions out removes backups before WAL, so that no
 // backup is left that looks complete and cannot be restored.
 func Decide(s State, p Policy) []Decision {
 	backups := decideBackups(s, p)
-	return append(backups, decideWAL(s, p, kept(s, backups))...)
+	rest := kept(s, backups)
+	whole, partials := decideWAL(s.WAL, s, p, rest), decideWAL(s.Partials, s, p, rest)
+	for i := range partials {
+		partials[i].Kind, partials[i].Name = KindPartial, partials[i].Name+".partial"
+	}
+	return slices.Concat(backups, whole, partials)
 }
 
 // kept are the backups that the decisions keep.

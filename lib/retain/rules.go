@@ -67,12 +67,14 @@ func (j *judgement) fill(c calendar) {
 // order in which they are named.
 func (j *judgement) verdicts(b Backup) []Verdict {
 	switch {
+	case !b.Complete && slices.Contains(j.policy.Abandon, b.Label):
+		return []Verdict{pinned(b), inUse(b), {Why: "abandoned, as was said"}}
 	case !j.policy.hasRule():
 		return []Verdict{{Keep: true, Why: NoRule}}
 	case !b.Complete:
 		return j.ofIncomplete(b)
 	}
-	all := []Verdict{pinned(b), {b.InUse != "", b.InUse, true}}
+	all := []Verdict{pinned(b), inUse(b)}
 	if n := j.policy.KeepLast; n > 0 {
 		if rank := j.rank[b.Label]; rank < n {
 			all = append(all, Verdict{Keep: true, Why: fmt.Sprintf("number %d of the last %d", rank+1, n)})
@@ -98,10 +100,12 @@ func (j *judgement) verdicts(b Backup) []Verdict {
 
 func (j *judgement) ofIncomplete(b Backup) []Verdict {
 	keep, why := judgeIncomplete(b, j.complete, j.policy, j.now)
-	return []Verdict{pinned(b), {Keep: keep, Why: why}}
+	return []Verdict{pinned(b), inUse(b), {Keep: keep, Why: why}}
 }
 
 func pinned(b Backup) Verdict { return Verdict{b.Pin != "", "pinned: " + oneLine(b.Pin), true} }
+
+func inUse(b Backup) Verdict { return Verdict{b.InUse != "", b.InUse, true} }
 
 func (j *judgement) ofCalendar(b Backup, c calendar) Verdict {
 	if period, newest := j.calendar[c.name+"\t"+b.Label]; newest {

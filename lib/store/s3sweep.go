@@ -16,8 +16,8 @@ import (
 	"pgpipes/lib/wait"
 )
 
-// Sweep has the server forget the uploads of before a time, which were begun and
-// never became objects.
+// Sweep has the server forget the uploads that were begun before a time and never
+// became objects. One of which a part has come since is at work.
 func (s *S3) Sweep(ctx context.Context, before time.Time) error {
 	c, err := s.client()
 	if err != nil {
@@ -33,13 +33,31 @@ func (s *S3) Sweep(ctx context.Context, before time.Time) error {
 			err = fmt.Errorf("the server lists %q, which it was not asked for", u.Key)
 		}
 		if err == nil && u.Initiated.Before(before) {
-			err = c.AbortMultipartUpload(ctx, s.place.bucket, u.Key, u.UploadID)
+			err = s.forget(ctx, c, u, before)
 		}
 		if err != nil && !isStatus(err, http.StatusNotFound) {
 			return s.explain(ctx, what, err)
 		}
 	}
 	return nil
+}
+
+// forget aborts an upload, unless a part of it has come since a time.
+func (s *S3) forget(ctx context.Context, c *s3Client, u minio.ObjectMultipartInfo, before time.Time) error {
+	for marker, more := 0, true; more; {
+		page, err := c.ListObjectParts(ctx, s.place.bucket, u.Key, u.UploadID, marker, listPage)
+		if err != nil {
+			return err
+		}
+		for _, part := range page.ObjectParts {
+			if !part.LastModified.Before(before) {
+				return nil
+			}
+		}
+		more = page.IsTruncated && page.NextPartNumberMarker > marker
+		marker = page.NextPartNumberMarker
+	}
+	return c.AbortMultipartUpload(ctx, s.place.bucket, u.Key, u.UploadID)
 }
 
 // ErrOverwrites says that a server does not keep the promise that nothing is

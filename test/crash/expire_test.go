@@ -69,11 +69,14 @@ var aging = func() map[string][]byte {
 	return files
 }()
 
-// old makes what is swept by its age old enough.
+// old makes what goes by its age old enough: that is also what a removal has left
+// that was cut short.
 func old(dir string) error {
-	for _, name := range []string{agedOrphan, agedTemporary} {
-		if err := os.Chtimes(filepath.Join(dir, name), agedDay(1), agedDay(1)); err != nil {
-			return err
+	for name := range aging {
+		if strings.HasPrefix(name, "r/base/") || name == agedTemporary {
+			if err := os.Chtimes(filepath.Join(dir, name), agedDay(1), agedDay(1)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

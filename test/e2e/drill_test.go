@@ -65,6 +65,7 @@ func (d drilled) drill(status int, saying, program string, options ...string) ma
 	d.refuses(status, saying, program, append([]string{"-r", d.repo}, options...)...)
 	d.isClean()
 	expect(d.t, "archive", d.must("repo", "ls", "-r", d.repo, "wal/"), before)
+	expect(d.t, "restores under way", d.must("repo", "ls", "-r", d.repo, "restore/"), "")
 	return d.record()
 }
 
@@ -273,6 +274,9 @@ func drillKeeps(t *testing.T, d drilled) {
 		r := d.run("psql", "-XAtq", "-h", filepath.Join(kept[0], "socket"), "-p", "5432", "-c", "SELECT count(*), current_setting('archive_mode') FROM rows")
 		return r.out == "4|off\n"
 	})
+	if d.must("repo", "ls", "-r", d.repo, "restore/") == "" {
+		t.Error("expire may remove what the copy needs")
+	}
 	cmd.Process.Signal(syscall.SIGQUIT)
 	cmd.Wait()
 	d.must("rm", "-r", kept[0])
@@ -297,6 +301,7 @@ func drillKilled(t *testing.T, d drilled, signal syscall.Signal) {
 		cmd.Process.Signal(signal)
 		cmd.Wait()
 		expect(t, "status", itoa(statusOf(cmd.ProcessState)), itoa(128+int(signal)))
+		expect(t, "restores under way", d.must("repo", "ls", "-r", d.repo, "restore/"), "")
 		d.isClean()
 		d.must("rm", reached)
 	}

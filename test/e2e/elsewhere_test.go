@@ -65,6 +65,7 @@ func TestRepositoryElsewhere(t *testing.T) {
 			s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "last", "--keep-last", "1")
 			expect(t, "backups, as one was just restored", s.listed(), "full last more")
 			s.must("repo", "rm", "-r", s.repo, strings.TrimSpace(s.must("repo", "ls", "-r", s.repo, "restore/")))
+			s.refuses(1, "expire: lock expire: busy: held by pid", "repo", "lock", "-r", s.repo, "expire", "expire", "-r", s.repo, "--keep-last", "1")
 			s.must("expire", "-r", s.repo, "--keep-last", "1")
 			expect(t, "backups", s.listed(), "last")
 			expect(t, "rows at last", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")

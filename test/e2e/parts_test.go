@@ -179,6 +179,25 @@ func TestLeftoverIsRemoved(t *testing.T) {
 	s.must("manifest", "verify", "-r", s.repo)
 }
 
+// What is needed or pinned of one that has no manifest stays, and what is not ours.
+func TestLeftoverThatStays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.backup("full")
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "increment", "--since", "full")
+	s.must("repo", "rm", "-r", s.repo, "base/full/manifest") // given up, as expire says how
+	for key, text := range map[string]string{
+		"base/pinned/000.tar": "x", "base/pinned/keep": "evidence", "base/no label/a * b": "x", "base/dead/000.tar": "x", "base/dead/a * b": "x",
+	} {
+		s.must("mkdir", "-p", filepath.Dir(filepath.Join(s.repo, key)))
+		s.must("sh", "-c", `printf %s "$1" > "$2"`, "sh", text, filepath.Join(s.repo, key))
+	}
+	s.backup("next")
+	left := s.must("repo", "ls", "-r", s.repo, "base/pinned/") + s.must("repo", "ls", "-r", s.repo, "base/no label/") + s.must("repo", "ls", "-r", s.repo, "base/dead/")
+	expect(t, "left", left, "base/pinned/000.tar\nbase/pinned/keep\nbase/no label/a * b\n")
+	s.must("manifest", "verify", "-r", s.repo, "increment")
+}
+
 // A backup with its WAL starts without an archive, from a server that has none.
 func TestWithWAL(t *testing.T) {
 	t.Parallel()

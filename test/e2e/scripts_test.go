@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pgpipes/test/pgtest"
@@ -99,6 +100,7 @@ func TestBackupThatFails(t *testing.T) {
 		"repo put of parts":        {"repo", `case " $* " in *" put "*.tar*) head -c 100000 >/dev/null; exit 111;; esac; exec REAL "$@"`, "ended with status 111", 111},
 		"repo put of the manifest": {"repo", `case " $* " in *" put "*/manifest*) exit 111;; esac; exec REAL "$@"`, "--resume", 111},
 		"manifest":                 {"manifest", `case $1 in verify) exit 1;; esac; exec REAL "$@"`, "--resume", 1},
+		"repo held":                {"repo", `case $1 in held) exit 111;; esac; exec REAL "$@"`, "--resume", 111},
 	}
 	for name, f := range failures {
 		t.Run(name, func(t *testing.T) {
@@ -118,6 +120,21 @@ func TestBackupThatFails(t *testing.T) {
 	expect(t, "backups", s.listed(), "bad good")
 	s.backup("last")
 	expect(t, "backups", s.listed(), "bad good last")
+}
+
+// A backup that is stored and of which nobody has seen that it is bad stays.
+func TestBackupThatCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	for label, verify := range map[string]string{"outage": "exit 111", "killed": "kill -TERM $PPID; sleep 1; exit 0"} {
+		backup := filepath.Join(withFake(t, "manifest", `case $1 in verify) `+verify+`;; esac; exec REAL "$@"`), "backup")
+		r := s.run(backup, "-r", s.repo, "-D", s.Data, "--fast", "--label", label)
+		if want := map[string]int{"outage": 111, "killed": 128 + int(syscall.SIGTERM)}[label]; r.status != want || strings.Contains(r.err, "--resume") {
+			t.Errorf("%s: %s", label, r)
+		}
+		s.must("manifest", "verify", "-r", s.repo, "--quick", label)
+	}
+	expect(t, "backups", s.listed(), "killed outage")
 }
 
 // withFake makes a directory of all programs but one, which is replaced by a

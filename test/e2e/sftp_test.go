@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,23 @@ func TestLockOverSFTP(t *testing.T) {
 	expect(t, "freed", s.must("repo", "lock", "-r", s.repo, "backup", "--wait", "30s", "echo", "free"), "free\n")
 	expect(t, "held by itself", s.must("repo", "lock", "-r", s.repo, "backup", "repo", "held", "-r", s.repo, "backup"), "")
 	h.idle()
+}
+
+// A backup that has lost its lock to another one stores no manifest.
+func TestLostLockOverSFTP(t *testing.T) {
+	t.Parallel()
+	s, _ := vaultSite(t)
+	s.must("check", "-r", s.repo)
+	taken := `case $1 in held)
+		last=$(ls ` + s.local + `/lease/backup | tail -n 1)
+		printf 'pgpipes-lease\t1\ntoken\tT\nterm\t1m0s\nholder\theld by pid 7 on db2 since then: backup\n' \
+			>"` + s.local + `/lease/backup/$(printf %010d $(($(echo "$last" | sed 's/^0*//') + 1)))" ;;
+		esac; exec REAL "$@"`
+	backup := filepath.Join(withFake(t, "repo", taken), "backup")
+	s.refuses(1, "repo: lock backup: the lease was lost: held by pid 7 on db2 since then: backup", backup, "-r", s.repo, "-D", s.Data, "--fast", "--label", "b")
+	if exists(filepath.Join(s.local, "base/b/manifest")) || !exists(filepath.Join(s.local, "base/b/000.tar.zst")) {
+		t.Error("it is listed all the same, or its parts are gone")
+	}
 }
 
 // Whatever happens to the far host, the archiver counts a failure and goes on
