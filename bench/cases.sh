@@ -26,6 +26,12 @@ trickle pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pg
 get pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 replay pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 missing true pgbackrest walg pgpipes
+put scp_1 scp_2 pgpipes_sftp_1 pgpipes_sftp_2
+fetch scp_1 scp_2 pgpipes_sftp_1 pgpipes_sftp_2
+far_backup pgbackrest_s3 pgpipes_s3 pgpipes_sftp
+far_restore pgbackrest_s3 pgpipes_s3 pgpipes_sftp
+far_backlog pgbackrest_async_s3 pgbackrest_s3 pgpipes_s3 pgpipes_sftp
+far_get pgbackrest_async_s3 pgbackrest_s3 pgpipes_s3 pgpipes_sftp
 LIST
 }
 
@@ -37,9 +43,11 @@ not_there() {
 
 # place CASE says where a case keeps things.
 place() {
-    bench=$PGPIPES_BENCH
-    export repository="$bench/repository/$1" config="$bench/config/$1" dest="$bench/dest"
-    export outline="$bench/outline" wal="$bench/wal" PGPIPES_STATE="$bench/config/$1/state"
+    bench=$PGPIPES_BENCH case=$1
+    repository=$bench/repository/$(bucket "$1")
+    export repository config="$bench/config/$1" dest="$bench/dest"
+    location=$(location "$1")
+    export location outline="$bench/outline" wal="$bench/wal" PGPIPES_STATE="$bench/config/$1/state"
 }
 
 # ready OPERATION CASE prepares a run: this is not measured. What is to be read
@@ -48,12 +56,13 @@ ready() {
     place "$2"
     mkdir -p "$repository" "$config"
     case $1 in
-        backup | backlog | trickle)
+        *backup | *backlog | trickle | put)
+            make_blob
             rm -rf "$repository" "$config" && mkdir "$repository" "$config"
             configure "$1" "$2"
             ;;
-        restore)
-            written_by backup "$2"
+        *restore | fetch)
+            written_by "$(echo "$1" | sed 's/restore/backup/; s/fetch/put/')" "$2"
             remove_dest
             mkdir -m 700 "$dest"
             ;;
@@ -62,9 +71,10 @@ ready() {
             "$here/run" --case restore "$2"
             [ "$1" = same ] || touch_some
             ;;
+        far_get) written_by far_backlog "$2" ;;
         *) [ "$2" = true ] || written_by backlog "$2" ;;
     esac
-    case $1 in backup | restore | same | touched) ;; *) lay_out "$1" ;; esac
+    case $1 in *backup | *restore | same | touched | put | fetch) ;; *) lay_out "$1" ;; esac
 }
 
 # remove_dest waits until the file system has forgotten what was in it: for 5
@@ -94,14 +104,15 @@ written_by() {
 lay_out() {
     rm -rf "$outline/pg_wal" "$config/spool" "$PGPIPES_STATE"
     mkdir -p "$outline/pg_wal/archive_status" "$config/spool"
-    case $1 in backlog | trickle) ln "$wal"/0* "$outline/pg_wal/" ;; esac
-    [ "$1" != backlog ] || (cd "$wal" && for f in 0*; do : >"$outline/pg_wal/archive_status/$f.ready"; done)
+    case $1 in *backlog | trickle) ln "$wal"/0* "$outline/pg_wal/" ;; esac
+    case $1 in *backlog) ;; *) return ;; esac
+    (cd "$wal" && for f in 0*; do : >"$outline/pg_wal/archive_status/$f.ready"; done)
 }
 
 configure() {
     case $2 in
         pgbackrest*) configure_pgbackrest "$1" "${2#pgbackrest}" ;;
-        pgpipes*) repo init -r "$repository" -D "$PGDATA" ;;
+        pgpipes*) repo init -r "$location" -D "$PGDATA" ;;
     esac
 }
 
@@ -111,9 +122,9 @@ configure() {
 wal_files() {
     cd "$outline" || exit
     case $1 in
-        backlog) push_each "$2" ;;
+        backlog | far_backlog) push_each "$2" ;;
         trickle) push_each "$2" -pause 50ms ;;
-        get) fetch_each "$2" -like "$wal" ;;
+        get | far_get) fetch_each "$2" -like "$wal" ;;
         replay) fetch_each "$2" -like "$wal" -pause 60ms ;;
         missing) fetch_missing "$2" ;;
     esac
@@ -150,9 +161,9 @@ archive_command() {
         walg) echo "$walg_each wal-push %p" ;;
         zstd) echo 't="$repository/%f.zst"; test ! -e "$t" && zstd -q -3 <%p >"$t.part" && '"$publish" ;;
         cp) echo 't="$repository/%f"; test ! -e "$t" && cp %p "$t.part" && '"$publish" ;;
-        pgpipes) echo 'wal-push -r "$repository" %p' ;;
-        pgpipes_zstd3) echo 'wal-push -l 3 -r "$repository" %p' ;;
-        pgpipes_alone) echo 'wal-push --ahead 0 -r "$repository" %p' ;;
+        pgpipes_zstd3) echo 'wal-push -l 3 -r "$location" %p' ;;
+        pgpipes_alone) echo 'wal-push --ahead 0 -r "$location" %p' ;;
+        pgpipes*) echo 'wal-push -r "$location" %p' ;;
     esac
 }
 
@@ -163,8 +174,8 @@ restore_command() {
         walg) echo "$walg_each wal-fetch %f %p || exit 1" ;;
         zstd) echo 'zstd -q -dc "$repository/%f.zst" >%p' ;;
         cp) echo 'cp "$repository/%f" %p' ;;
-        pgpipes_alone) echo 'wal-get --ahead 0 -r "$repository" %f %p' ;;
-        pgpipes*) echo 'wal-get -r "$repository" %f %p' ;;
+        pgpipes_alone) echo 'wal-get --ahead 0 -r "$location" %f %p' ;;
+        pgpipes*) echo 'wal-get -r "$location" %f %p' ;;
     esac
 }
 
@@ -182,39 +193,44 @@ restore_pgpipes_2() { jobs=2 && restore_pgpipes; }
 restore_pgpipes_3() { jobs=3 && restore_pgpipes; }
 same_pgpipes_2() { jobs=2 && restore_pgpipes --delta; }
 same_pgpipes_3() { jobs=3 && restore_pgpipes --delta; }
+far_backup_pgpipes_s3() { jobs=2 && backup_pgpipes; }
+far_backup_pgpipes_sftp() { jobs=2 && backup_pgpipes; }
+far_restore_pgpipes_s3() { jobs=2 && restore_pgpipes; }
+far_restore_pgpipes_sftp() { jobs=2 && restore_pgpipes; }
 touched_pgpipes_2() { same_pgpipes_2; }
 touched_pgpipes_3() { same_pgpipes_3; }
 
 backup_pgpipes() {
-    base-copy -D "$PGDATA" -r "$repository" --label b -m "$work/manifest" --fast --no-archive-check -j "$jobs" \
-        --filter 'exec repo put -r "$repository" -c zstd -j 1 "base/$LABEL/$PART.tar.zst"'
-    repo put -r "$repository" base/b/manifest <"$work/manifest"
+    base-copy -D "$PGDATA" -r "$location" --label b -m "$work/manifest" --fast --no-archive-check -j "$jobs" \
+        --filter 'exec repo put -r "$location" -c zstd -j 1 "base/$LABEL/$PART.tar.zst"'
+    repo put -r "$location" base/b/manifest <"$work/manifest"
 }
 restore_pgpipes() {
-    repo get -r "$repository" base/b/manifest >"$work/manifest"
-    base-restore -D "$dest" -m "$work/manifest" -j "$jobs" --source 'exec repo get -r "$repository" "$KEY"' "$@"
+    repo get -r "$location" base/b/manifest >"$work/manifest"
+    base-restore -D "$dest" -m "$work/manifest" -j "$jobs" --source 'exec repo get -r "$location" "$KEY"' "$@"
 }
 backup_pgpipes_stream() {
     run_pipeline copy_out base-copy compress 'repo put'
     manifest seal "$work/manifest" <"$work/receipts" >"$work/sealed"
-    repo put -r "$repository" base/b/manifest <"$work/sealed"
+    repo put -r "$location" base/b/manifest <"$work/sealed"
 }
 copy_out() {
-    stage base-copy base-copy -D "$PGDATA" -r "$repository" --label b -m "$work/manifest" --fast --no-archive-check |
+    stage base-copy base-copy -D "$PGDATA" -r "$location" --label b -m "$work/manifest" --fast --no-archive-check |
         stage compress compress |
-        stage 'repo put' repo put -r "$repository" base/b/000.tar.zst >"$work/receipts"
+        stage 'repo put' repo put -r "$location" base/b/000.tar.zst >"$work/receipts"
 }
 
 ### pgBackRest: zst level 3, process-max 2 and 1
 
 # configure_pgbackrest OPERATION [_async][_PROCESSES]
 configure_pgbackrest() {
-    data=$PGDATA online=--online async=n bundle=n processes=${2##*_}
-    [ "$1" = backup ] || data=$outline online=--no-online
+    data=$PGDATA online=--online async=n bundle=n processes=${2##*_} storage=
+    case $2 in *_s3) processes=2 storage=$(pgbackrest_s3) ;; esac
+    [ "$1" = backup ] || [ "$1" = far_backup ] || data=$outline online=--no-online
     case $2 in _async*) async=y ;; _bundle*) bundle=y ;; esac
     cat >"$config/pgbackrest.conf" <<CONF
 [global]
-repo1-path=$repository
+repo1-path=$([ -n "$storage" ] && echo /pg || echo "$repository")
 repo1-retention-full=2
 repo1-bundle=$bundle
 lock-path=$config/lock
@@ -228,6 +244,7 @@ process-max=${processes:-1}
 archive-async=$async
 archive-get-queue-max=512MiB
 start-fast=y
+$storage
 [b]
 pg1-path=$data
 pg1-socket-path=$PGHOST
@@ -235,10 +252,25 @@ pg1-port=$PGPORT
 CONF
     rest stanza-create "$online"
 }
+pgbackrest_s3() {
+    cat <<CONF
+repo1-type=s3
+repo1-s3-bucket=$(bucket "$case")
+repo1-s3-endpoint=127.0.0.1
+repo1-s3-region=us-east-1
+repo1-s3-uri-style=path
+repo1-s3-key=bench
+repo1-s3-key-secret=$s3_secret
+repo1-storage-port=$s3_port
+repo1-storage-ca-file=$bench/s3/cert.pem
+CONF
+}
 rest() { pgbackrest --config="$config/pgbackrest.conf" --stanza=b "$@"; }
 backup_pgbackrest_1() { rest backup --type=full --no-archive-check; }
 backup_pgbackrest_2() { backup_pgbackrest_1; }
 restore_pgbackrest_1() { rest restore --pg1-path="$dest" --archive-mode=off --type=immediate; }
+far_backup_pgbackrest_s3() { backup_pgbackrest_1; }
+far_restore_pgbackrest_s3() { restore_pgbackrest_1; }
 backup_pgbackrest_bundle_2() { backup_pgbackrest_1; }
 restore_pgbackrest_2() { restore_pgbackrest_1; }
 restore_pgbackrest_bundle_2() { restore_pgbackrest_1; }
