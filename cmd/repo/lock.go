@@ -11,14 +11,13 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/pgdata"
-	"pgpipes/lib/store"
 )
 
 var initOptions struct {
 	Data string `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory of the cluster it is for"`
 }
 
-func runInit(ctx context.Context, p *cli.Process, _ []string) error {
+func runInit(ctx context.Context, _ *cli.Process, _ []string) error {
 	location, err := options.One()
 	if err != nil {
 		return err
@@ -30,27 +29,7 @@ func runInit(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
-	if err != nil {
-		return err
-	}
-	return probe(ctx, p, r)
-}
-
-// probe warns of a server that cannot be relied on to overwrite nothing.
-func probe(ctx context.Context, p *cli.Process, r *archive.Repo) error {
-	s, able := r.Store.(interface {
-		Probe(ctx context.Context) error
-	})
-	if !able {
-		return nil
-	}
-	err := s.Probe(ctx)
-	if errors.Is(err, store.ErrOverwrites) {
-		p.Warnf("%v", err)
-		p.Warnf("hint: add conditional=no to the location: it is asked before then, and only two who store at once can harm each other")
-		return nil
-	}
+	_, err = cli.OpenRepositoryFor(ctx, location, archive.ClusterOf(control))
 	return err
 }
 

@@ -193,7 +193,7 @@ func (p *Pusher) noted(ctx context.Context, r *Repo, n wal.Name, id string) bool
 
 // mayPass reports whether a failure to store may pass.
 func mayPass(err error) bool {
-	for _, final := range []error{store.ErrDiffers, store.ErrLocation, ErrForeign, ErrFormat} {
+	for _, final := range []error{store.ErrDiffers, store.ErrLocation, store.ErrOverwrites, ErrForeign, ErrFormat} {
 		if errors.Is(err, final) {
 			return false
 		}

@@ -153,13 +153,21 @@ func (r *Repo) Accepts(c Cluster) error {
 }
 
 // create binds an empty place to a cluster. Several may try at once; one
-// succeeds, and the others find its identity.
+// succeeds, and the others find its identity. A server that overwrites what is there
+// is refused.
 func create(ctx context.Context, s store.Store, c Cluster) error {
 	if err := refuseOccupied(ctx, s); err != nil {
 		if _, ierr := readIdentity(ctx, s); ierr == nil {
 			return nil // somebody else has made it meanwhile
 		}
 		return err
+	}
+	if p, able := s.(interface {
+		Probe(ctx context.Context) error
+	}); able {
+		if err := p.Probe(ctx); err != nil {
+			return err
+		}
 	}
 	id := Identity{rand.Text(), c}
 	_, err := s.Put(ctx, identityKey, func(w io.Writer) error {

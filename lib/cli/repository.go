@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"pgpipes/lib/archive"
+	"pgpipes/lib/store"
 )
 
 // OpenRepository opens a repository that must be there.
@@ -26,6 +27,8 @@ func RepositoryHint(err error) error {
 		return Hint(err, "is it mounted? The first wal-push, backup or repo init makes a repository in an empty place")
 	case errors.Is(err, archive.ErrForeign):
 		return Hint(err, "every cluster needs a repository of its own")
+	case errors.Is(err, store.ErrOverwrites):
+		return Hint(err, "with conditional=no in the location it is asked before; only two who store at once can harm each other then")
 	}
 	return err
 }

@@ -24,7 +24,7 @@ const (
 var answers = []error{store.ErrNotExist, store.ErrDiffers, lock.ErrBusy}
 
 // mistakes are the errors of libraries that no repetition can cure.
-var mistakes = []error{store.ErrKey, store.ErrLocation, wal.ErrName, codec.ErrFormat, archive.ErrForeign, archive.ErrFormat}
+var mistakes = []error{store.ErrKey, store.ErrLocation, store.ErrOverwrites, wal.ErrName, codec.ErrFormat, archive.ErrForeign, archive.ErrFormat}
 
 // statusError is an error that knows its status.
 type statusError struct {

@@ -139,3 +139,25 @@ func TestHostileServer(t *testing.T) {
 		})
 	}
 }
+
+// No repository is made at a server that overwrites what is there though it is told
+// not to, unless somebody has said that he knows.
+func TestCarelessServer(t *testing.T) {
+	server, h := s3.Start(t, "bucket"), newHost(t)
+	careless := server.Before(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("If-None-Match") == "" || r.Method != "PUT" {
+			return false
+		}
+		w.Header().Set("ETag", `"9"`) // it takes everything
+		return true
+	})
+	h.write(1, 1)
+	repo := careless.Location("bucket/pg")
+	for _, command := range [][]string{{"repo", "init", "-D", h.data}, {"wal-push", h.wal(1)}} {
+		r := h.run(command[0], append(command[1:], "-r", repo)...)
+		if r.status != 100 || !strings.Contains(r.err, "overwrites") || !strings.Contains(r.err, "conditional=no") {
+			t.Errorf("%s: %+v", command[0], r)
+		}
+	}
+	h.must("wal-push", "-r", repo+"&conditional=no", h.wal(1))
+}
