@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -72,8 +71,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if options.DryRun || options.Explain != "" {
 		return work(ctx)
 	}
-	command := strings.Join(append([]string{"expire"}, os.Args[1:]...), " ")
-	return lock.Hold(ctx, r.Store, lockName, command, options.Wait, work)
+	return lock.Hold(ctx, r.Store, lockName, "expire", options.Wait, work)
 }
 
 // lockName is the lock that keeps a second one out: what one has decided holds
@@ -106,7 +104,11 @@ func hinted(err error) error {
 	if !errors.As(err, &broken) || !errors.Is(err, archive.ErrDamaged) && !errors.Is(err, archive.ErrHole) {
 		return err
 	}
-	hint := fmt.Sprintf("manifest verify says more; repo rm base/%s/manifest gives the backup up", broken.Label)
+	gone := "/manifest"
+	if !broken.Complete {
+		gone = "/start"
+	}
+	hint := fmt.Sprintf("manifest verify says more; repo rm base/%s%s gives the backup up", broken.Label, gone)
 	if users := broken.NeededBy; len(users) > 0 {
 		hint += fmt.Sprintf(": its parts stay as long as there is %s, which needs them", strings.Join(users, ", "))
 	}

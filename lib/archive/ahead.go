@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ const (
 	// patience is how long a call waits for them: one that hangs must not hold
 	// up the server.
 	patience = 10 * time.Second
+	// goOnFor is how long a call goes on that has nothing else to do: longer, and
+	// nobody would learn from the server that something is wrong.
+	goOnFor = 30 * time.Second
 	// mostWorkers bounds the memory, which an encoder of each takes.
 	mostWorkers = 4
 	// spare is how many segments more than cores are worked on: some wait for
@@ -93,39 +97,75 @@ func (c *convoy) after(n wal.Name) (next wal.Name, path string, ready bool) {
 	return next, path, err == nil && isReady(path)
 }
 
-// goOn stores what follows a file in a repository that has it already while
-// others lack it: for as long as they do the server asks for nothing else. It
-// begins behind what earlier calls have stored ahead.
+// goOn stores what follows a file in a repository that has it already, for as long
+// as others lack it, which ends ctx, but not much longer than goOnFor: the server
+// asks for nothing else meanwhile. It begins behind what earlier calls have stored
+// ahead. As in run, several are worked on only where one does not take long.
 func (p *Pusher) goOn(ctx context.Context, r *Repo, cluster *Cluster, n wal.Name, s *Source) {
 	c := p.convoy(r, cluster, n, s)
-	c.skip(ctx)
 	close(c.members[0].done)
-	if c.gather(p.Ahead); len(c.members) > 1 {
-		c.others(ctx, c.workers())
+	c.skip(ctx)
+	for end := time.Now().Add(goOnFor); p.Ahead > 0 && ctx.Err() == nil && time.Now().Before(end); {
+		begun := time.Now()
+		c.codec = p.Codec
+		if len(c.gather(1).members) == 1 {
+			return
+		}
+		c.store(ctx, 1)
+		took := time.Since(begun)
+		if !c.advance() {
+			return
+		}
+		c.gather(p.Ahead)
+		if workers := c.workers(); workers > 0 && time.Duration(workers)*took < patience {
+			c.others(ctx, workers)
+			if !c.advance() {
+				return
+			}
+		}
 	}
 }
 
-// skip puts the last of those that notes tell of in the place of the first member,
-// if that is true of it.
+// advance leaves of the members the last one of those that are stored, and reports
+// whether that is another one than before and nobody is at work any more.
+func (c *convoy) advance() bool {
+	last := 0
+	for i, m := range c.members {
+		select {
+		case <-m.done:
+		default:
+			return false
+		}
+		if m.err == nil && last == i-1 {
+			last = i
+		}
+	}
+	c.members = c.members[last : last+1]
+	return last > 0
+}
+
+// skip puts the last of those that notes tell of, truly, in the place of the first
+// member.
 func (c *convoy) skip(ctx context.Context) {
-	last := &member{done: c.members[0].done}
-	for n := c.members[0].name; ; n = last.name {
-		next, path, ready := c.after(n)
+	noted := c.members[:1:1]
+	for {
+		next, path, ready := c.after(noted[len(noted)-1].name)
 		if !ready || !c.notes.mention(next) {
 			break
 		}
-		last.name, last.path = next, path
+		noted = append(noted, &member{name: next, path: path, done: c.members[0].done})
 	}
-	if last.path == "" {
-		return
-	}
-	s, err := OpenSource(last.path)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	if c.notes.has(ctx, c.repo, last.name, s.identity()) {
-		c.members[0] = last
+	for _, m := range slices.Backward(noted[1:]) {
+		s, err := OpenSource(m.path)
+		if err != nil {
+			continue
+		}
+		known := c.notes.has(ctx, c.repo, m.name, s.identity())
+		s.Close()
+		if known {
+			c.members[0] = m
+			return
+		}
 	}
 }
 
@@ -198,13 +238,15 @@ func (c *convoy) await(working *sync.WaitGroup) {
 	}()
 	select {
 	case <-ended:
-		c.notes.sweep(c.dir)
+		if c.dir != "" {
+			c.notes.sweep(c.dir)
+		}
 	case <-time.After(patience):
 	}
 }
 
 // store stores one member after the first, and notes that. One that is there
-// already, but was not noted, ends the convoy: whoever asks for it will see.
+// already, but was not noted, is compared.
 func (c *convoy) store(ctx context.Context, i int) {
 	m := c.members[i]
 	defer close(m.done)
@@ -224,14 +266,11 @@ func (c *convoy) store(ctx context.Context, i int) {
 		return
 	}
 	there, err := c.repo.forms(ctx, m.name)
-	if m.err = err; err == nil && len(there) > 0 {
-		m.err = errOutOfTurn
-	}
-	if m.err != nil {
+	if m.err = err; err != nil {
 		return
 	}
 	turn := func(w io.Writer) error { return c.turn(ctx, i, w) }
-	if m.object, m.err = c.repo.pushBeside(ctx, nil, m.name, m.source.Content, c.codec, turn); m.err == nil {
+	if m.object, m.err = c.repo.pushBeside(ctx, there, m.name, m.source.Content, c.codec, turn); m.err == nil {
 		m.err = c.notes.add(m.name, m.id, m.object)
 	}
 }

@@ -291,16 +291,20 @@ func TestPushGoesOnWhereItCan(t *testing.T) {
 	for n := range uint64(5) {
 		b.ready(4+n, 0)
 	}
-	lacking(3, 4, 5)
-	lacking(3, 4, 5, 6, 7)
 	lacking(3, 4, 5, 6, 7, 8)
-	lacking(3, 4, 5, 6, 7, 8)
+	b.ready(9, 0)
+	b.ready(10, 0)
+	for _, note := range []uint64{5, 8} { // one that was lost, and one that lies
+		notesOf(b.pusher.State, b.repo).remove(name(b, b.name(note)))
+	}
+	b.must(notesOf(b.pusher.State, b.repo).add(name(b, b.name(8)), "another file", store.Info{Key: "k"}))
+	lacking(3, 4, 5, 6, 7, 8, 9, 10)
 
 	b.pusher.Locations[1] = filepath.Join(t.TempDir(), "r")
-	for n := range uint64(6) {
+	for n := range uint64(8) {
 		b.must(b.push(3 + n))
 	}
-	if b.noted(4) || b.noted(8) {
+	if b.noted(4) || b.noted(8) || b.noted(10) {
 		t.Error("notes stay when they have served")
 	}
 }

@@ -28,9 +28,10 @@ type Expiry struct {
 }
 
 // A NotWhole is why nothing is removed: a backup that is listed and cannot be
-// restored.
+// restored, or one that is not complete and does not say what it needs.
 type NotWhole struct {
 	Label    string
+	Complete bool
 	NeededBy []string // backups that use its parts
 	Err      error
 }
@@ -73,8 +74,11 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 		if counts {
 			err = r.checkWhole(ctx, b, coverage, sizes)
 		}
+		if !b.Complete && errors.Is(err, ErrDamaged) && slices.Contains(p.Abandon, b.Label) {
+			err = nil // whatever it needs
+		}
 		if err != nil {
-			return nil, &NotWhole{b.Label, usersOf(b.Label, backups), err}
+			return nil, &NotWhole{b.Label, b.Complete, usersOf(b.Label, backups), err}
 		}
 		state.Backups = append(state.Backups, b.state(restoring, now))
 	}

@@ -170,31 +170,33 @@ func dropped(e *Expiry) (names []string) {
 	return names
 }
 
-// Old records go, but of the drills the last, and of the verifications the last
-// that has read everything and what came after it. Without a rule all stay.
+// Old records go, but of the drills the last that passed, of the verifications the
+// last that has read everything, and what came after them. Without a rule all stay.
 func TestRecordsExpire(t *testing.T) {
 	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	for what, test := range map[string]struct{ full, quick, drills, gone []int }{
-		"all are old":      {[]int{700, 500}, []int{800, 600, 450}, []int{900, 401}, []int{800, 700, 600, 900}},
-		"none tells":       {nil, []int{800, 600}, nil, nil},
-		"the last is new":  {[]int{500, 399}, []int{450, 1}, []int{401, 400, 2}, []int{500, 450, 401}},
+	for what, test := range map[string]struct{ full, quick, passed, failed, gone []int }{
+		"all are old":      {[]int{700, 500}, []int{800, 600, 450}, []int{900, 401}, []int{950, 420, 402}, []int{800, 700, 600, 950, 900, 420, 402}},
+		"none tells":       {nil, []int{800, 600}, nil, []int{700}, nil},
+		"the last is new":  {[]int{500, 399}, []int{450, 1}, []int{401, 400, 2}, nil, []int{500, 450, 401}},
+		"the last failed":  {nil, nil, []int{900, 500}, []int{450, 1}, []int{900}},
 		"nothing was done": {},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := repository(t)
 			at := map[int]string{}
-			put := func(kind string, days []int, scope string) {
+			put := func(kind string, days []int, key, value string) {
 				for _, n := range days {
 					began := now.AddDate(0, 0, -n)
-					if err := r.PutRecord(t.Context(), kind, began, "scope", scope); err != nil {
+					if err := r.PutRecord(t.Context(), kind, began, key, value); err != nil {
 						t.Fatal(err)
 					}
 					at[n] = recordKey(kind, began)
 				}
 			}
-			put(KindVerify, test.full, "full")
-			put(KindVerify, test.quick, "quick")
-			put(KindDrill, test.drills, "")
+			put(KindVerify, test.full, "scope", "full")
+			put(KindVerify, test.quick, "scope", "quick")
+			put(KindDrill, test.passed, "result", "ok")
+			put(KindDrill, test.failed, "result", "failed")
 			r.place(t, "verify/notes", nil)
 			all := keys(t, r, "")
 			r.expire(t, retain.Policy{}, now)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pgpipes/lib/codec"
@@ -69,17 +70,19 @@ func (o Outcomes) Err() error {
 // for when ctx has ended: its error is the cause of that.
 func (p *Pusher) Push(ctx context.Context, cluster *Cluster, n wal.Name, s *Source) Outcomes {
 	id := s.identity()
-	all := &arrivals{left: len(p.Locations), all: make(chan struct{})}
+	lacking, haveIt := context.WithCancel(ctx) // ends when all have it
+	defer haveIt()
+	var have atomic.Int64
 	var further sync.WaitGroup
 	outcomes := p.pushToAll(ctx, func(location string) Outcome {
 		o := p.pushTo(ctx, location, cluster, n, s, id)
-		if o.Err == nil {
-			all.arrive()
+		if o.Err == nil && have.Add(1) == int64(len(p.Locations)) {
+			haveIt()
 		}
 		if o.Err == nil && o.noted {
 			further.Go(func() {
-				if all.lack(ctx) {
-					p.goOn(ctx, o.Repo, cluster, n, s)
+				if wait.Sleep(lacking, slow) {
+					p.goOn(lacking, o.Repo, cluster, n, s)
 				}
 			})
 		}
@@ -95,36 +98,31 @@ func (p *Pusher) Push(ctx context.Context, cluster *Cluster, n wal.Name, s *Sour
 		}
 	}
 	if ctx.Err() == nil {
-		further.Wait()
+		awaitUnless(lacking, &further)
 	}
 	return outcomes
 }
 
-// arrivals are those of one file in several repositories.
-type arrivals struct {
-	mu   sync.Mutex
-	left int
-	all  chan struct{} // closed when none is left
-}
+// slow is how long one repository waits for the others before it goes on.
+const slow = time.Second
 
-func (a *arrivals) arrive() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.left--; a.left == 0 {
-		close(a.all)
-	}
-}
-
-// lack waits a little, and says whether there are repositories that have not got
-// the file then.
-func (a *arrivals) lack(ctx context.Context) bool {
+// awaitUnless waits for what is under way. When ctx ends that has a moment to clean
+// up after itself.
+func awaitUnless(ctx context.Context, working *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		working.Wait()
+		close(ended)
+	}()
 	select {
-	case <-a.all:
+	case <-ended:
+		return
 	case <-ctx.Done():
-	case <-time.After(time.Second):
-		return true
 	}
-	return false
+	select {
+	case <-ended:
+	case <-time.After(slow):
+	}
 }
 
 // grace is how long a push that was broken off has to say so.

@@ -67,10 +67,11 @@ func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error
 }
 
 // telling is when the newest record began that makes older ones of no interest: a
-// drill, or a verification that has read everything. It is zero if there is none.
+// drill that passed, or a verification that has read everything. It is zero if there
+// is none.
 func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
 	for record, err := range r.Records(ctx, kind) {
-		if err != nil || kind == KindDrill || record.Values["scope"] == "full" {
+		if err != nil || kind == KindDrill && record.Values["result"] == "ok" || record.Values["scope"] == "full" {
 			return record.Began, err
 		}
 	}

@@ -392,7 +392,9 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 	return nil
 }
 
-// backup copies one: first what protects it from expire, last its manifest.
+// backup copies one: first its parts, last its manifest. The note of its start goes
+// just before that: what has one is taken for the remains of a backup that can be
+// gone on with, and parts without one for what somebody is about to use.
 func (t Transfer) backup(ctx context.Context, c cargo, b Backup) error {
 	if err := errors.Join(b.Err, b.Lost); err != nil {
 		return err
@@ -430,15 +432,16 @@ func (t Transfer) backup(ctx context.Context, c cargo, b Backup) error {
 		only  func(key string) bool
 		carry carrier
 	}{
-		{func(key string) bool { return key == start }, t.plainly},
 		{func(key string) bool { return sums[key].Key != "" }, part},
-		{func(key string) bool { return key != last && sums[key].Key == "" }, t.plainly},
+		{func(key string) bool { return key != start && key != last && sums[key].Key == "" }, t.plainly},
+		{func(key string) bool { return key == start }, t.plainly},
 	} {
 		if err := own(step.only, step.carry); err != nil {
 			return err
 		}
 	}
-	if err := t.arrived(ctx, b.Header); err != nil { // expire may have been faster
+	// Something may have gone meanwhile, and parts of its parents long before.
+	if err := errors.Join(t.arrived(ctx, b.Header), t.To.VerifyParts(ctx, b.Header)); err != nil {
 		return err
 	}
 	return own(func(key string) bool { return key == last }, t.plainly)

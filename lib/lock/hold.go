@@ -2,7 +2,6 @@ package lock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -43,8 +42,7 @@ func Hold(ctx context.Context, s store.Store, name, command string, patience tim
 	return work(ctx)
 }
 
-// releasePatience is how long giving up a lease may take. One that is not given up
-// expires.
+// releasePatience is how long giving up a lease may take.
 const releasePatience = 10 * time.Second
 
 func holdLease(ctx context.Context, s store.Store, name, command string, term, patience time.Duration, work func(context.Context) error) error {
@@ -69,5 +67,6 @@ func holdLease(ctx context.Context, s store.Store, name, command string, term, p
 	}
 	ending, done := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer done()
-	return errors.Join(err, l.Release(ending))
+	_ = l.Release(ending) // what could not be given up expires
+	return err
 }

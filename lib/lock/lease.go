@@ -340,8 +340,12 @@ func (l *Lease) Release(ctx context.Context) error {
 	token := l.note.token
 	l.note = leaseNote{}
 	for {
-		mine, err := l.claim(ctx, l.epoch+1)
-		if err != nil || mine {
+		next := l.epoch + 1
+		_, err := l.claim(ctx, next)
+		if l.epoch == next { // it is said, whoever has come since
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		last, err := l.look(ctx)

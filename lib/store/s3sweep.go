@@ -64,7 +64,8 @@ func (s *S3) forget(ctx context.Context, c *s3Client, u minio.ObjectMultipartInf
 // overwritten.
 var ErrOverwrites = errors.New("the server overwrites what is there though it is told not to")
 
-// Probe tries whether the server keeps it. Nothing is left behind.
+// Probe tries whether the server keeps it. It leaves nothing behind unless nothing
+// may be removed.
 func (s *S3) Probe(ctx context.Context) error {
 	c, err := s.client()
 	if err != nil || !s.place.conditional {
@@ -77,6 +78,9 @@ func (s *S3) Probe(ctx context.Context) error {
 		o := minio.PutObjectOptions{}
 		o.SetMatchETagExcept("*")
 		_, err = c.PutObject(ctx, s.place.bucket, name, bytes.NewReader([]byte(contents)), int64(len(contents)), "", "", o)
+		if isStatus(err, http.StatusNotImplemented) { // one that says so
+			return fmt.Errorf("%s: %w", what, ErrOverwrites)
+		}
 		if contents == "one" && err != nil {
 			return s.explain(ctx, what, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/wait"
@@ -29,6 +30,7 @@ func (s *SFTP) Put(ctx context.Context, key string, write func(io.Writer) error)
 	if err != nil {
 		return Receipt{}, err
 	}
+	defer u.stop()
 	defer u.discard()
 	sum := newSummer(u)
 	if err := write(sum); err != nil {
@@ -202,11 +204,10 @@ func (u *upload) finish(size int64) error {
 		return err
 	}
 	u.discard()
-	if err := u.arrived(size); err != nil {
-		in.close()
-		return err
-	}
-	return u.store.syncNames(u.session, u.key, in)
+	var all errgroup.Group // of round trips
+	all.Go(func() error { return u.arrived(size) })
+	all.Go(func() error { return u.store.syncNames(u.session, u.key, in) })
+	return all.Wait()
 }
 
 // arrived is an error unless the object is there. A server that only says so is
@@ -282,7 +283,6 @@ func (u *upload) discard() {
 	u.over = true
 	u.Begin()
 	defer u.End()
-	defer u.stop()
 	u.pipe.CloseWithError(errors.New("given up"))
 	u.sent <- <-u.sent
 	u.file.Close()

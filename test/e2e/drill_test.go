@@ -347,8 +347,6 @@ func TestDrillToOddEnds(t *testing.T) {
 	eventually(t, "the history in the repository", func() bool { return exists(filepath.Join(s.repo, "wal/history/00000002.history")) })
 	s.nothingWaits()
 	expect(t, "segments", s.must("repo", "ls", "-r", s.repo, "wal/00000002"), "")
-	// The old server would have archived the segment of the switch.
-	s.must("sh", "-euc", `for f in "$1"/wal/*/*.partial.zst; do cp -p "$f" "${f%.partial.zst}.zst"; done`, "sh", s.repo)
 	d.drill(0, "", "drill", "--amcheck", "off", "--no-record", "--assert", "SELECT array_agg(n) = '{1}' FROM rows")
 
 	s.row(2)

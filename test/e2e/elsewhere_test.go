@@ -176,3 +176,19 @@ func TestTwoRepositories(t *testing.T) {
 	s.must("mv", s.path("away"), s.path("disk"))
 	s.nothingWaits()
 }
+
+// A backup that brings its WAL, from a repository that has no other, is recovered
+// beyond its end with the WAL of another one.
+func TestRestoreWithWALElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "--with-wal")
+	first := s.path("first")
+	s.must("repo", "copy", "--backup", "b", s.repo, first)
+	expect(t, "WAL", s.must("repo", "ls", "-r", first, "wal/0"), "")
+	s.row(1)
+	archive := s.repo
+	s.repo = first
+	expect(t, "rows", s.recovered(t, "-r", archive, "--archive-mode", "off").SQL(allRows), "1")
+}

@@ -179,7 +179,8 @@ func TestLeftoverIsRemoved(t *testing.T) {
 	s.must("manifest", "verify", "-r", s.repo)
 }
 
-// What is needed or pinned of one that has no manifest stays, and what is not ours.
+// What is needed or pinned of one that has no manifest stays, what is not ours, and
+// what does not say when it began: somebody may be copying it in.
 func TestLeftoverThatStays(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, small)
@@ -187,14 +188,15 @@ func TestLeftoverThatStays(t *testing.T) {
 	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "increment", "--since", "full")
 	s.must("repo", "rm", "-r", s.repo, "base/full/manifest") // given up, as expire says how
 	for key, text := range map[string]string{
-		"base/pinned/000.tar": "x", "base/pinned/keep": "evidence", "base/no label/a * b": "x", "base/dead/000.tar": "x", "base/dead/a * b": "x",
+		"base/pinned/000.tar": "x", "base/pinned/keep": "evidence", "base/pinned/start": "torn", "base/no label/a * b": "x", "base/dead/000.tar": "x", "base/dead/a * b": "x", "base/dead/start": "torn", "base/copied/000.tar": "x",
 	} {
 		s.must("mkdir", "-p", filepath.Dir(filepath.Join(s.repo, key)))
 		s.must("sh", "-c", `printf %s "$1" > "$2"`, "sh", text, filepath.Join(s.repo, key))
 	}
 	s.backup("next")
-	left := s.must("repo", "ls", "-r", s.repo, "base/pinned/") + s.must("repo", "ls", "-r", s.repo, "base/no label/") + s.must("repo", "ls", "-r", s.repo, "base/dead/")
-	expect(t, "left", left, "base/pinned/000.tar\nbase/pinned/keep\nbase/no label/a * b\n")
+	left := s.must("repo", "ls", "-r", s.repo, "base/pinned/") + s.must("repo", "ls", "-r", s.repo, "base/no label/") +
+		s.must("repo", "ls", "-r", s.repo, "base/dead/") + s.must("repo", "ls", "-r", s.repo, "base/copied/")
+	expect(t, "left", left, "base/pinned/000.tar\nbase/pinned/keep\nbase/pinned/start\nbase/no label/a * b\nbase/copied/000.tar\n")
 	s.must("manifest", "verify", "-r", s.repo, "increment")
 }
 
@@ -328,7 +330,7 @@ func TestBackupElsewhereIsLeftAlone(t *testing.T) {
 	before := s.must("repo", "ls", "-r", s.repo, "base/b/")
 	s.backup("next")
 	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), before)
-	s.must("sed", "-i", "s/^time\t.*/time\t2026-01-01T00:00:00Z/", filepath.Join(s.repo, "base/b/start"))
+	s.must("sh", "-c", `touch -d 2026-01-01 "$1"/*`, "sh", filepath.Join(s.repo, "base/b"))
 	s.backup("later")
 	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), "")
 }

@@ -135,6 +135,10 @@ func (s settings) seconds(key string, otherwise time.Duration) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
+// leftOpen is how long the answer of a program that has ended may be late: others
+// may hold the other end of its pipe.
+const leftOpen = 5 * time.Second
+
 // ask runs ssh -G, which prints a line for every setting and connects nowhere.
 func ask(ctx context.Context, name, login, port, config string) (settings, error) {
 	argv := []string{"-G"}
@@ -145,7 +149,7 @@ func ask(ctx context.Context, name, login, port, config string) (settings, error
 	}
 	c := exec.CommandContext(ctx, "ssh", append(argv, name)...)
 	var said bytes.Buffer
-	c.Stderr, c.WaitDelay = &said, lastWords
+	c.Stderr, c.WaitDelay = &said, leftOpen
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Match exec has children
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	out, err := c.Output()
