@@ -60,7 +60,7 @@ lint: go
 	$(SHFMT) -d $(SHELL_FILES)
 
 race: go
-	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) ./lib/...
+	CGO_ENABLED=1 go test -race -short -count=1 -timeout $(TIMEOUT) ./lib/...
 
 matrix: setup go
 	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS) -relations $(RELATIONS) -large $(LARGE)

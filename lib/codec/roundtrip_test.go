@@ -36,7 +36,7 @@ func TestLevels(t *testing.T) {
 	data := sample(200 << 10)
 	for f, l := range levels {
 		var sizes []int
-		for level := l.low; level <= l.high; level++ {
+		for level := l.low; level <= l.high; level += thorough(1, max(1, l.high-l.low)) {
 			b := pack(t, data, Options{Format: f, Level: level})
 			r, err := NewReaderFormat(bytes.NewReader(b), f, 1)
 			if err != nil {

@@ -20,7 +20,7 @@ func skippers() map[string]func(io.Reader) (Skipper, error) {
 
 // TestSkip reads some pieces and skips others, up to the end.
 func TestSkip(t *testing.T) {
-	data := sample(2 << 20)
+	data := sample(thorough(2048, 512) << 10)
 	for _, f := range Formats() {
 		frames := []int{minFrame}
 		if f == Zstd {
@@ -30,7 +30,7 @@ func TestSkip(t *testing.T) {
 			b := pack(t, data, Options{Format: f, Level: levels[f].low, Frame: frame})
 			for name, open := range skippers() {
 				t.Run(fmt.Sprintf("%s/%d/%s", f, frame, name), func(t *testing.T) {
-					for seed := range uint64(20) {
+					for seed := range uint64(thorough(20, 3)) {
 						skipSome(t, open, b, data, rand.New(rand.NewPCG(seed, 0)))
 					}
 				})
@@ -72,7 +72,7 @@ func TestSkipCut(t *testing.T) {
 	for _, f := range compressed() {
 		b := pack(t, data, Options{Format: f, Frame: minFrame, Level: 1})
 		for name, open := range skippers() {
-			for n := range b {
+			for n := 0; n < len(b); n += thorough(1, 7) {
 				z, err := open(bytes.NewReader(b[:n]))
 				if err == nil {
 					err = z.Skip(int64(len(data) - 1))

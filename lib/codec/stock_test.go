@@ -57,7 +57,7 @@ func TestStockReads(t *testing.T) {
 
 // TestStockWrites reads what the stock programs write.
 func TestStockWrites(t *testing.T) {
-	data := sample(3<<20 + 12345)
+	data := sample(thorough(3, 1)<<20 + 12345)
 	in := filepath.Join(t.TempDir(), "in")
 	if err := os.WriteFile(in, data, 0o600); err != nil {
 		t.Fatal(err)
