@@ -256,7 +256,7 @@ pgbackrest_s3() {
     cat <<CONF
 repo1-type=s3
 repo1-s3-bucket=$(bucket "$case")
-repo1-s3-endpoint=127.0.0.1
+repo1-s3-endpoint=localhost
 repo1-s3-region=us-east-1
 repo1-s3-uri-style=path
 repo1-s3-key=bench

@@ -8,7 +8,7 @@
 location() {
     case $1 in
         *_sftp | *_sftp_[0-9]) echo "sftp://vault$repository?config=$bench/ssh/config" ;;
-        *_s3) echo "s3://$(bucket "$1")/pg?endpoint=https://127.0.0.1:$s3_port&region=us-east-1&style=path&ca=$bench/s3/cert.pem&credentials=$bench/s3/keys" ;;
+        *_s3) echo "s3://$(bucket "$1")/pg?endpoint=https://localhost:$s3_port&region=us-east-1&style=path&ca=$bench/s3/cert.pem&credentials=$bench/s3/keys" ;;
         *) echo "$repository" ;;
     esac
 }
@@ -61,8 +61,8 @@ CONF
 
 start_s3() {
     mkdir -p s3 repository
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 \
-        -addext subjectAltName=IP:127.0.0.1 -keyout s3/key.pem -out s3/cert.pem 2>>log
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost -keyout s3/key.pem -out s3/cert.pem 2>>log
     printf '[default]\naws_access_key_id = bench\naws_secret_access_key = %s\n' "$s3_secret" >s3/keys
     versitygw --port "127.0.0.1:$s3_port" --access bench --secret "$s3_secret" --quiet \
         --cert "$work/s3/cert.pem" --key "$work/s3/key.pem" posix "$work/repository" >>log 2>&1 &

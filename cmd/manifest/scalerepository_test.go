@@ -41,6 +41,8 @@ func TestScaleOfRepository(t *testing.T) {
 		{"manifest", "verify", "--quick", "-r", "r"},
 		{"manifest", "list", "-r", "r"},
 		{"manifest", "list", "-r", "r", "--to", "lsn=F/0"},
+		{"manifest", "status", "--prometheus", "-r", "r"},
+		{"expire", "-r", "r", "--keep-last", "7", "--wal-keep", "backup", "--dry-run"},
 	} {
 		took, memory := s.run(t, c)
 		t.Logf("%v: %s, %d MiB", c, took, memory>>20)

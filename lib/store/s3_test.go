@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -153,5 +154,23 @@ func TestS3VanishesWhileCompared(t *testing.T) {
 	_, err := bucket(t, p.Location("bucket/x")).Put(context.Background(), "k", write("offered"))
 	if !errors.Is(err, store.ErrVanished) || errors.Is(err, store.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A conflict with nobody, as with one who has just removed something, passes.
+func TestS3ConflictPasses(t *testing.T) {
+	server := s3.Start(t, "bucket")
+	var refused atomic.Int32
+	p := server.Before(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != "PUT" || refused.Add(1) > 2 {
+			return false
+		}
+		w.WriteHeader(http.StatusConflict)
+		io.WriteString(w, "<Error><Code>ConditionalRequestConflict</Code></Error>")
+		return true
+	})
+	r, err := bucket(t, p.Location("bucket/x")).Put(context.Background(), "k", write("offered"))
+	if err != nil || r.Size != 7 || refused.Load() != 3 {
+		t.Errorf("%v, %v, %d attempts", r, err, refused.Load())
 	}
 }

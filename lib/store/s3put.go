@@ -174,7 +174,7 @@ func (u *s3Upload) publish() (err error) {
 		return err
 	}
 	if len(u.parts) == 0 {
-		err = u.whole(o)
+		err = wait.Retry(u.ctx, conflictPatience, u.metNobody, func() error { return u.whole(o) })
 	} else {
 		err = u.complete(o)
 	}
@@ -185,6 +185,19 @@ func (u *s3Upload) publish() (err error) {
 		return fmt.Errorf("%w: %w", errTaken, err)
 	}
 	return u.explain(err)
+}
+
+// conflictPatience is how long what is refused because of nothing is tried again.
+const conflictPatience = 2 * time.Second
+
+// metNobody reports whether a put was refused for a conflict, and nothing is there:
+// somebody has just removed something, or what met it has failed.
+func (u *s3Upload) metNobody(err error) bool {
+	if !isStatus(err, http.StatusConflict) {
+		return false
+	}
+	_, err = u.store.Stat(u.ctx, u.key)
+	return errors.Is(err, ErrNotExist)
 }
 
 // whole sends all in one request.
