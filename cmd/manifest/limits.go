@@ -39,7 +39,7 @@ func (l limits) judge(age time.Duration) cli.Severity {
 	switch {
 	case l.critical > 0 && age > l.critical:
 		return cli.Critical
-	case age < 0 || l.warning > 0 && age > l.warning:
+	case l.warning > 0 && (age > l.warning || age < 0):
 		return cli.Warning
 	}
 	return cli.OK

@@ -28,8 +28,8 @@ missing, a hole in the WAL behind a backup (unless manifest accept-hole or expir
 has accepted it), also if wal-push --queue-max has made it, a timeline without its
 history, a last verification that found damage, a last drill that failed. A quick
 verification does not make up for a full one. A warning is a backup that was
-interrupted, and something from more than five minutes in the future, which tells
-that a clock was wrong. How old things may be is for the options to say. --wal-age
+interrupted. How old things may be is for the options to say; where they do, what is
+from more than five minutes in the future is a warning: a clock was wrong. --wal-age
 needs archive_timeout on the server: one that has nothing to do ends no segment
 otherwise.
 

@@ -174,5 +174,9 @@ func (c *Conn) Close() error {
 	if c == nil {
 		return nil
 	}
-	return errors.Join(c.Client.Close(), c.through.Close())
+	err := c.Client.Close()
+	if errors.Is(err, net.ErrClosed) { // it has just ended by itself
+		err = nil
+	}
+	return errors.Join(err, c.through.Close())
 }
