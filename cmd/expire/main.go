@@ -3,9 +3,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"pgpipes/lib/archive"
@@ -96,48 +94,4 @@ func expire(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.
 		return err // what is said before it is done is known also if this is killed
 	}
 	return e.Apply(ctx, jobs(), func(err error) { p.Warnf("%v", err) })
-}
-
-// hinted says how to go on without a backup that is damaged.
-func hinted(err error) error {
-	var broken *archive.NotWhole
-	if !errors.As(err, &broken) || !errors.Is(err, archive.ErrDamaged) && !errors.Is(err, archive.ErrHole) {
-		return err
-	}
-	gone := "/manifest"
-	if !broken.Complete {
-		gone = "/start"
-	}
-	hint := fmt.Sprintf("manifest verify says more; repo rm base/%s%s gives the backup up", broken.Label, gone)
-	if users := broken.NeededBy; len(users) > 0 {
-		hint += fmt.Sprintf(": its parts stay as long as there is %s, which needs them", strings.Join(users, ", "))
-	}
-	return cli.Hint(err, "%s", hint)
-}
-
-// explain prints what each rule says of a backup, who needs it, what WAL is kept
-// for it, and what that comes to.
-func explain(p *cli.Process, e *archive.Expiry, label string) error {
-	x, err := e.Explain(label)
-	if errors.Is(err, archive.ErrNoBackup) {
-		return cli.No(err)
-	}
-	if err != nil {
-		return err
-	}
-	for _, v := range x.Rules {
-		says := "no"
-		if v.Keep {
-			says = "keep"
-		}
-		fmt.Fprintf(p.Text, "rule\t%s\t%s\n", says, v.Why)
-	}
-	for _, other := range x.NeededBy {
-		fmt.Fprintf(p.Text, "needed-by\t%s\n", other)
-	}
-	for _, d := range x.WAL {
-		fmt.Fprintf(p.Text, "wal\t%s\n", d.Name)
-	}
-	_, err = fmt.Fprintln(p.Text, x.Decision)
-	return err
 }
