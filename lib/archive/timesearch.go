@@ -25,15 +25,17 @@ func (s *timeSearch) length() int {
 	return n
 }
 
+// segment is the i-th of the path.
 func (s *timeSearch) segment(i int) (wal.Timeline, uint64) {
-	for _, w := range s.path {
-		if n := int(w.Last - w.First + 1); i >= n {
-			i -= n
-			continue
+	w := s.path[0]
+	for _, next := range s.path[1:] {
+		n := int(w.Last - w.First + 1)
+		if i < n {
+			break
 		}
-		return w.Timeline, w.First + uint64(i)
+		i, w = i-n, next
 	}
-	panic("archive: beyond the end of the path")
+	return w.Timeline, w.First + uint64(i)
 }
 
 // look reads a segment, once.
