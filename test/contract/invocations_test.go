@@ -22,6 +22,6 @@ var invocations = map[string]invocation{
 	},
 	"wal-get":      {output: "wal-get -r r 000000010000000000000001 -", early: "141"},
 	"expire":       {output: "expire -r r --dry-run"},
-	"manifest":     {output: "manifest list -r r", blocks: []string{"manifest create", "manifest show -", "manifest diff r/base/b/manifest -", "manifest convert --to mtree", "manifest seal r/base/b/manifest"}},
+	"manifest":     {output: "manifest show r/base/b/manifest", blocks: []string{"manifest create", "manifest show -", "manifest diff r/base/b/manifest -", "manifest convert --to mtree", "manifest seal r/base/b/manifest"}},
 	"base-restore": {blocks: []string{"base-restore -D NEW"}},
 }
