@@ -171,18 +171,23 @@ func (s *SFTP) makeDirectory(now *session, dir string) error {
 func (u *upload) Write(p []byte) (int, error) {
 	u.Begin()
 	defer u.End()
-	return u.given.Write(p)
+	n, err := u.given.Write(p)
+	return n, u.failed(err)
+}
+
+// failed says what an error is about, and why it ends what was under way.
+func (u *upload) failed(err error) error {
+	if err != nil && u.ctx.Err() != nil {
+		return context.Cause(u.ctx)
+	}
+	return u.explain(u.store.doing("storing", u.key), err)
 }
 
 // publish has the bytes synced and named.
 func (u *upload) publish(size int64) error {
 	u.Begin()
 	defer u.End()
-	err := u.finish(size)
-	if err != nil && u.ctx.Err() != nil {
-		return context.Cause(u.ctx)
-	}
-	return u.explain(u.store.doing("storing", u.key), err)
+	return u.failed(u.finish(size))
 }
 
 func (u *upload) finish(size int64) error {
@@ -193,8 +198,12 @@ func (u *upload) finish(size int64) error {
 		return named(u.temp, err)
 	}
 	// A server that loses writes and says nothing is found here.
-	if info, err := u.file.Stat(); err != nil || info.Size() != size {
-		return named(u.temp, errors.Join(err, fmt.Errorf("the server has not stored all of %d bytes", size)))
+	info, err := u.file.Stat()
+	if err != nil {
+		return named(u.temp, err)
+	}
+	if info.Size() != size {
+		return named(u.temp, fmt.Errorf("the server has stored %d of %d bytes", info.Size(), size))
 	}
 	if err := u.file.Close(); err != nil {
 		return named(u.temp, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,38 +17,39 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
-	"pgpipes/test/sshd"
+	"pgpipes/lib/wait"
 )
 
 var (
-	transfers = flag.Int("transfers", 300, "how many transfers TestSFTPSoak makes")
+	transfers = flag.Int("transfers", shortSoak, "how many transfers TestSFTPSoak makes")
 	seed      = flag.Uint64("seed", 0, "of TestSFTPSoak, 0 for a random one")
 )
 
 const (
+	shortSoak    = 150             // transfers,
+	shortest     = 8 * time.Second // after which such a soak begins no more of them
 	soakWorkers  = 8
-	soakPatience = 3 * time.Second // of a transfer
-	soakGrace    = 5 * time.Second // for a busy machine
+	soakPatience = 1500 * time.Millisecond // of a transfer, at the median
+	soakGrace    = 5 * time.Second         // for a busy machine
+	soakPause    = 400 * time.Millisecond
 )
 
-// Eight workers store and read while the server is killed, its sessions are,
-// and it stops for a while. Nothing may hang, leak, get lost or
-// be invented.
+// Eight workers store, read and list while one trouble follows the other at the
+// server and on the way to it. Nothing may hang, leak, get lost or be invented.
 func TestSFTPSoak(t *testing.T) {
-	s := &soak{t: t, seed: cmp.Or(*seed, rand.Uint64()), root: t.TempDir(), seen: map[string][]byte{}}
+	s := &soak{t: t, seed: cmp.Or(*seed, rand.Uint64()), objects: map[string]*object{}}
 	t.Logf("seed %d", s.seed)
-	s.host = sshd.Start(t)
-	goroutines, files := runtime.NumGoroutine(), openFiles(t)
-	var err error
-	if s.store, err = store.Open(s.host.Location(s.root)); err != nil {
-		t.Fatal(err)
+	if s.last = time.Now().Add(shortest); *transfers > shortSoak {
+		s.last = time.Now().Add(24 * time.Hour)
 	}
+	far := startTroubled(t, rand.New(rand.NewPCG(s.seed, soakWorkers)))
+	before := holdings(t)
+	s.store = far.open()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -57,28 +59,46 @@ func TestSFTPSoak(t *testing.T) {
 		}
 		all.Wait()
 	}()
-	s.trouble(done, rand.New(rand.NewPCG(s.seed, soakWorkers)))
+	far.happen(done)
+	s.recovers()
 	s.store.(io.Closer).Close()
-	t.Logf("%d stored, %d read, %d failed", s.stored.Load(), s.read.Load(), s.failed.Load())
-	if s.stored.Load() == 0 || s.read.Load() == 0 {
-		t.Error("nothing succeeded")
-	}
-	s.check()
-	eventually(t, "the server's sessions end", func() bool { return len(s.host.Signal(0)) == 1 })
-	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	eventually(t, "files are closed", func() bool { return openFiles(t) <= files })
+	t.Logf("%d stored, %d read, %d lists, %d refused, %d failed", s.stored.Load(), s.read.Load(), s.lists.Load(), s.refused.Load(), s.failed.Load())
+	eventually(t, "the server's sessions end", func() bool { return len(far.host.Signal(0)) == 1 })
+	far.sweep()
+	s.check(far.back)
+	eventually(t, fmt.Sprintf("%+v becomes %+v", holdings(t), before), func() bool { return holdings(t).within(before) })
 }
 
 // A soak is what is known of the objects meanwhile.
 type soak struct {
-	t                          *testing.T
-	seed                       uint64
-	host                       *sshd.Server
-	root                       string
-	store                      store.Store
-	next, stored, read, failed atomic.Int64
-	mu                         sync.Mutex
-	seen                       map[string][]byte // what a success has shown to be stored
+	t       *testing.T
+	seed    uint64
+	last    time.Time // when a transfer may begin
+	store   store.Store
+	next    atomic.Int64
+	stored  atomic.Int64
+	read    atomic.Int64
+	lists   atomic.Int64
+	refused atomic.Int64 // because others are there
+	failed  atomic.Int64
+	mu      sync.Mutex
+	objects map[string]*object
+}
+
+// Writers want to store different contents under the same key; the last one
+// never means it.
+const (
+	honestWriters = 2
+	withdrawer    = honestWriters
+)
+
+var errWithdrawn = errors.New("withdrawn")
+
+// An object is what is known of one.
+type object struct {
+	offered [honestWriters]bool
+	there   bool // for certain, with the contents of writer
+	writer  int
 }
 
 // key is the name of one of the objects, of which three transfers each are
@@ -88,155 +108,259 @@ func (s *soak) key(random *rand.Rand) string {
 	return fmt.Sprintf("wal/%03d/%05d", n/100, n)
 }
 
-// contents are what one of two writers wants to store under a key.
+// contents are what one of the writers wants to store under a key. None are
+// empty, so that they tell of whom they are.
 func (s *soak) contents(key string, writer int) []byte {
-	sum := s.seed
-	for _, c := range key {
-		sum = sum*31 + uint64(c)
-	}
-	random := rand.New(rand.NewPCG(sum, uint64(writer)))
-	b := make([]byte, []int{0, 1, random.IntN(4 << 10), random.IntN(256 << 10), random.IntN(3 << 20)}[random.IntN(5)])
-	for i := range b {
-		b[i] = byte(random.Uint32())
-	}
+	source := rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, s.seed, key, writer)))
+	random := rand.New(source)
+	size := []int{0, random.IntN(4 << 10), random.IntN(256 << 10), random.IntN(256 << 10), random.IntN(3 << 20)}[random.IntN(5)]
+	b := make([]byte, 1+size)
+	source.Read(b)
+	b[0] = byte(writer)
 	return b
 }
 
 func (s *soak) work(random *rand.Rand) {
-	for s.next.Add(1) <= int64(*transfers) {
+	for s.next.Add(1) <= int64(*transfers) && time.Now().Before(s.last) {
 		key := s.key(random)
-		patience := soakPatience/10 + time.Duration(random.Int64N(int64(soakPatience)))
+		patience := soakPatience/2 + time.Duration(random.Int64N(int64(soakPatience)))
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		begun := time.Now()
-		if random.IntN(2) == 0 {
-			s.put(ctx, key, s.contents(key, min(random.IntN(8), 1)))
-		} else {
-			s.get(ctx, key)
+		var err error
+		switch what := random.IntN(20); {
+		case what < 10:
+			err = s.put(ctx, key, min(random.IntN(8), 1))
+		case what < 11:
+			err = s.withdraw(ctx, key)
+		case what < 18:
+			err = s.get(ctx, key)
+		default:
+			err = s.list(ctx, key[:strings.LastIndexByte(key, '/')+1])
 		}
 		cancel()
 		if took := time.Since(begun); took > patience+soakGrace {
 			s.t.Errorf("%s: %s, with patience for %s", key, took, patience)
 		}
+		if err != nil {
+			s.failed.Add(1)
+			wait.Sleep(context.Background(), time.Duration(random.Int64N(int64(soakPause))))
+		}
 	}
 }
 
-func (s *soak) put(ctx context.Context, key string, contents []byte) {
-	_, err := s.store.Put(ctx, key, func(w io.Writer) error {
-		_, err := w.Write(contents)
-		return err
-	})
+// recovers has the store work again when there is no trouble any more.
+func (s *soak) recovers() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, err := range []error{s.put(ctx, "after", 0), s.get(ctx, "after"), s.list(ctx, "wal/")} {
+		if err != nil {
+			s.t.Errorf("after all troubles: %v", err)
+		}
+	}
+}
+
+// put stores. Who is refused because others are there knows which.
+func (s *soak) put(ctx context.Context, key string, writer int) error {
+	s.offer(key, writer)
+	contents := s.contents(key, writer)
+	_, err := s.store.Put(ctx, key, write(string(contents)))
 	switch {
 	case err == nil:
 		s.stored.Add(1)
-		s.saw(key, contents)
-	case errors.Is(err, store.ErrNotExist):
+		s.saw(key, writer)
+	case errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrVanished):
 		s.t.Errorf("storing %s: %v", key, err)
-	case !errors.Is(err, store.ErrDiffers):
-		s.failed.Add(1)
+	case errors.Is(err, store.ErrDiffers):
+		s.refused.Add(1)
+		s.saw(key, 1-writer)
+		return nil
 	}
+	return err
 }
 
-func (s *soak) get(ctx context.Context, key string) {
-	before := s.known(key)
-	body, err := s.store.Get(ctx, key, 0, -1)
-	var contents []byte
+// withdraw begins to store what nobody may ever see.
+func (s *soak) withdraw(ctx context.Context, key string) error {
+	contents := s.contents(key, withdrawer)
+	_, err := s.store.Put(ctx, key, func(w io.Writer) error {
+		if _, err := w.Write(contents); err != nil {
+			return err
+		}
+		return errWithdrawn
+	})
 	if err == nil {
-		contents, err = io.ReadAll(body)
-		body.Close()
+		s.t.Errorf("%s was stored, and withdrawn", key)
 	}
+	if errors.Is(err, errWithdrawn) {
+		return nil
+	}
+	return err
+}
+
+func (s *soak) get(ctx context.Context, key string) error {
+	before := s.certain(key)
+	contents, err := read(ctx, s.store, key, 0, -1)
 	switch {
 	case err == nil:
 		s.read.Add(1)
-		s.saw(key, contents)
+		s.identify(key, []byte(contents))
 	case errors.Is(err, store.ErrNotExist):
-		if before != nil {
+		if before {
 			s.t.Errorf("%s was stored: %v", key, err)
 		}
-	default:
-		s.failed.Add(1)
+		return nil
 	}
+	return err
 }
 
-func (s *soak) known(key string) []byte {
+// list misses nothing that was there before, and tells of nothing else.
+func (s *soak) list(ctx context.Context, prefix string) error {
+	before := s.allCertain(prefix)
+	for info, err := range s.store.List(ctx, prefix, "") {
+		if err != nil {
+			return err
+		}
+		delete(before, info.Key)
+		if !s.mayBe(info) {
+			s.t.Errorf("%s: listed with %d bytes, which nobody stored", info.Key, info.Size)
+		}
+	}
+	s.lists.Add(1)
+	for key := range before {
+		s.t.Errorf("%s was stored, and is not listed", key)
+	}
+	return nil
+}
+
+// of is what is known of an object; mu is held.
+func (s *soak) of(key string) *object {
+	if s.objects[key] == nil {
+		s.objects[key] = &object{}
+	}
+	return s.objects[key]
+}
+
+func (s *soak) offer(key string, writer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen[key]
+	s.of(key).offered[writer] = true
+}
+
+func (s *soak) certain(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of(key).there
+}
+
+func (s *soak) allCertain(prefix string) map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := map[string]bool{}
+	for key, o := range s.objects {
+		if o.there && strings.HasPrefix(key, prefix) {
+			keys[key] = true
+		}
+	}
+	return keys
+}
+
+// mayBe reports whether somebody may have stored this.
+func (s *soak) mayBe(info store.Info) bool {
+	s.mu.Lock()
+	o := *s.of(info.Key)
+	s.mu.Unlock()
+	for writer, offered := range o.offered {
+		if offered && (!o.there || o.writer == writer) && info.Size == int64(len(s.contents(info.Key, writer))) {
+			return true
+		}
+	}
+	return false
+}
+
+// identify finds out whose contents these are.
+func (s *soak) identify(key string, contents []byte) {
+	for writer := range honestWriters {
+		if bytes.Equal(contents, s.contents(key, writer)) {
+			s.saw(key, writer)
+			return
+		}
+	}
+	s.t.Errorf("%s: nobody stored these %d bytes", key, len(contents))
 }
 
 // saw holds what is there against what was there, and what may be.
-func (s *soak) saw(key string, contents []byte) {
+func (s *soak) saw(key string, writer int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before, ok := s.seen[key]; ok && !bytes.Equal(before, contents) {
+	o := s.of(key)
+	if !o.offered[writer] {
+		s.t.Errorf("%s: nobody stored what is there", key)
+	}
+	if o.there && o.writer != writer {
 		s.t.Errorf("%s has two contents", key)
 	}
-	if !bytes.Equal(contents, s.contents(key, 0)) && !bytes.Equal(contents, s.contents(key, 1)) {
-		s.t.Errorf("%s: nobody stored these %d bytes", key, len(contents))
-	}
-	s.seen[key] = append([]byte{}, contents...)
+	o.there, o.writer = true, writer
 }
 
-// trouble happens until all is done; the server is well in between.
-func (s *soak) trouble(done <-chan struct{}, random *rand.Rand) {
-	troubles := []func(time.Duration){s.down, s.cut, s.stop}
-	for {
-		if over(done, time.Duration(random.IntN(3000))*time.Millisecond) {
-			return
+// check looks at the disk of the server itself: all that is there is whole, has
+// been offered and not refused, and what is known to be there is. A transfer that
+// failed may have stored all or nothing.
+func (s *soak) check(root string) {
+	found := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
 		}
-		troubles[random.IntN(len(troubles))](time.Duration(random.IntN(500)) * time.Millisecond)
-	}
-}
-
-func over(done <-chan struct{}, wait time.Duration) bool {
-	select {
-	case <-done:
-		return true
-	case <-time.After(wait):
-		return false
-	}
-}
-
-func (s *soak) down(d time.Duration) {
-	s.host.Kill()
-	time.Sleep(d)
-	s.host.Run()
-}
-
-func (s *soak) cut(time.Duration) { s.host.EndSessions() }
-
-// stop is for shorter than a transfer's patience, or for longer.
-func (s *soak) stop(d time.Duration) {
-	s.host.Signal(syscall.SIGSTOP)
-	time.Sleep(4 * d)
-	s.host.Signal(syscall.SIGCONT)
-}
-
-// check looks at the disk of the server itself.
-func (s *soak) check() {
-	for key, contents := range s.seen {
-		if stored, err := os.ReadFile(filepath.Join(s.root, key)); err != nil || !bytes.Equal(stored, contents) {
-			s.t.Errorf("%s: %d of %d bytes there, %v", key, len(stored), len(contents), err)
-		}
-	}
-	filepath.WalkDir(s.root, func(path string, e fs.DirEntry, err error) error {
+		name, err := filepath.Rel(root, path)
 		if err != nil {
-			s.t.Error(err)
-		} else if !e.IsDir() && !strings.HasPrefix(e.Name(), durable.TemporaryPrefix) {
-			s.whole(path)
+			return err
 		}
-		return nil
+		if strings.HasPrefix(e.Name(), durable.TemporaryPrefix) {
+			s.t.Errorf("%s was swept", name)
+			return nil
+		}
+		contents, err := os.ReadFile(path)
+		found[filepath.ToSlash(name)] = true
+		s.identify(filepath.ToSlash(name), contents)
+		return err
 	})
-}
-
-// whole: also a transfer that failed leaves all or nothing under a name.
-func (s *soak) whole(path string) {
-	key, _ := filepath.Rel(s.root, path)
-	contents, err := os.ReadFile(path)
 	if err != nil {
 		s.t.Error(err)
-		return
 	}
-	s.saw(filepath.ToSlash(key), contents)
+	for key, o := range s.objects {
+		if o.there && !found[key] {
+			s.t.Errorf("%s was stored, and is lost", key)
+		}
+	}
+}
+
+// held is what a process has that may leak.
+type held struct{ goroutines, files, children int }
+
+// holdings are those of the process, without the threads that serve a file
+// system.
+func holdings(t *testing.T) held {
+	t.Helper()
+	stacks := make([]byte, 8<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	h := held{files: openFiles(t)}
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if !strings.Contains(stack, "/go-fuse/") {
+			h.goroutines++
+		}
+	}
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil || lists == nil {
+		t.Fatalf("no lists of children: %v", err)
+	}
+	for _, list := range lists {
+		pids, _ := os.ReadFile(list) // of a thread that may end
+		h.children += len(strings.Fields(string(pids)))
+	}
+	return h
+}
+
+func (h held) within(other held) bool {
+	return h.goroutines <= other.goroutines && h.files <= other.files && h.children <= other.children
 }
 
 func openFiles(t *testing.T) int {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // unmount waits until its standard input ends, with the test or with a process
@@ -28,6 +30,12 @@ func guard(t testing.TB, dir string) {
 		t.Fatalf("slowfs: %v", err)
 	}
 	t.Cleanup(func() { in.Close(); cmd.Wait() })
+}
+
+// Able reports whether the user may mount.
+func Able() bool {
+	_, missing := exec.LookPath("fusermount3")
+	return os.Geteuid() == 0 || missing == nil && unix.Access("/dev/fuse", unix.R_OK|unix.W_OK) == nil
 }
 
 // refuse ends a test that cannot mount: root can.

@@ -60,7 +60,7 @@ func (r *requests) pay(file uint64) {
 }
 
 func (r *requests) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	return first(r.fs.trip(cancel), func() fuse.Status { return r.RawFileSystem.Create(cancel, in, name, out) })
+	return first(r.fs.room(r.fs.trip(cancel)), func() fuse.Status { return r.RawFileSystem.Create(cancel, in, name, out) })
 }
 
 // Tmpfile is refused for good.
@@ -69,7 +69,7 @@ func (r *requests) Tmpfile(<-chan struct{}, *fuse.CreateIn, *fuse.CreateOut) fus
 }
 
 func (r *requests) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return first(r.fs.trip(cancel), func() fuse.Status { return r.RawFileSystem.Mkdir(cancel, in, name, out) })
+	return first(r.fs.room(r.fs.trip(cancel)), func() fuse.Status { return r.RawFileSystem.Mkdir(cancel, in, name, out) })
 }
 
 func (r *requests) Unlink(cancel <-chan struct{}, header *fuse.InHeader, name string) fuse.Status {
@@ -85,11 +85,11 @@ func (r *requests) Rename(cancel <-chan struct{}, in *fuse.RenameIn, from, to st
 }
 
 func (r *requests) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	return first(r.fs.trip(cancel), func() fuse.Status { return r.RawFileSystem.Link(cancel, in, name, out) })
+	return first(r.fs.room(r.fs.trip(cancel)), func() fuse.Status { return r.RawFileSystem.Link(cancel, in, name, out) })
 }
 
 func (r *requests) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return first(r.fs.trip(cancel), func() fuse.Status { return r.RawFileSystem.Fsync(cancel, in) })
+	return first(r.fs.room(r.fs.trip(cancel)), func() fuse.Status { return r.RawFileSystem.Fsync(cancel, in) })
 }
 
 // FsyncDir costs as much as if it did something. No kernel crashes here.
@@ -149,7 +149,7 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (re
 }
 
 func (r *requests) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (n uint32, _ fuse.Status) {
-	status := first(r.fs.data(cancel), func() (status fuse.Status) {
+	status := first(r.fs.room(r.fs.data(cancel)), func() (status fuse.Status) {
 		n, status = r.RawFileSystem.Write(cancel, in, data)
 		return status
 	})

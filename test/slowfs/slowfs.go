@@ -36,6 +36,7 @@ type Weather struct {
 	Failures float64       // the share of round trips, reads and writes that end in EIO
 	Seed     uint64        // of the failures
 	Away     syscall.Errno // every request ends in it: ENOENT, EIO, ENOTCONN; 0 is none
+	Full     bool          // what needs room, to be synced too, ends in ENOSPC
 	Hang     bool          // no request ends before the weather changes, or its process is interrupted
 }
 
@@ -82,6 +83,8 @@ func (f *FS) mount(mirror fuse.RawFileSystem) error {
 		Options:            []string{"default_permissions"},
 		DisableReadDirPlus: true,
 		DisableXAttrs:      true,
+		DisableSplice:      true, // which keeps pipes: who counts descriptors would count those
+		MaxStackDepth:      -1, // impossible: the kernel would read and write the files of the mirrored directory itself, whatever the weather
 	}
 	if root { // the direct mount leaves its descriptor open to programs started meanwhile
 		syscall.ForkLock.RLock()
@@ -151,4 +154,14 @@ func (f *FS) trip(cancel <-chan struct{}) fuse.Status {
 	f.trips.Add(1)
 	time.Sleep(latency)
 	return f.data(cancel)
+}
+
+// room has a request that was begun end if there is none for what it makes.
+func (f *FS) room(begun fuse.Status) fuse.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if begun == fuse.OK && f.weather.Full {
+		return fuse.Status(syscall.ENOSPC)
+	}
+	return begun
 }

@@ -165,6 +165,39 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// On a full disk what is there can be read and removed.
+func TestFull(t *testing.T) {
+	f := slowfs.Mount(t, t.TempDir())
+	file, other := filepath.Join(f.Dir, "file"), filepath.Join(f.Dir, "other")
+	if err := os.WriteFile(file, []byte("contents"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	open, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	f.Set(slowfs.Weather{Full: true})
+	_, write := open.WriteString("more")
+	for what, err := range map[string]error{
+		"write": write, "sync": open.Sync(), "new": os.WriteFile(other, nil, 0o666), "directory": os.Mkdir(other, 0o777), "link": os.Link(file, other),
+	} {
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if got, err := os.ReadFile(file); string(got) != "contents" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Error(err)
+	}
+	f.Set(slowfs.Weather{})
+	if err := os.WriteFile(other, nil, 0o666); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
 // A request hangs until it is let go of, or its process killed.
 func TestHang(t *testing.T) {
 	f := slowfs.Mount(t, t.TempDir())

@@ -16,8 +16,7 @@ import (
 // A Conn is a connection to a host, perhaps through others.
 type Conn struct {
 	*ssh.Client
-	through *Conn         // the host before it
-	ended   chan struct{} // closed with the connection
+	ended chan struct{} // closed with the connection
 }
 
 // Dial connects. When ctx ends meanwhile, so does the attempt. What a banner of
@@ -28,37 +27,34 @@ func Dial(ctx context.Context, h Host, config string, said func(string)) (*Conn,
 		ctx, cancel = context.WithTimeoutCause(ctx, h.ConnectTimeout, fmt.Errorf("no connection within %s", h.ConnectTimeout))
 		defer cancel()
 	}
-	through, raw, err := h.reach(ctx, config, said)
+	raw, err := h.reach(ctx, config, said)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.Name, err)
 	}
 	c, err := h.login(ctx, raw, said)
 	if err != nil {
 		raw.Close()
-		through.Close()
 		return nil, fmt.Errorf("%s: %w", h.Name, err)
 	}
-	c.through = through
 	go c.keepAlive(h)
 	return c, nil
 }
 
 // reach makes the stream on which ssh is spoken.
-func (h Host) reach(ctx context.Context, config string, said func(string)) (*Conn, net.Conn, error) {
+func (h Host) reach(ctx context.Context, config string, said func(string)) (net.Conn, error) {
 	if h.Jump != "" {
 		return h.jump(ctx, config, said)
 	}
 	if h.ProxyCommand != "" {
-		raw, err := runProxy(h, said)
-		return nil, raw, err
+		return runProxy(h, said)
 	}
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", h.Address())
-	return nil, raw, withCause(ctx, err)
+	return raw, withCause(ctx, err)
 }
 
 // jump goes through the last of the hosts in ProxyJump, and to that through
 // those before it.
-func (h Host) jump(ctx context.Context, config string, said func(string)) (*Conn, net.Conn, error) {
+func (h Host) jump(ctx context.Context, config string, said func(string)) (net.Conn, error) {
 	before, last := "", h.Jump
 	if i := strings.LastIndexByte(h.Jump, ','); i >= 0 {
 		before, last = h.Jump[:i], h.Jump[i+1:]
@@ -66,24 +62,34 @@ func (h Host) jump(ctx context.Context, config string, said func(string)) (*Conn
 	login, name, port := splitTarget(last)
 	next, err := Resolve(ctx, name, login, port, config)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	next.Jump = cmp.Or(before, next.Jump)
 	next.way = append(slices.Clone(h.way), h.Name+" "+h.Jump)
 	if slices.Contains(next.way, next.Name+" "+next.Jump) {
-		return nil, nil, fmt.Errorf("%s: ProxyJump leads through itself", h.Jump)
+		return nil, fmt.Errorf("%s: ProxyJump leads through itself", h.Jump)
 	}
 	through, err := Dial(ctx, next, config, said)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	raw, err := through.DialContext(ctx, "tcp", h.Address())
 	if err != nil {
 		through.Close()
-		return nil, nil, err
+		return nil, withCause(ctx, err)
 	}
-	return through, raw, nil
+	return hopped{raw, through}, nil
 }
+
+// hopped is a stream through another host, and ends with the connection to that:
+// by itself it would end when the host says so, which may never be.
+type hopped struct {
+	net.Conn
+	through *Conn
+}
+
+// Close implements io.Closer.
+func (s hopped) Close() error { return s.through.Close() }
 
 // splitTarget takes [user@]host[:port] apart.
 func splitTarget(text string) (login, host, port string) {
@@ -171,12 +177,9 @@ func (c *Conn) Ended() <-chan struct{} { return c.ended }
 
 // Close ends the connection and those it goes through.
 func (c *Conn) Close() error {
-	if c == nil {
-		return nil
-	}
 	err := c.Client.Close()
 	if errors.Is(err, net.ErrClosed) { // it has just ended by itself
-		err = nil
+		return nil
 	}
-	return errors.Join(err, c.through.Close())
+	return err
 }

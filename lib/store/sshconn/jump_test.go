@@ -2,6 +2,8 @@ package sshconn_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"pgpipes/lib/store/sshconn"
+	"pgpipes/test/network"
 	"pgpipes/test/sshd"
 )
 
@@ -74,5 +77,51 @@ func TestJumpEndsWithItsConnection(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the connection to the hop is still there")
 		}
+	}
+}
+
+// A host on the way that falls silent while the last one is greeted holds up
+// nobody who has given up.
+func TestJumpThroughSilence(t *testing.T) {
+	hop := sshd.Start(t)
+	way, err := network.Start("127.0.0.1:0", "127.0.0.1:"+strconv.Itoa(hop.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(way.Close)
+	last, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	_, lastPort, _ := net.SplitHostPort(last.Addr().String())
+	_, hopPort, _ := net.SplitHostPort(way.Addr)
+	hop.Configure("Port " + hopPort)
+	own, err := os.ReadFile(hop.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hop.Write("config", string(own)+"Host last\nHostName 127.0.0.1\nPort "+lastPort+"\nProxyJump "+sshd.Name+
+		"\nUserKnownHostsFile "+hop.Path("known")+"\n")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	late := errors.New("too late")
+	go func() {
+		greeted, err := last.Accept()
+		if err != nil {
+			return
+		}
+		defer greeted.Close()
+		greeted.Read(make([]byte, 1))
+		way.Set(network.Weather{Unplugged: true})
+		cancel(late)
+		last.Accept() // until the test ends
+	}()
+	h, err := sshconn.Resolve(ctx, "last", "", "", hop.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if _, err := sshconn.Dial(ctx, h, hop.Config, func(string) {}); !errors.Is(err, late) || time.Since(begun) > 10*time.Second {
+		t.Errorf("%v after %s", err, time.Since(begun))
 	}
 }
