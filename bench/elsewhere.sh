@@ -8,7 +8,7 @@
 location() {
     case $1 in
         *_sftp | *_sftp_[0-9]) echo "sftp://vault$repository?config=$bench/ssh/config" ;;
-        *_s3) echo "s3://$(bucket "$1")/pg?endpoint=https://localhost:$s3_port&region=us-east-1&style=path&ca=$bench/s3/cert.pem&credentials=$bench/s3/keys" ;;
+        *_s3 | *_s3_[0-9]) echo "s3://$(bucket "$1")/pg?endpoint=https://localhost:$s3_port&region=us-east-1&style=path&ca=$bench/s3/cert.pem&credentials=$bench/s3/keys" ;;
         *) echo "$repository" ;;
     esac
 }
@@ -17,12 +17,23 @@ location() {
 bucket() { echo "$1" | tr _ -; }
 
 # start_servers starts those that the chosen cases need, and leaves their process
-# ids in $servers.
+# ids in $servers. With a round trip that takes its time the ports that are used
+# are those of the way there.
 start_servers() {
     ssh_port=54331 s3_port=54332
     ! grep -Eq 'sftp|scp' chosen || start_sshd
-    ! grep -q '_s3$' chosen || start_s3
+    ! grep -Eq '_s3(_[0-9])?$' chosen || start_s3
+    [ -z "$trip" ] || move_away
     export ssh_port s3_port
+}
+
+move_away() {
+    for port_ in $ssh_port $s3_port; do
+        network -at "127.0.0.1:$((port_ + 10))" -to "127.0.0.1:$port_" -trip "$trip" &
+        servers="$servers $!"
+    done
+    [ ! -d ssh ] || sed -i "s/^Port $ssh_port/Port $((ssh_port + 10))/" ssh/config
+    ssh_port=$((ssh_port + 10)) s3_port=$((s3_port + 10))
 }
 
 start_sshd() {
@@ -80,10 +91,12 @@ put_scp_1() { streams 1 scp_there; }
 put_scp_2() { streams 2 scp_there; }
 put_pgpipes_sftp_1() { streams 1 put_there; }
 put_pgpipes_sftp_2() { streams 2 put_there; }
+put_pgpipes_s3_1() { streams 1 put_there; }
 fetch_scp_1() { streams 1 scp_back; }
 fetch_scp_2() { streams 2 scp_back; }
 fetch_pgpipes_sftp_1() { streams 1 get_back; }
 fetch_pgpipes_sftp_2() { streams 2 get_back; }
+fetch_pgpipes_s3_1() { streams 1 get_back; }
 
 scp_there() { scp -q -F "$bench/ssh/config" "$bench/blob" "vault:$repository/$1"; }
 scp_back() { scp -q -F "$bench/ssh/config" "vault:$repository/$1" "$dest/$1"; }

@@ -106,6 +106,12 @@ type session struct {
 	over  atomic.Bool // broken off
 }
 
+// leave closes a file of which nothing depends any more, and does not wait for
+// the round trip that takes. It ends with the connection at the latest.
+func (s *session) leave(file *sftp.File) {
+	go file.Close()
+}
+
 // lost reports whether the connection has ended, or will at once.
 func (s *session) lost() bool {
 	select {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
 	"pgpipes/lib/store/storetest"
+	"pgpipes/test/network"
 	"pgpipes/test/sshd"
 )
 
@@ -295,6 +298,47 @@ func TestSecretsInLocations(t *testing.T) {
 	} {
 		if _, err := store.Open(location); !errors.Is(err, store.ErrLocation) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", location, err)
+		}
+	}
+}
+
+// What has to wait for what came before is far away, too.
+func TestSFTPRoundTrips(t *testing.T) {
+	t.Parallel()
+	const trip = 300 * time.Millisecond
+	host := sshd.Start(t)
+	way, err := network.Start("127.0.0.1:0", "127.0.0.1:"+strconv.Itoa(host.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(way.Close)
+	_, port, _ := net.SplitHostPort(way.Addr)
+	host.Configure("Port " + port)
+	d := far(t, host, t.TempDir())
+	d.put(t, "a/b/first", "x")
+	if err := os.WriteFile(filepath.Join(d.root, "k"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	way.Set(network.Weather{Delay: trip / 2})
+	for _, test := range []struct {
+		what  string
+		do    func(context.Context, store.Store) error
+		trips time.Duration
+	}{
+		{"Stat", operations["Stat"], 1},
+		{"Get", operations["Get"], 3}, // looking, opening, reading
+		// Making the file; the bytes; their sync; the name; and the sync of that.
+		{"Put", func(ctx context.Context, s store.Store) error {
+			_, err := s.Put(ctx, "a/b/second", write("offered"))
+			return err
+		}, 5},
+	} {
+		begun := time.Now()
+		if err := test.do(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > test.trips*trip+trip*9/10 {
+			t.Errorf("%s: %.1f round trips", test.what, float64(took)/float64(trip))
 		}
 	}
 }

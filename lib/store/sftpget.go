@@ -1,18 +1,20 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/pkg/sftp"
 
 	"pgpipes/lib/wait"
 )
 
-// Get implements Store. The whole of an object is read with many requests at
-// once, a range in pieces that are.
+// Get implements Store. A large object is read with many requests at once, a small
+// one or a range in pieces that are. What is small takes three round trips.
 func (s *SFTP) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
@@ -62,10 +64,10 @@ type download struct {
 	*wait.Operation
 }
 
-// begin starts reading ahead if the whole file is wanted.
+// begin starts reading ahead if the whole of a large file is wanted.
 func (d *download) begin(offset int64, whole bool) {
-	if !whole {
-		d.from = &pieces{file: d.file, offset: offset, end: offset + d.left}
+	if !whole || d.left <= pieceSize {
+		d.from = &pieces{file: d.file, offset: offset, end: offset + d.left, whole: whole}
 		return
 	}
 	out, in := io.Pipe()
@@ -99,14 +101,11 @@ func (d *download) Read(p []byte) (int, error) {
 // end is io.EOF if that is what follows the last byte. Only who reads the whole
 // of an object hears of more.
 func (d *download) end() error {
-	if d.pipe == nil {
-		return io.EOF
-	}
 	n, err := d.from.Read(make([]byte, 1))
-	switch {
-	case n > 0:
-		return fmt.Errorf("%s: more has come than the server said there is", d.store.doing("reading", d.key))
-	case err == io.EOF:
+	if n > 0 {
+		err = errMore
+	}
+	if err == io.EOF {
 		return err
 	}
 	return d.failed(err)
@@ -134,36 +133,69 @@ func (d *download) Close() error {
 		d.pipe.Close()
 		<-d.done
 	}
-	return d.file.Close()
+	d.leave(d.file)
+	return nil
 }
 
 // pieceSize is how much of a range is asked for at once.
 const pieceSize = concurrency * 32 << 10
 
-// pieces reads a range.
+// pieces reads a range, or what is small.
 type pieces struct {
 	file        *sftp.File
 	offset, end int64
+	whole       bool // nothing may be behind the end, which is asked with the last piece
+	behind      error
 	buffer      []byte
 	here        []byte // of the buffer, not yet given away
 }
 
 func (r *pieces) Read(p []byte) (int, error) {
 	if len(r.here) == 0 {
-		if r.offset >= r.end {
-			return 0, io.EOF
-		}
-		want := int(min(r.end-r.offset, pieceSize))
-		if cap(r.buffer) < want {
-			r.buffer = make([]byte, want)
-		}
-		n, err := r.file.ReadAt(r.buffer[:want], r.offset)
-		if n == 0 {
+		if err := r.next(); err != nil {
 			return 0, err
 		}
-		r.here, r.offset = r.buffer[:n], r.offset+int64(n)
 	}
 	n := copy(p, r.here)
 	r.here = r.here[n:]
 	return n, nil
 }
+
+// next asks for a piece.
+func (r *pieces) next() error {
+	want := int(min(r.end-r.offset, pieceSize))
+	if want == 0 && r.behind != nil {
+		return r.behind
+	}
+	if cap(r.buffer) < want {
+		r.buffer = make([]byte, want)
+	}
+	var asking sync.WaitGroup
+	if r.offset+int64(want) == r.end {
+		asking.Go(func() { r.behind = r.look() })
+	}
+	n, err := 0, error(nil)
+	if want > 0 {
+		n, err = r.file.ReadAt(r.buffer[:want], r.offset)
+	}
+	asking.Wait()
+	if n == 0 {
+		return cmp.Or(err, r.behind)
+	}
+	r.here, r.offset = r.buffer[:n], r.offset+int64(n)
+	return nil
+}
+
+// look says what is behind the end.
+func (r *pieces) look() error {
+	if !r.whole {
+		return io.EOF
+	}
+	n, err := r.file.ReadAt(make([]byte, 1), r.end)
+	if n > 0 {
+		return errMore
+	}
+	return err
+}
+
+var errMore = errors.New("more has come than the server said there is")

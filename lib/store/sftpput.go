@@ -99,23 +99,25 @@ func canSync(now *session) bool {
 	return offered && version == "1"
 }
 
-// createFile creates the temporary file, making directories when they are
-// missing, also if they go with another's last object just now.
+// createFile creates the temporary file. Where that fails the directories are
+// made that are missing, also if they go with another's last object just now.
 func (s *SFTP) createFile(now *session, key, temp string) (file *sftp.File, err error) {
 	for range rmdirRaces {
-		if err = s.makeParents(now, key); err != nil {
-			return nil, err
+		if file, err = now.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL); err == nil {
+			return file, nil
 		}
-		file, err = now.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-		if !errors.Is(err, fs.ErrNotExist) {
+		if isLost(err) {
 			break
 		}
 		s.directories.Clear()
+		if perr := s.makeParents(now, key); perr != nil {
+			return nil, perr
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	if err != nil {
-		return nil, named(s.path(key), err)
-	}
-	return file, nil
+	return nil, named(s.path(key), err)
 }
 
 // above are the directories that are made for a key, from the top down.
@@ -190,33 +192,49 @@ func (u *upload) publish(size int64) error {
 	return u.failed(u.finish(size))
 }
 
+// finish takes no more round trips than have to follow each other: those of the
+// bytes, their sync, their name and its sync.
 func (u *upload) finish(size int64) error {
 	if err := u.flush(); err != nil {
 		return named(u.temp, err)
 	}
-	if err := u.file.Sync(); err != nil {
+	var in names
+	var opened error
+	var first, last errgroup.Group // of round trips
+	first.Go(u.file.Sync)
+	first.Go(func() error { return u.taken(size) })
+	first.Go(func() error {
+		in, opened = u.openNames(path.Dir(u.temp))
+		return nil
+	})
+	if err := first.Wait(); err != nil {
+		in.close()
 		return named(u.temp, err)
 	}
-	// A server that loses writes and says nothing is found here.
-	info, err := u.file.Stat()
-	if err != nil {
-		return named(u.temp, err)
-	}
-	if info.Size() != size {
-		return named(u.temp, fmt.Errorf("the server has stored %d of %d bytes", info.Size(), size))
-	}
-	if err := u.file.Close(); err != nil {
-		return named(u.temp, err)
-	}
-	in, err := u.link()
+	u.leave(u.file)
+	in, err := u.link(in, opened)
 	if err != nil {
 		return err
 	}
-	u.discard()
-	var all errgroup.Group // of round trips
-	all.Go(func() error { return u.arrived(size) })
-	all.Go(func() error { return u.store.syncNames(u.session, u.key, in) })
-	return all.Wait()
+	u.over = true
+	last.Go(func() error {
+		u.session.Client.Remove(u.temp)
+		return nil
+	})
+	last.Go(func() error { return u.arrived(size) })
+	last.Go(func() error { return u.store.syncNames(u.session, u.key, in) })
+	return last.Wait()
+}
+
+// taken is an error unless the file has all bytes. A server that loses writes and
+// says nothing is found here. It is asked by name: what is open answers one question
+// after the other.
+func (u *upload) taken(size int64) error {
+	info, err := u.Lstat(u.temp)
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("the server has stored %d of %d bytes", info.Size(), size)
+	}
+	return err
 }
 
 // arrived is an error unless the object is there. A server that only says so is
@@ -247,16 +265,17 @@ func (u *upload) flush() error {
 	return err
 }
 
-// link gives the file its name, and returns those among which it is. The protocol
-// has no code for a name that is taken, so it is looked at after a failure.
-func (u *upload) link() (in names, err error) {
+// link gives the file its name, and returns those among which it is: in, which
+// were opened before, or failed to be. The protocol has no code for a name that is
+// taken, so it is looked at after a failure.
+func (u *upload) link(in names, err error) (names, error) {
 	final := u.store.path(u.key)
 	give := u.rename
 	if _, can := u.HasExtension("hardlink@openssh.com"); can {
 		give = u.Link
 	}
 	for range rmdirRaces {
-		if in, err = u.openNames(path.Dir(final)); err == nil {
+		if err == nil {
 			if err = give(u.temp, final); err == nil {
 				return in, nil
 			}
@@ -272,6 +291,7 @@ func (u *upload) link() (in names, err error) {
 		if perr := u.store.makeParents(u.session, u.key); perr != nil {
 			return names{}, perr
 		}
+		in, err = u.openNames(path.Dir(final))
 	}
 	return names{}, named(final, err)
 }
@@ -294,7 +314,7 @@ func (u *upload) discard() {
 	defer u.End()
 	u.pipe.CloseWithError(errors.New("given up"))
 	u.sent <- <-u.sent
-	u.file.Close()
+	u.leave(u.file)
 	u.session.Client.Remove(u.temp)
 }
 

@@ -22,7 +22,7 @@ func (s *SFTP) sync(now *session, key string) error {
 	if err != nil {
 		return named(s.path(key), err)
 	}
-	defer file.Close()
+	defer now.leave(file)
 	if err := file.Sync(); err != nil {
 		return named(s.path(key), err)
 	}
@@ -67,8 +67,9 @@ func (s *session) syncDir(dir string) error {
 
 // names are those in a directory, which are to be made durable.
 type names struct {
-	dir  string
-	file *sftp.File // nil where the server does not open directories as files
+	dir     string
+	file    *sftp.File // nil where the server does not open directories as files
+	session *session
 }
 
 // openNames opens a directory. SFTP does not ask of a server that it can open one
@@ -78,12 +79,12 @@ type names struct {
 func (s *session) openNames(dir string) (names, error) {
 	file, err := s.Open(dir)
 	if unable(err) || says(err, sftp.ErrSSHFxFailure) {
-		return names{dir, nil}, nil
+		return names{}, nil
 	}
 	if err != nil {
 		return names{}, named(dir, err)
 	}
-	return names{dir, file}, nil
+	return names{dir, file, s}, nil
 }
 
 // sync makes them durable, and closes the directory. A failure without a reason
@@ -92,7 +93,7 @@ func (n names) sync() error {
 	if n.file == nil {
 		return nil
 	}
-	defer n.file.Close()
+	defer n.close()
 	if err := n.file.Sync(); err != nil && !unable(err) {
 		return named(n.dir, err)
 	}
@@ -101,7 +102,7 @@ func (n names) sync() error {
 
 func (n names) close() {
 	if n.file != nil {
-		n.file.Close()
+		n.session.leave(n.file)
 	}
 }
 
