@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"lib/store/storetest": 2, // the conformance suite
 	"lib/filter":          1,
 	"lib/guard":           1,
+	"lib/layout":          1,
 	"lib/state":           1,
 	"lib/store":           1,
 	"lib/codec":           0,

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -21,7 +22,7 @@ func (r *Repo) left(t *testing.T, label, parent string, began time.Time) {
 	if err := r.Begin(t.Context(), h, false); err != nil {
 		t.Fatal(err)
 	}
-	r.place(t, baseKey(label, "000.tar"), []byte("the tar of "+label))
+	r.place(t, layout.BaseKey(label, "000.tar"), []byte("the tar of "+label))
 }
 
 // increment is a complete one that uses the part of another backup, and needs the
@@ -33,7 +34,7 @@ func (r *Repo) increment(t *testing.T, label, parent string, segment uint64) {
 		t.Fatal(err)
 	}
 	for file, contents := range files {
-		r.place(t, baseKey(label, file), contents)
+		r.place(t, layout.BaseKey(label, file), contents)
 	}
 }
 
@@ -51,7 +52,7 @@ func TestAbandon(t *testing.T) {
 	r.placeBackup(t, "whole", 1, 4, now)
 	r.left(t, "dead", "whole", now)
 	r.left(t, "orphan", "", now)
-	if err := r.Remove(t.Context(), baseKey("orphan", startName)); err != nil {
+	if err := r.Remove(t.Context(), layout.BaseKey("orphan", layout.Start)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Pin(t.Context(), "pinned", "to look into"); err != nil {
@@ -61,7 +62,7 @@ func TestAbandon(t *testing.T) {
 	p := retain.Policy{Abandon: []string{"given-up", "pinned", "dead", "orphan", "whole", "nobody"}}
 	e := r.expire(t, p, now)
 	want := slices.DeleteFunc(before, func(key string) bool {
-		return strings.HasPrefix(key, baseKey("dead", "")) || strings.HasPrefix(key, baseKey("orphan", ""))
+		return strings.HasPrefix(key, layout.BaseKey("dead", "")) || strings.HasPrefix(key, layout.BaseKey("orphan", ""))
 	})
 	same(t, "left", keys(t, r, ""), want)
 	for _, d := range e.Decisions {
@@ -71,7 +72,7 @@ func TestAbandon(t *testing.T) {
 	}
 
 	// With a rule what is damaged stops it all, and the error says who needs what.
-	r.place(t, baseKey("given-up", manifestName), []byte("torn"))
+	r.place(t, layout.BaseKey("given-up", layout.Manifest), []byte("torn"))
 	for _, p := range []retain.Policy{{KeepLast: 1}, p} {
 		_, err := r.Decide(t.Context(), p, now)
 		var broken *NotWhole
@@ -108,14 +109,14 @@ func TestAbandonedIsAlive(t *testing.T) {
 		do          func(r *Repo)
 		stays       []string
 	}{
-		"completed": {"stat", baseKey("b", manifestName), func(r *Repo) { r.increment(t, "b", "whole", 1) },
-			[]string{baseKey("b", "000.tar"), baseKey("b", manifestName), baseKey("b", startName), baseKey("whole", "000.tar")}},
-		"gone on with": {"remove", baseKey("b", "000.tar"), func(r *Repo) {
+		"completed": {"stat", layout.BaseKey("b", layout.Manifest), func(r *Repo) { r.increment(t, "b", "whole", 1) },
+			[]string{layout.BaseKey("b", "000.tar"), layout.BaseKey("b", layout.Manifest), layout.BaseKey("b", layout.Start), layout.BaseKey("whole", "000.tar")}},
+		"gone on with": {"remove", layout.BaseKey("b", "000.tar"), func(r *Repo) {
 			h := manifest.Header{Label: "b", StartTimeline: 1, StartLSN: 0x300028, StartTime: time.Now()}
 			if err := r.Begin(context.Background(), h, true); err != nil {
 				t.Error(err)
 			}
-		}, []string{baseKey("b", startName)}},
+		}, []string{layout.BaseKey("b", layout.Start)}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := repository(t)
@@ -154,7 +155,7 @@ func TestSlowBackupIsNotAbandoned(t *testing.T) {
 	r.left(t, "slow", "", now.Add(-72*time.Hour))
 	policy := retain.Policy{KeepLast: 1, Abandoned: Abandoned}
 	r.expire(t, policy, now)
-	if len(keys(t, r, baseKey("slow", ""))) != 2 {
+	if len(keys(t, r, layout.BaseKey("slow", ""))) != 2 {
 		t.Error("it was removed")
 	}
 	s := Survey{At: now}
@@ -163,5 +164,5 @@ func TestSlowBackupIsNotAbandoned(t *testing.T) {
 		t.Errorf("%s: %s, %v", all[0].Label, s.State(all[0]), err)
 	}
 	r.expire(t, policy, now.Add(49*time.Hour))
-	same(t, "left", keys(t, r, baseKey("slow", "")), nil)
+	same(t, "left", keys(t, r, layout.BaseKey("slow", "")), nil)
 }

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
 const (
-	acceptedPrefix = "hole/"
 	acceptedTitle  = "pgpipes-accepted-hole"
 	acceptedFormat = 1
 )
@@ -49,14 +49,14 @@ func (r *Repo) Accept(ctx context.Context, a Accepted) error {
 	if err != nil {
 		host = "unknown"
 	}
-	return r.putNote(ctx, acceptedPrefix+a.Span.String(), writeLines(acceptedTitle, acceptedFormat,
+	return r.putNote(ctx, layout.Hole+a.Span.String(), writeLines(acceptedTitle, acceptedFormat,
 		"time", a.Time.UTC().Format(time.RFC3339), "host", host, "by", a.By, "reason", a.Reason))
 }
 
 // AcceptedHoles lists the holes that have been accepted, in the order of their
 // keys. They may overlap, and segments of them may be there again.
 func (r *Repo) AcceptedHoles(ctx context.Context) ([]Accepted, error) {
-	return r.acceptedHoles(ctx, acceptedPrefix, func(Span) bool { return true })
+	return r.acceptedHoles(ctx, layout.Hole, func(Span) bool { return true })
 }
 
 func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Span) bool) ([]Accepted, error) {
@@ -65,7 +65,7 @@ func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Spa
 		if err != nil {
 			return nil, err
 		}
-		span, segments, ok := r.parseSpan(strings.TrimPrefix(info.Key, acceptedPrefix))
+		span, segments, ok := r.parseSpan(strings.TrimPrefix(info.Key, layout.Hole))
 		if !ok || span.First.Kind != wal.Segment || !wanted(span) {
 			continue
 		}

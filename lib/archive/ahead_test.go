@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -85,8 +86,8 @@ func (b *backlog) must(err error) {
 // stored are the numbers of the segments in the repository.
 func (b *backlog) stored() (numbers []uint64) {
 	b.Helper()
-	for _, key := range keys(b.T, b.repo, walPrefix) {
-		n, _, _ := parseWALKey(key)
+	for _, key := range keys(b.T, b.repo, layout.WAL) {
+		n, _, _ := layout.ParseWALKey(key)
 		number, err := wal.SegmentSize(mib).Split(n)
 		b.must(err)
 		numbers = append(numbers, number)
@@ -174,10 +175,10 @@ func TestNotesThatDoNotCount(t *testing.T) {
 		},
 		"the file was written to": func(b *backlog) { b.write(b.name(4), b.contents(4, 1)) },
 		"the object is gone": func(b *backlog) {
-			b.must(b.repo.Remove(context.Background(), walKey(name(b, b.name(4)))+".zst"))
+			b.must(b.repo.Remove(context.Background(), layout.WALKey(name(b, b.name(4)))+".zst"))
 		},
 		"the object has another size": func(b *backlog) {
-			b.must(os.Truncate(filepath.Join(b.repo.Location, walKey(name(b, b.name(4)))+".zst"), 10))
+			b.must(os.Truncate(filepath.Join(b.repo.Location, layout.WALKey(name(b, b.name(4)))+".zst"), 10))
 		},
 		"it is another repository": func(b *backlog) {
 			b.must(os.RemoveAll(b.repo.Location))
@@ -254,7 +255,7 @@ func TestConvoyKeepsTheOrder(t *testing.T) {
 	for _, fails := range []uint64{0, 3, 5} {
 		t.Run(fmt.Sprint("failing at ", fails), func(t *testing.T) {
 			b := newBacklog(t, 3, 4, 5, 6, 7, 8, 9)
-			w := &wayward{Store: b.repo.Store, failing: walKey(name(t, b.name(fails))) + ".zst"}
+			w := &wayward{Store: b.repo.Store, failing: layout.WALKey(name(t, b.name(fails))) + ".zst"}
 			b.repo.Store = w
 			s, err := OpenSource(filepath.Join(b.dir, b.name(3)))
 			b.must(err)

@@ -11,14 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
-)
-
-const (
-	manifestName = "manifest"
-	startName    = "start"
-	pinName      = "keep"
 )
 
 // small reads an object of a few lines.
@@ -71,7 +66,7 @@ func CompareEnds(a, b Backup) int {
 
 // Backups lists what is below base/, in the order of labels.
 func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
-	return r.backupsBelow(ctx, basePrefix)
+	return r.backupsBelow(ctx, layout.Base)
 }
 
 func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error) {
@@ -81,7 +76,7 @@ func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error
 		if err != nil {
 			return nil, err
 		}
-		label, _, inside := strings.Cut(strings.TrimPrefix(info.Key, basePrefix), "/")
+		label, _, inside := strings.Cut(strings.TrimPrefix(info.Key, layout.Base), "/")
 		if !inside {
 			continue
 		}
@@ -106,7 +101,7 @@ func (b *Backup) findLost(sizes map[string]int64) error {
 	for _, p := range b.Header.Parts {
 		size, there := sizes[p.Key]
 		switch {
-		case !strings.HasPrefix(p.Key, basePrefix):
+		case !strings.HasPrefix(p.Key, layout.Base):
 		case !there:
 			return fmt.Errorf("part %s: %s: %w", p.Name, p.Key, store.ErrNotExist)
 		case size != p.Size:
@@ -123,12 +118,12 @@ func otherSize(p manifest.Part, size int64) error {
 // describe reads what an object says about its backup.
 func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) {
 	switch key {
-	case baseKey(b.Label, manifestName):
+	case layout.BaseKey(b.Label, layout.Manifest):
 		b.Complete = true
 		b.Header, err = r.Header(ctx, b.Label)
-	case baseKey(b.Label, startName):
+	case layout.BaseKey(b.Label, layout.Start):
 		b.Start, err = r.ReadStart(ctx, b.Label)
-	case baseKey(b.Label, pinName):
+	case layout.BaseKey(b.Label, layout.Pin):
 		var text []byte
 		text, err = r.small(ctx, key)
 		b.Pin = cmp.Or(string(bytes.TrimSpace(text)), "without a reason")
@@ -138,13 +133,13 @@ func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) 
 
 // Manifest opens the manifest of a backup.
 func (r *Repo) Manifest(ctx context.Context, label string) (io.ReadCloser, error) {
-	return r.Get(ctx, baseKey(label, manifestName), 0, -1)
+	return r.Get(ctx, layout.BaseKey(label, layout.Manifest), 0, -1)
 }
 
 // Header reads the header of a backup's manifest, which has to be of this label
 // and this cluster.
 func (r *Repo) Header(ctx context.Context, label string) (manifest.Header, error) {
-	key := baseKey(label, manifestName)
+	key := layout.BaseKey(label, layout.Manifest)
 	body, err := r.Manifest(ctx, label)
 	if err != nil {
 		return manifest.Header{}, err

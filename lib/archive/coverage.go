@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
@@ -19,9 +20,9 @@ func (r *Repo) FirstMissing(ctx context.Context, tli wal.Timeline, first, last u
 	next := first
 	after := ""
 	if first > 0 {
-		after = afterSegment(r.SegmentSize.Name(tli, first-1))
+		after = layout.AfterSegment(r.SegmentSize.Name(tli, first-1))
 	}
-	for n, err := range r.segments(ctx, timelinePrefix(tli), after) {
+	for n, err := range r.segments(ctx, layout.Timeline(tli), after) {
 		if err != nil {
 			return "", err
 		}
@@ -67,7 +68,7 @@ func (r *Repo) storedSegments(ctx context.Context, prefix, after string) iter.Se
 				yield(storedSegment{}, err)
 				return
 			}
-			if n, _, ok := parseWALKey(info.Key); ok && isSegment(n) && !yield(storedSegment{n, info.ModTime}, nil) {
+			if n, _, ok := layout.ParseWALKey(info.Key); ok && isSegment(n) && !yield(storedSegment{n, info.ModTime}, nil) {
 				return
 			}
 		}
@@ -81,7 +82,7 @@ type Times struct{ First, Last time.Time }
 // timeline and number, when each run begins and ends, and the partial ones.
 // Memory grows with the number of gaps and timelines, not of segments.
 func (r *Repo) listSegments(ctx context.Context) (c Coverage, err error) {
-	for s, err := range r.storedSegments(ctx, walPrefix, "") {
+	for s, err := range r.storedSegments(ctx, layout.WAL, "") {
 		if err != nil {
 			return Coverage{}, err
 		}

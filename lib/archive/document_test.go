@@ -17,31 +17,6 @@ func readText(t *testing.T, name string) string {
 	return string(b)
 }
 
-// The table of keys in the document tells of every key in the package comment.
-func TestLayoutInDocument(t *testing.T) {
-	document := readText(t, "../../doc/repository.md")
-	_, layout, _ := strings.Cut(readText(t, "repo.go"), "// # Layout\n")
-	layout, _, _ = strings.Cut(layout, "// # ")
-	keys := regexp.MustCompile(`(?m)^//\t(\S+)`).FindAllStringSubmatch(layout, -1)
-	if len(keys) < 10 {
-		t.Fatalf("the layout in repo.go has only %d keys", len(keys))
-	}
-	for _, key := range keys {
-		prefix, name, isBelow := strings.Cut(key[1], "/")
-		row := "`" + prefix + "`"
-		if isBelow {
-			row = "`" + prefix + "/"
-		}
-		if prefix == "base" {
-			row = "`base/LABEL/" + regexp.MustCompile("^000").ReplaceAllString(name[strings.IndexByte(name, '/')+1:], "NNN")
-			row = strings.TrimSuffix(row, "zst")
-		}
-		if !strings.Contains(document, "\n| "+row) {
-			t.Errorf("doc/repository.md has no row %s for %s", row, key[1])
-		}
-	}
-}
-
 // The document names every key of the notes, each with a tab after it, and what
 // it shows of them is read as it says.
 func TestNotesInDocument(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -27,10 +28,10 @@ func (q *queued) outage(names ...string) {
 func (q *queued) settled(r *Repo) []string {
 	q.t.Helper()
 	q.guard.Reached(context.Background(), r)
-	return keys(q.t, r, gapPrefix)
+	return keys(q.t, r, layout.Gap)
 }
 
-func gapKey(first, last int) string { return gapPrefix + segmentName(first) + "-" + segmentName(last) }
+func gapKey(first, last int) string { return layout.Gap + segmentName(first) + "-" + segmentName(last) }
 
 // newRepoQueue is a queue over an empty repository.
 func newRepoQueue(t *testing.T) *queued {
@@ -51,9 +52,9 @@ func TestSettleMakesRuns(t *testing.T) {
 	}
 	q.outage(append(append(append(named(2, 4), segmentName(6)), named(8, 9)...), next...)...)
 	same(t, "gaps", q.settled(q.repo()), []string{
-		gapKey(2, 4), gapKey(6, 6), gapPrefix + segmentName(8) + "-" + segmentName(9),
-		gapPrefix + segmentName(8) + ".partial-" + segmentName(8) + ".partial",
-		gapPrefix + next[0] + "-" + next[1], gapPrefix + next[2] + "-" + next[2],
+		gapKey(2, 4), gapKey(6, 6), layout.Gap + segmentName(8) + "-" + segmentName(9),
+		layout.Gap + segmentName(8) + ".partial-" + segmentName(8) + ".partial",
+		layout.Gap + next[0] + "-" + next[1], layout.Gap + next[2] + "-" + next[2],
 	})
 	same(t, "records", q.records(), nil)
 }
@@ -122,7 +123,7 @@ func TestSettleKilled(t *testing.T) {
 			open, err := q.repo().OpenGaps(context.Background(), c)
 			var found []string
 			for _, g := range open {
-				found = append(found, gapPrefix+g.String())
+				found = append(found, layout.Gap+g.String())
 			}
 			if got := strings.Join(found, " "); err != nil || got != test.open {
 				t.Errorf("open: %s, %v; want %s", got, err, test.open)
@@ -260,14 +261,14 @@ func FuzzGap(f *testing.F) {
 	r := &Repo{Identity: Identity{"X", ours}}
 	f.Add(gapKey(5, 9), "pgpipes-gap\t1\nfrom\t2026-11-22T10:15:00Z\nto\t2026-11-22T10:16:10Z\nhost\tdb1\nreason\tx\n")
 	f.Add(gapKey(9, 5), "pgpipes-gap\t2\n")
-	f.Add(gapPrefix+segmentName(5)+".partial-"+segmentName(5)+".partial", "")
-	f.Add(gapPrefix+segmentName(5)+"-"+mib.Name(2, 9), "\t")
+	f.Add(layout.Gap+segmentName(5)+".partial-"+segmentName(5)+".partial", "")
+	f.Add(layout.Gap+segmentName(5)+"-"+mib.Name(2, 9), "\t")
 	f.Fuzz(func(t *testing.T, key, text string) {
 		g, ok := r.parseGapKey(key)
 		if !ok {
 			return
 		}
-		if gapPrefix+g.String() != gapPrefix+strings.TrimPrefix(key, gapPrefix) || g.Segments == 0 || !g.Covers(g.Span) || g.First.Kind > wal.Partial {
+		if layout.Gap+g.String() != layout.Gap+strings.TrimPrefix(key, layout.Gap) || g.Segments == 0 || !g.Covers(g.Span) || g.First.Kind > wal.Partial {
 			t.Errorf("%q: %+v", key, g)
 		}
 		g.readText([]byte(text))
@@ -284,7 +285,7 @@ func FuzzGap(f *testing.F) {
 func TestExpireGaps(t *testing.T) {
 	r := repository(t)
 	pushed(t, r, plain, segmentName(1), segmentName(5), segmentName(6), segmentName(9))
-	for _, key := range []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), gapPrefix + "README"} {
+	for _, key := range []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), layout.Gap + "README"} {
 		r.place(t, key, nil)
 	}
 	for label, number := range map[string]uint64{"a": 1, "b": 5, "c": 9} {
@@ -293,16 +294,16 @@ func TestExpireGaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		for file, contents := range files {
-			r.place(t, baseKey(label, file), contents)
+			r.place(t, layout.BaseKey(label, file), contents)
 		}
 	}
 	for _, test := range []struct {
 		keep int
 		gaps []string
 	}{
-		{3, []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), gapPrefix + "README"}},
-		{2, []string{gapKey(7, 8), gapPrefix + "README"}},
-		{1, []string{gapPrefix + "README"}},
+		{3, []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), layout.Gap + "README"}},
+		{2, []string{gapKey(7, 8), layout.Gap + "README"}},
+		{1, []string{layout.Gap + "README"}},
 	} {
 		e, err := r.Decide(context.Background(), retain.Policy{KeepLast: test.keep}, clock("11:00"))
 		if err != nil {
@@ -311,6 +312,6 @@ func TestExpireGaps(t *testing.T) {
 		if err := e.Apply(context.Background(), 1, func(err error) { t.Error(err) }); err != nil {
 			t.Fatal(err)
 		}
-		same(t, "gaps", keys(t, r, gapPrefix), test.gaps)
+		same(t, "gaps", keys(t, r, layout.Gap), test.gaps)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
 )
@@ -188,10 +189,10 @@ const (
 // them.
 func (e *Expiry) decideSpans(c Coverage) {
 	for _, g := range c.Gaps {
-		e.decideSpan(kindGap, gapPrefix, g.Span)
+		e.decideSpan(kindGap, layout.Gap, g.Span)
 	}
 	for _, a := range c.Accepted {
-		e.decideSpan(kindHole, acceptedPrefix, a.Span)
+		e.decideSpan(kindHole, layout.Hole, a.Span)
 	}
 }
 

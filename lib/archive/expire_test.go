@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -21,7 +22,7 @@ func (r *Repo) placeBackup(t *testing.T, label string, tli wal.Timeline, segment
 		t.Fatal(err)
 	}
 	for file, contents := range files {
-		r.place(t, baseKey(label, file), contents)
+		r.place(t, layout.BaseKey(label, file), contents)
 	}
 }
 
@@ -58,10 +59,10 @@ func TestHolesOfExpire(t *testing.T) {
 	policy := retain.Policy{KeepLast: 9, WAL: retain.WALPolicy{Limited: true}}
 	r.expire(t, policy, day(12))
 	span := func(tli wal.Timeline, first, last uint64) string {
-		return acceptedPrefix + mib.Name(tli, first) + "-" + mib.Name(tli, last)
+		return layout.Hole + mib.Name(tli, first) + "-" + mib.Name(tli, last)
 	}
 	want := []string{span(1, 3, 7), span(1, 9, 12), span(2, 5, 8), span(2, 10, 11)}
-	same(t, "holes", keys(t, r, acceptedPrefix), want)
+	same(t, "holes", keys(t, r, layout.Hole), want)
 
 	c, err := r.Coverage(t.Context())
 	if err != nil {
@@ -84,7 +85,7 @@ func TestHolesOfExpire(t *testing.T) {
 			t.Errorf("the second time: %v", d)
 		}
 	}
-	same(t, "holes", keys(t, r, acceptedPrefix), want)
+	same(t, "holes", keys(t, r, layout.Hole), want)
 }
 
 // A removal of WAL that was cut short goes on, and says nothing twice.
@@ -108,8 +109,8 @@ func TestHolesAreRecordedOnce(t *testing.T) {
 	}
 	r.Store = whole
 	r.expire(t, policy, day(4))
-	same(t, "WAL", keys(t, r, "wal/"), []string{walKey(name(t, mib.Name(1, 1))), walKey(name(t, mib.Name(1, 8))), walKey(name(t, mib.Name(1, 9)))})
-	same(t, "holes", keys(t, r, acceptedPrefix), []string{acceptedPrefix + mib.Name(1, 2) + "-" + mib.Name(1, 7)})
+	same(t, "WAL", keys(t, r, "wal/"), []string{layout.WALKey(name(t, mib.Name(1, 1))), layout.WALKey(name(t, mib.Name(1, 8))), layout.WALKey(name(t, mib.Name(1, 9)))})
+	same(t, "holes", keys(t, r, layout.Hole), []string{layout.Hole + mib.Name(1, 2) + "-" + mib.Name(1, 7)})
 	accepted, err := r.AcceptedHoles(t.Context())
 	if err != nil || accepted[0].By != ByExpire || accepted[0].Reason != "expire --wal-keep 36h" {
 		t.Errorf("%+v, %v", accepted, err)
@@ -123,13 +124,13 @@ func TestLeavingsGrowOld(t *testing.T) {
 	now := time.Now()
 	r.mark(t, mib.Name(1, 1))
 	r.placeBackup(t, "whole", 1, 1, now.Add(72*time.Hour))
-	r.place(t, baseKey("left", "000.tar"), []byte("x"))
-	for hours, want := range map[int][]string{47: {baseKey("left", "000.tar")}, 0: {baseKey("left", "000.tar")}} {
+	r.place(t, layout.BaseKey("left", "000.tar"), []byte("x"))
+	for hours, want := range map[int][]string{47: {layout.BaseKey("left", "000.tar")}, 0: {layout.BaseKey("left", "000.tar")}} {
 		r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(time.Duration(hours)*time.Hour))
-		same(t, "leavings", keys(t, r, baseKey("left", "")), want)
+		same(t, "leavings", keys(t, r, layout.BaseKey("left", "")), want)
 	}
 	r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(49*time.Hour))
-	same(t, "leavings", keys(t, r, baseKey("left", "")), nil)
+	same(t, "leavings", keys(t, r, layout.BaseKey("left", "")), nil)
 }
 
 // Of a timeline that was left a partial segment may be all that is there. It goes
@@ -139,24 +140,24 @@ func TestPartialsExpire(t *testing.T) {
 	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
 	partial := func(tli wal.Timeline, n uint64) string { return mib.Name(tli, n) + ".partial" }
 	r.mark(t, mib.Name(2, 5), mib.Name(2, 6), mib.Name(3, 7), mib.Name(3, 8), partial(1, 5), partial(2, 7), partial(3, 9))
-	r.place(t, walKey(name(t, partial(1, 5)))+".zst", nil)
+	r.place(t, layout.WALKey(name(t, partial(1, 5)))+".zst", nil)
 	r.branch(t, 2, "1\t0/500100\tno recovery target specified\n")
 	r.branch(t, 3, "1\t0/500100\tno recovery target specified\n2\t0/700100\tno recovery target specified\n")
 	r.placeBackup(t, "a", 2, 5, day(1))
 	r.placeBackup(t, "b", 3, 8, day(2))
 
 	e := r.expire(t, retain.Policy{KeepLast: 2}, day(3))
-	same(t, "left at first", keys(t, r, walPrefix+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
+	same(t, "left at first", keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
 	same(t, "said", dropped(e), []string{partial(1, 5)})
 	e = r.expire(t, retain.Policy{KeepLast: 1}, day(3))
-	same(t, "left", keys(t, r, walPrefix+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
+	same(t, "left", keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
 	same(t, "said", dropped(e), []string{"a", mib.Name(2, 5) + ".." + mib.Name(2, 6), mib.Name(3, 7), partial(2, 7)})
 }
 
 func walKeys(t *testing.T, names ...string) (list []string) {
 	t.Helper()
 	for _, s := range names {
-		list = append(list, walKey(name(t, s)))
+		list = append(list, layout.WALKey(name(t, s)))
 	}
 	return list
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/wal"
 )
@@ -46,7 +47,7 @@ func isDamage(err error) bool {
 // anyhow.
 func complaint(key string, err error) string {
 	text := strings.TrimPrefix(err.Error(), key+": ")
-	if n, _, ok := parseWALKey(key); ok {
+	if n, _, ok := layout.ParseWALKey(key); ok {
 		text = strings.TrimPrefix(strings.TrimPrefix(text, n.String()+": "), "wal: ")
 	}
 	for _, known := range []error{ErrDamaged, manifest.ErrDamaged} {

@@ -10,6 +10,7 @@ import (
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
 )
@@ -58,14 +59,14 @@ func (r *Repo) place(t testing.TB, key string, contents []byte) {
 func (r *Repo) mark(t testing.TB, names ...string) {
 	t.Helper()
 	for _, s := range names {
-		r.place(t, walKey(name(t, s)), nil)
+		r.place(t, layout.WALKey(name(t, s)), nil)
 	}
 }
 
 // branch places a timeline history.
 func (r *Repo) branch(t testing.TB, tli wal.Timeline, text string) {
 	t.Helper()
-	r.place(t, historyPrefix+tli.String()+".history", []byte(text))
+	r.place(t, layout.History+tli.String()+".history", []byte(text))
 }
 
 // push stores segments as wal-push would.

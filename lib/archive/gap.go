@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
 const (
-	gapPrefix = "gap/"
 	gapTitle  = "pgpipes-gap"
 	gapFormat = 1
 )
@@ -74,7 +74,7 @@ func (g Gap) text() string {
 
 // parseGapKey reads the range from the key of a gap. Other keys are not ok.
 func (r *Repo) parseGapKey(key string) (g Gap, ok bool) {
-	g.Span, g.Segments, ok = r.parseSpan(strings.TrimPrefix(key, gapPrefix))
+	g.Span, g.Segments, ok = r.parseSpan(strings.TrimPrefix(key, layout.Gap))
 	return g, ok
 }
 
@@ -94,20 +94,20 @@ func (g *Gap) readText(text []byte) {
 // putGap records a gap. The name being taken by other words is success: the
 // range is the same.
 func (r *Repo) putGap(ctx context.Context, g Gap) error {
-	return r.putNote(ctx, gapPrefix+g.String(), g.text())
+	return r.putNote(ctx, layout.Gap+g.String(), g.text())
 }
 
 // Gaps lists the records of what was dropped, by timeline and number. Those
 // that are part of another one are left out: a process that was killed between
 // two steps has written twice.
 func (r *Repo) Gaps(ctx context.Context) ([]Gap, error) {
-	return r.gaps(ctx, gapPrefix, func(Gap) bool { return true })
+	return r.gaps(ctx, layout.Gap, func(Gap) bool { return true })
 }
 
 // gapFrom finds the gap that holds a file, or else the first one after it on
 // its timeline.
 func (r *Repo) gapFrom(ctx context.Context, n wal.Name) (g Gap, found bool, err error) {
-	all, err := r.gaps(ctx, gapPrefix+n.Timeline.String(), func(g Gap) bool {
+	all, err := r.gaps(ctx, layout.Gap+n.Timeline.String(), func(g Gap) bool {
 		return g.First.Kind == n.Kind && compareSegments(n, g.Last) <= 0
 	})
 	if err != nil || len(all) == 0 {
@@ -134,7 +134,7 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 		if n := len(gaps); n > 0 && gaps[n-1].Covers(g.Span) {
 			continue
 		}
-		text, err := r.small(ctx, gapPrefix+g.String())
+		text, err := r.small(ctx, layout.Gap+g.String())
 		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
 			continue
 		}

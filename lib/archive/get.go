@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -132,15 +131,6 @@ func (r *Repo) stillThere(ctx context.Context) error {
 		err = fmt.Errorf("the repository was exchanged while it was read")
 	}
 	return err
-}
-
-// byForm orders the forms of one file: checksummed codecs before none, in an
-// order that is always the same.
-func byForm(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) }
-
-func formRank(key string) int {
-	_, f := codec.SplitName(key)
-	return slices.Index(codec.Formats(), f)
 }
 
 // fetch decodes one object into a new file and checks it.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -34,7 +35,7 @@ func lineage(t *testing.T, seed uint64) *Repo {
 			t.Fatal(err)
 		}
 		for name, contents := range files {
-			r.place(t, baseKey(label, name), contents)
+			r.place(t, layout.BaseKey(label, name), contents)
 		}
 		r.mark(t, r.SegmentSize.Name(1, number))
 	}
@@ -165,7 +166,7 @@ func TestStart(t *testing.T) {
 			t.Errorf("step %d: %+v, %v, want %+v", i, got, err, s.want)
 		}
 	}
-	r.place(t, baseKey("b", manifestName), nil)
+	r.place(t, layout.BaseKey("b", layout.Manifest), nil)
 	if err := begin(2, 0x900028, first, true); !errors.Is(err, store.ErrDiffers) {
 		t.Errorf("a complete one: %v", err)
 	}

@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"fmt"
+	"pgpipes/lib/layout"
 	"slices"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ func (r *removal) changed(ctx context.Context) ([]Backup, error) {
 	}
 	var all []Backup
 	for _, label := range labels {
-		found, err := r.repo.backupsBelow(ctx, baseKey(label, ""))
+		found, err := r.repo.backupsBelow(ctx, layout.BaseKey(label, ""))
 		if err != nil {
 			return nil, err
 		}
@@ -89,11 +90,11 @@ func (r *removal) changedLabels(ctx context.Context) ([]string, error) {
 		}
 	}
 	var labels []string
-	for info, err := range r.repo.List(ctx, basePrefix, "") {
+	for info, err := range r.repo.List(ctx, layout.Base, "") {
 		if err != nil {
 			return nil, err
 		}
-		label, _, inside := strings.Cut(strings.TrimPrefix(info.Key, basePrefix), "/")
+		label, _, inside := strings.Cut(strings.TrimPrefix(info.Key, layout.Base), "/")
 		at, read := notes[info.Key]
 		switch {
 		case !inside || len(labels) > 0 && labels[len(labels)-1] == label:
@@ -106,5 +107,5 @@ func (r *removal) changedLabels(ctx context.Context) ([]string, error) {
 
 // isNote reports whether an object tells something of the backup, and is no part.
 func (b Backup) isNote(key string) bool {
-	return key == baseKey(b.Label, manifestName) || key == baseKey(b.Label, startName) || key == baseKey(b.Label, pinName)
+	return key == layout.BaseKey(b.Label, layout.Manifest) || key == layout.BaseKey(b.Label, layout.Start) || key == layout.BaseKey(b.Label, layout.Pin)
 }

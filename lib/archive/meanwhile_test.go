@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -95,7 +96,7 @@ func useAtStep(t *testing.T, seed uint64, left int, use func(r *Repo, label stri
 	plain := *r
 	wasListed := false
 	r.Store = &interrupted{r.Store, left, func() {
-		_, err := plain.Stat(t.Context(), baseKey(b.Label, manifestName))
+		_, err := plain.Stat(t.Context(), layout.BaseKey(b.Label, layout.Manifest))
 		done, wasListed = true, err == nil
 		told = use(&plain, b.Label)
 	}}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -70,7 +71,7 @@ func (n notes) has(ctx context.Context, r *Repo, name wal.Name, id string) bool 
 	}
 	object, known := strings.CutPrefix(string(text), name.String()+"\t"+id+"\t")
 	key, size, _ := strings.Cut(object, "\t")
-	if there, _, ok := parseWALKey(key); !known || !ok || there != name {
+	if there, _, ok := layout.ParseWALKey(key); !known || !ok || there != name {
 		return false
 	}
 	info, err := r.Stat(ctx, key)

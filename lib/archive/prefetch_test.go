@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
@@ -57,7 +58,7 @@ type counting struct {
 
 func (c *counting) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	c.mu.Lock()
-	if n, _, ok := parseWALKey(key); ok {
+	if n, _, ok := layout.ParseWALKey(key); ok {
 		c.asked[n.String()]++
 	}
 	c.mu.Unlock()
@@ -182,9 +183,9 @@ func TestFillLeavesDamageAlone(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
 	pushed(t, r, plain, names(1, 6)...)
-	r.place(t, walKey(name(t, numbered(3))), fixture.Segment{Name: numbered(4)}.Bytes())
+	r.place(t, layout.WALKey(name(t, numbered(3))), fixture.Segment{Name: numbered(4)}.Bytes())
 	pushed(t, r, codec.Options{Format: codec.Gzip}, numbered(7))
-	r.place(t, walKey(name(t, numbered(7)))+".zst", []byte("nonsense")) // and a good one in gzip
+	r.place(t, layout.WALKey(name(t, numbered(7)))+".zst", []byte("nonsense")) // and a good one in gzip
 	if n := c.filled(t, numbered(1), 16, r.Location); n != 4 {
 		t.Errorf("%d fetched", n)
 	}
@@ -253,7 +254,7 @@ type broken struct {
 var errBroken = errors.New("broken")
 
 func (b broken) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	if n, _, ok := parseWALKey(key); ok && n.String() == b.name {
+	if n, _, ok := layout.ParseWALKey(key); ok && n.String() == b.name {
 		return nil, errBroken
 	}
 	return b.Store.Get(ctx, key, offset, length)

@@ -14,6 +14,7 @@ import (
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
@@ -192,7 +193,7 @@ func (f *filling) fetch(ctx context.Context, number uint64) error {
 // and asking for the object at once saves the list of what there is.
 func (f *filling) decoded(ctx context.Context, n wal.Name, path string) (*durable.File, error) {
 	f.mu.Lock()
-	likely := walKey(n) + f.suffix
+	likely := layout.WALKey(n) + f.suffix
 	f.mu.Unlock()
 	file, err := f.repo.fetch(ctx, likely, n, path)
 	if err == nil || errors.Is(err, ErrDamaged) {

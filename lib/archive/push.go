@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
@@ -255,7 +256,7 @@ func (r *Repo) pushBeside(ctx context.Context, there []store.Info, n wal.Name, c
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
 		o = codec.Options{Format: codec.None} // small, and read by people
 	}
-	own := store.Info{Key: walKey(n) + o.Format.Suffix}
+	own := store.Info{Key: layout.WALKey(n) + o.Format.Suffix}
 	var err error
 	if len(there) == 0 {
 		var receipt store.Receipt

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
 )
@@ -58,7 +59,7 @@ func TestPushThenGet(t *testing.T) {
 			"wal/history/00000002.history",
 		}
 		slices.Sort(want)
-		if got := keys(t, r, walPrefix); !slices.Equal(got, want) {
+		if got := keys(t, r, layout.WAL); !slices.Equal(got, want) {
 			t.Errorf("%s: stored %q, want %q", format.Name, got, want)
 		}
 	}
@@ -77,8 +78,8 @@ func TestPushOfOtherContents(t *testing.T) {
 		}
 	}
 	got, _, err := get(t, &ours, three, r.Location)
-	if err != nil || !bytes.Equal(got, first) || len(keys(t, r, walPrefix)) != 1 {
-		t.Errorf("%v; stored %q", err, keys(t, r, walPrefix))
+	if err != nil || !bytes.Equal(got, first) || len(keys(t, r, layout.WAL)) != 1 {
+		t.Errorf("%v; stored %q", err, keys(t, r, layout.WAL))
 	}
 }
 
@@ -95,7 +96,7 @@ func TestPushOverADamagedCopy(t *testing.T) {
 			if err := push(t, three, contents, codec.Options{Format: format}, r.Location); err != nil {
 				t.Fatal(err)
 			}
-			key := walKey(name(t, three)) + format.Suffix
+			key := layout.WALKey(name(t, three)) + format.Suffix
 			path := filepath.Join(r.Location, key)
 			b, err := os.ReadFile(path)
 			if err != nil {
@@ -141,7 +142,7 @@ func TestPushOfAFileThatShrinks(t *testing.T) {
 	if err := pushContent(t, &ours, three, c, plain, r.Location); err == nil {
 		t.Error("stored")
 	}
-	if got := keys(t, r, walPrefix); got != nil {
+	if got := keys(t, r, layout.WAL); got != nil {
 		t.Errorf("stored %q", got)
 	}
 }
@@ -164,7 +165,7 @@ func TestGetFromSeveral(t *testing.T) {
 	down := filepath.Join(t.TempDir(), "not/mounted")
 	contents := fixture.Segment{Name: three}.Bytes()
 	pushed(t, have, plain, three)
-	damaged.place(t, walKey(name(t, three))+".zst", []byte("nonsense"))
+	damaged.place(t, layout.WALKey(name(t, three))+".zst", []byte("nonsense"))
 	holed := repository(t)
 	holed.mark(t, "000000010000000000000009")
 	for _, test := range []struct {
@@ -205,7 +206,7 @@ func TestGetIgnoresOtherCodecsThatAreDamaged(t *testing.T) {
 	r := repository(t)
 	contents := fixture.Segment{Name: three}.Bytes()
 	pushed(t, r, codec.Options{Format: codec.Gzip}, three)
-	r.place(t, walKey(name(t, three))+".zst", []byte("nonsense"))
+	r.place(t, layout.WALKey(name(t, three))+".zst", []byte("nonsense"))
 	got, warned, err := get(t, &ours, three, r.Location)
 	if err != nil || !bytes.Equal(got, contents) || len(warned) != 1 || !errors.Is(warned[0], ErrDamaged) {
 		t.Errorf("%d bytes, warnings %v, %v", len(got), warned, err)
@@ -226,7 +227,7 @@ func TestGetChecksContents(t *testing.T) {
 		"nothing":            nil,
 	} {
 		r := repository(t)
-		r.place(t, walKey(name(t, three)), contents)
+		r.place(t, layout.WALKey(name(t, three)), contents)
 		if got, _, err := get(t, nil, three, r.Location); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %d bytes, %v", what, len(got), err)
 		}
@@ -264,8 +265,8 @@ func TestGetBoundsWhatItUnpacks(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.place(t, walKey(name(t, three))+".gz", packed.Bytes())
-	f, err := r.fetch(context.Background(), walKey(name(t, three))+".gz", name(t, three), filepath.Join(t.TempDir(), "x"))
+	r.place(t, layout.WALKey(name(t, three))+".gz", packed.Bytes())
+	f, err := r.fetch(context.Background(), layout.WALKey(name(t, three))+".gz", name(t, three), filepath.Join(t.TempDir(), "x"))
 	if !errors.Is(err, ErrDamaged) {
 		t.Errorf("%v, %v", f, err)
 	}

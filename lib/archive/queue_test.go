@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -188,8 +189,8 @@ func TestQueueOverAnOutage(t *testing.T) {
 	}
 	same(t, "records", q.records(), nil)
 	r := q.repo()
-	key := gapPrefix + segmentName(5) + "-" + segmentName(8)
-	same(t, "gaps", keys(t, r, gapPrefix), []string{key})
+	key := layout.Gap + segmentName(5) + "-" + segmentName(8)
+	same(t, "gaps", keys(t, r, layout.Gap), []string{key})
 	text, err := os.ReadFile(filepath.Join(q.location, key))
 	if err != nil || !strings.HasPrefix(string(text), "pgpipes-gap\t1\n") || !strings.Contains(string(text), "no such file") {
 		t.Errorf("%v\n%s", err, text)
@@ -292,10 +293,10 @@ func TestQueueKeeps(t *testing.T) {
 }
 
 func (q *queued) repoWith(s string, contents []byte) {
-	q.repo().place(q.t, walKey(name(q.t, s)), contents)
+	q.repo().place(q.t, layout.WALKey(name(q.t, s)), contents)
 }
 
-func (q *queued) identity(text string) { q.repo().place(q.t, identityKey, []byte(text)) }
+func (q *queued) identity(text string) { q.repo().place(q.t, layout.Identity, []byte(text)) }
 
 func (q *queued) foreign() {
 	r := q.repo()
@@ -391,7 +392,7 @@ func TestQueueOfSeveral(t *testing.T) {
 	q.away(true)
 	good, bad := repository(t), repository(t)
 	down := filepath.Join(t.TempDir(), "not", "there")
-	bad.place(t, walKey(name(t, segmentName(1))), nil)
+	bad.place(t, layout.WALKey(name(t, segmentName(1))), nil)
 	if err := q.push(segmentName(1), q.location, bad.Location, good.Location); err == nil || q.records() != nil {
 		t.Errorf("%v; recorded %q", err, q.records())
 	}
@@ -407,9 +408,9 @@ func TestQueueOfSeveral(t *testing.T) {
 		t.Error(err)
 	}
 	q.guard.Reached(context.Background(), good)
-	same(t, "gaps", keys(t, good, gapPrefix), nil)
+	same(t, "gaps", keys(t, good, layout.Gap), nil)
 	q.guard.Reached(context.Background(), q.repo())
-	same(t, "gaps", keys(t, q.repo(), gapPrefix), []string{gapPrefix + segmentName(2) + "-" + segmentName(2)})
+	same(t, "gaps", keys(t, q.repo(), layout.Gap), []string{layout.Gap + segmentName(2) + "-" + segmentName(2)})
 	same(t, "records left", q.records(), []string{segmentName(2)})
 
 	// The second record cannot be written: the first is taken back.
@@ -441,7 +442,7 @@ func TestQueueDropsAPartial(t *testing.T) {
 	q.away(false)
 	q.guard.Reached(context.Background(), q.repo())
 	r := q.repo()
-	same(t, "gaps", keys(t, r, gapPrefix), []string{gapPrefix + segmentName(2) + ".partial-" + segmentName(2) + ".partial"})
+	same(t, "gaps", keys(t, r, layout.Gap), []string{layout.Gap + segmentName(2) + ".partial-" + segmentName(2) + ".partial"})
 	if _, _, err := get(t, nil, segmentName(2)+".partial", q.location); !errors.Is(err, ErrHole) {
 		t.Error(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -178,7 +179,7 @@ func (r *removal) removeParts(ctx context.Context, listed map[string]bool) (stay
 	}
 	r.removeOf(ctx, dropped, stays, func(b Backup) []string {
 		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
-			return key == baseKey(b.Label, manifestName) || key == baseKey(b.Label, startName)
+			return key == layout.BaseKey(b.Label, layout.Manifest) || key == layout.BaseKey(b.Label, layout.Start)
 		})
 	})
 	return stays
@@ -187,7 +188,7 @@ func (r *removal) removeParts(ctx context.Context, listed map[string]bool) (stay
 // completed reports whether a manifest has come at last to a backup that had none,
 // as far as can be seen.
 func (r *removal) completed(ctx context.Context, b Backup) bool {
-	_, err := r.repo.Stat(ctx, baseKey(b.Label, manifestName))
+	_, err := r.repo.Stat(ctx, layout.BaseKey(b.Label, layout.Manifest))
 	if errors.Is(err, store.ErrNotExist) {
 		return false
 	}
@@ -202,7 +203,7 @@ func (r *removal) completed(ctx context.Context, b Backup) bool {
 // protects WAL, and tells the next run how old the rest is.
 func (r *removal) removeStarts(ctx context.Context, stays map[string]bool) {
 	r.removeOf(ctx, r.childrenFirst(), stays, func(b Backup) []string {
-		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return key != baseKey(b.Label, startName) })
+		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return key != layout.BaseKey(b.Label, layout.Start) })
 	})
 }
 
@@ -211,7 +212,7 @@ func (b Backup) marks() []string {
 	if !b.Complete {
 		return nil
 	}
-	return []string{baseKey(b.Label, manifestName)}
+	return []string{layout.BaseKey(b.Label, layout.Manifest)}
 }
 
 // removeWAL removes the files of dropped segments: all forms, and what else is
@@ -224,12 +225,12 @@ func (r *removal) removeWAL(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(r.jobs)
 	defer group.Wait()
-	for info, err := range r.repo.List(ctx, walPrefix, "") {
+	for info, err := range r.repo.List(ctx, layout.WAL, "") {
 		if err != nil {
 			return err
 		}
-		n, _, ok := parseWALKey(info.Key)
-		if !ok || n.Kind == wal.TimelineHistory || strings.HasPrefix(info.Key, historyPrefix) {
+		n, _, ok := layout.ParseWALKey(info.Key)
+		if !ok || n.Kind == wal.TimelineHistory || strings.HasPrefix(info.Key, layout.History) {
 			continue
 		}
 		dropped := whole
@@ -267,7 +268,7 @@ func inRanges(all []retain.WALRange, number uint64) bool {
 // say a part of the same again.
 func (r *removal) removeNotes(ctx context.Context) {
 	r.removeAll(ctx, r.notes)
-	for info, err := range r.repo.List(ctx, gapPrefix, "") {
+	for info, err := range r.repo.List(ctx, layout.Gap, "") {
 		if err != nil {
 			r.fail(err)
 			return
@@ -275,7 +276,7 @@ func (r *removal) removeNotes(ctx context.Context) {
 		part, ok := r.repo.parseGapKey(info.Key)
 		covered := func(note string) bool {
 			whole, is := r.repo.parseGapKey(note)
-			return is && strings.HasPrefix(note, gapPrefix) && whole.Covers(part.Span)
+			return is && strings.HasPrefix(note, layout.Gap) && whole.Covers(part.Span)
 		}
 		if ok && slices.ContainsFunc(r.notes, covered) {
 			r.remove(ctx, info.Key)

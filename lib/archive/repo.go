@@ -1,25 +1,6 @@
-// Package archive is what a repository means: which cluster it belongs to, how
-// WAL files and backups are named in it, when a file may be stored or
-// delivered, and what is missing.
-//
-// # Layout
-//
-//	pgpipes                                              identity, see Identity
-//	wal/0000000100000000/000000010000000000000003.zst    first 16 digits / name and codec
-//	wal/0000000100000000/000000010000000000000003.00000028.backup
-//	wal/history/00000002.history
-//	base/20261122T101500Z/start                          a backup was begun, see Start
-//	base/20261122T101500Z/000.tar.zst
-//	base/20261122T101500Z/manifest                       written last: the backup exists
-//	base/20261122T101500Z/keep                           a pin, the reason in it
-//	gap/FIRST-LAST                                       segments that were dropped, see Gap
-//	hole/FIRST-LAST                                      segments known to be missing, see Accepted
-//	verify/20261122T101500Z                              what came of a verification, see Record
-//	drill/20261122T101500Z                               what came of a restore that was tried
-//	restore/TIME-HOST-PID                                a restore is under way, see Restoring
-//	lock/NAME                                            or lease/NAME/NUMBER, see repo lock
-//
-// doc/repository.md has it to the byte, with the notes.
+// Package archive is what a repository means: which cluster it belongs to, when
+// a file may be stored or delivered, and what is missing. Where things are in it
+// is in lib/layout.
 //
 // # Guarantees
 //
@@ -41,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -62,7 +44,6 @@ var (
 )
 
 const (
-	identityKey   = "pgpipes"
 	identityTitle = "pgpipes-repository"
 	format        = 1
 	identityLimit = 4096
@@ -170,7 +151,7 @@ func create(ctx context.Context, s store.Store, c Cluster) error {
 		}
 	}
 	id := Identity{rand.Text(), c}
-	_, err := s.Put(ctx, identityKey, func(w io.Writer) error {
+	_, err := s.Put(ctx, layout.Identity, func(w io.Writer) error {
 		_, err := io.WriteString(w, id.String())
 		return err
 	})
@@ -201,7 +182,7 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 		if err != nil {
 			return err
 		}
-		if info.Key != identityKey && !strings.HasPrefix(info.Key, "lock/") {
+		if info.Key != layout.Identity && !strings.HasPrefix(info.Key, "lock/") {
 			return fmt.Errorf("%w: %w: it is not empty (%s)", ErrNoRepository, errOccupied, info.Key)
 		}
 	}
@@ -215,9 +196,9 @@ func (i Identity) String() string {
 }
 
 func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
-	body, err := s.Get(ctx, identityKey, 0, identityLimit)
+	body, err := s.Get(ctx, layout.Identity, 0, identityLimit)
 	if errors.Is(err, store.ErrNotExist) || errors.Is(err, os.ErrNotExist) {
-		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, identityKey)
+		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, layout.Identity)
 	}
 	if err != nil {
 		return Identity{}, err
@@ -231,7 +212,7 @@ func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
 }
 
 func parseIdentity(text []byte) (Identity, error) {
-	damaged := fmt.Errorf("%s: %w", identityKey, ErrDamaged)
+	damaged := fmt.Errorf("%s: %w", layout.Identity, ErrDamaged)
 	value := map[string]string{}
 	for line := range bytes.Lines(text) {
 		key, v, found := strings.Cut(string(bytes.TrimSuffix(line, []byte("\n"))), "\t")

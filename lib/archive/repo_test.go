@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/test/fixture"
 	"pgpipes/test/sshd"
 )
@@ -222,11 +223,11 @@ func TestKeys(t *testing.T) {
 		"0000000A.history":                         "wal/history/0000000A.history",
 	} {
 		n := name(t, file)
-		if got := walKey(n); got != key {
+		if got := layout.WALKey(n); got != key {
 			t.Errorf("%s: %s, want %s", file, got, key)
 		}
 		for _, suffix := range []string{"", ".zst", ".gz", ".xz", ".lz4"} {
-			got, f, ok := parseWALKey(key + suffix)
+			got, f, ok := layout.ParseWALKey(key + suffix)
 			if !ok || got != n || f.Suffix != suffix {
 				t.Errorf("%s: %v %v %v", key+suffix, got, f, ok)
 			}
@@ -238,7 +239,7 @@ func TestKeys(t *testing.T) {
 		"wal/0000000100000000/0000000100000000000000FG", "wal/0000000100000000/00000002.history", "wal/history/000000010000000000000003",
 		"base/x/manifest", "wal/0000000100000000/000000010000000000000003.zst.zst", "wal/0000000100000000/sub/000000010000000000000003",
 	} {
-		if n, _, ok := parseWALKey(key); ok {
+		if n, _, ok := layout.ParseWALKey(key); ok {
 			t.Errorf("%q is %v", key, n)
 		}
 	}
@@ -246,14 +247,14 @@ func TestKeys(t *testing.T) {
 
 // The key after a segment is behind all its files and before the next one's.
 func TestAfterSegment(t *testing.T) {
-	after := afterSegment("000000010000000000000003")
+	after := layout.AfterSegment("000000010000000000000003")
 	for _, own := range []string{"", ".zst", ".lz4", ".partial", ".partial.xz", ".00000028.backup", ".FFFFFFFF.backup.gz"} {
 		if key := "wal/0000000100000000/000000010000000000000003" + own; key >= after {
 			t.Errorf("%s comes after %s", key, after)
 		}
 	}
 	for _, next := range []string{"000000010000000000000004", "000000010000000000000010"} {
-		if key := walKey(name(t, next)); key <= after {
+		if key := layout.WALKey(name(t, next)); key <= after {
 			t.Errorf("%s comes before %s", key, after)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 )
 
@@ -62,9 +63,9 @@ func (r *Repo) ParseSpan(text string) (Span, error) {
 func (r *Repo) FirstPresent(ctx context.Context, s Span) (string, error) {
 	after := ""
 	if first := r.number(s.First); first > 0 {
-		after = afterSegment(r.SegmentSize.Name(s.First.Timeline, first-1))
+		after = layout.AfterSegment(r.SegmentSize.Name(s.First.Timeline, first-1))
 	}
-	for n, err := range r.segments(ctx, timelinePrefix(s.First.Timeline), after) {
+	for n, err := range r.segments(ctx, layout.Timeline(s.First.Timeline), after) {
 		switch {
 		case err != nil:
 			return "", err

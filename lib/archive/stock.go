@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -49,15 +50,15 @@ func (v *verifier) takeObject(ctx context.Context, info store.Info) {
 	}
 	top, _, _ := strings.Cut(info.Key, "/")
 	switch top + "/" {
-	case walPrefix:
+	case layout.WAL:
 		v.takeWAL(info)
-	case basePrefix:
+	case layout.Base:
 		v.takeBase(ctx, info)
-	case gapPrefix, acceptedPrefix, restoringPrefix, KindVerify + "/", KindDrill + "/":
+	case layout.Gap, layout.Hole, layout.Restore, KindVerify + "/", KindDrill + "/":
 		v.stock.notes = append(v.stock.notes, info)
 	case "lock/", "lease/":
 	default:
-		if info.Key != identityKey {
+		if info.Key != layout.Identity {
 			v.takeStranger(info.Key)
 		}
 	}
@@ -70,7 +71,7 @@ func (v *verifier) takeStranger(key string) {
 		return
 	}
 	plain, _ := codec.SplitName(path.Base(key))
-	if _, err := wal.ParseName(plain); err == nil && !strings.HasPrefix(key, basePrefix) {
+	if _, err := wal.ParseName(plain); err == nil && !strings.HasPrefix(key, layout.Base) {
 		v.found(FoundDamaged, key, "the name of a WAL file, in a place where none is looked for")
 		return
 	}
@@ -78,7 +79,7 @@ func (v *verifier) takeStranger(key string) {
 }
 
 func (v *verifier) takeWAL(info store.Info) {
-	n, format, ok := parseWALKey(info.Key)
+	n, format, ok := layout.ParseWALKey(info.Key)
 	if !ok || n.Kind == wal.TimelineHistory && format != codec.None {
 		v.takeStranger(info.Key)
 		return
@@ -140,7 +141,7 @@ func (s *stock) addSegment(tli wal.Timeline, number uint64, at time.Time) {
 }
 
 func (v *verifier) takeBase(ctx context.Context, info store.Info) {
-	label, name, inside := strings.Cut(strings.TrimPrefix(info.Key, basePrefix), "/")
+	label, name, inside := strings.Cut(strings.TrimPrefix(info.Key, layout.Base), "/")
 	v.stock.objects[info.Key] = info
 	if !inside || !manifest.ValidLabel(label) {
 		v.takeStranger(info.Key)
@@ -161,7 +162,7 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 		if info.Size == 0 {
 			v.found(FoundDamaged, info.Key, "empty")
 		}
-	case name == manifestName || name == startName || name == pinName:
+	case name == layout.Manifest || name == layout.Start || name == layout.Pin:
 		v.describeBackup(ctx, b, info.Key)
 	default:
 		v.takeStranger(info.Key)
@@ -171,7 +172,7 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 // describeBackup reads what an object says about its backup.
 func (v *verifier) describeBackup(ctx context.Context, b *Backup, key string) {
 	err := v.describe(ctx, b, key)
-	if err == nil && key == baseKey(b.Label, startName) {
+	if err == nil && key == layout.BaseKey(b.Label, layout.Start) {
 		err = v.checkStart(ctx, key)
 	}
 	if err == nil {
@@ -179,6 +180,6 @@ func (v *verifier) describeBackup(ctx context.Context, b *Backup, key string) {
 	}
 	b.Err = errors.Join(b.Err, err)
 	if v.judge(key, err) { // expired, or begun no more
-		b.Complete = b.Complete && key != baseKey(b.Label, manifestName)
+		b.Complete = b.Complete && key != layout.BaseKey(b.Label, layout.Manifest)
 	}
 }

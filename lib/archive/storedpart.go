@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 )
 
@@ -29,7 +30,7 @@ func (r *Repo) VerifyManifest(ctx context.Context, label string) error {
 	if err == io.EOF {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", baseKey(label, manifestName), err)
+	return fmt.Errorf("%s: %w", layout.BaseKey(label, layout.Manifest), err)
 }
 
 // VerifyParts compares the stored parts of a backup with their receipts by size,

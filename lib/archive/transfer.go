@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -123,18 +124,18 @@ func byLabel(all []Backup) map[string]Backup {
 // that the copy will have too, looked like a loss.
 func (t Transfer) notes(ctx context.Context) error {
 	return errors.Join(
-		t.each(ctx, gapPrefix, func(store.Info) bool { return true }, t.plainly),
-		t.each(ctx, acceptedPrefix, func(store.Info) bool { return true }, t.plainly))
+		t.each(ctx, layout.Gap, func(store.Info) bool { return true }, t.plainly),
+		t.each(ctx, layout.Hole, func(store.Info) bool { return true }, t.plainly))
 }
 
 // histories copies them before the WAL of their timelines.
 func (t Transfer) histories(ctx context.Context) error {
-	return t.each(ctx, historyPrefix, isWAL, t.wal)
+	return t.each(ctx, layout.History, isWAL, t.wal)
 }
 
 // segments copies all other WAL files, timeline after timeline.
 func (t Transfer) segments(ctx context.Context) error {
-	return t.each(ctx, walPrefix, func(o store.Info) bool { return isWAL(o) && !strings.HasPrefix(o.Key, historyPrefix) }, t.wal)
+	return t.each(ctx, layout.WAL, func(o store.Info) bool { return isWAL(o) && !strings.HasPrefix(o.Key, layout.History) }, t.wal)
 }
 
 // needed copies the segments without which the one backup is none, nor one that
@@ -160,7 +161,7 @@ func (t Transfer) needed(ctx context.Context, c cargo) error {
 	var failed []error
 	for _, directory := range directories(wanted) {
 		failed = append(failed, t.each(ctx, directory, func(o store.Info) bool {
-			n, _, ok := parseWALKey(o.Key)
+			n, _, ok := layout.ParseWALKey(o.Key)
 			return ok && wanted[n.Base()]
 		}, t.wal))
 	}
@@ -171,13 +172,13 @@ func (t Transfer) needed(ctx context.Context, c cargo) error {
 func directories(segments map[string]bool) []string {
 	set := map[string]bool{}
 	for base := range segments {
-		set[walPrefix+base[:16]+"/"] = true
+		set[layout.WAL+base[:16]+"/"] = true
 	}
 	return slices.Sorted(maps.Keys(set))
 }
 
 func isWAL(o store.Info) bool {
-	_, _, ok := parseWALKey(o.Key)
+	_, _, ok := layout.ParseWALKey(o.Key)
 	return ok
 }
 
@@ -328,7 +329,7 @@ func (t Transfer) wal(ctx context.Context, o store.Info, turn func() error) erro
 
 // checkSpooled finds a WAL file as it is stored that is not what its key says.
 func (r *Repo) checkSpooled(ctx context.Context, key string, spool *durable.File) error {
-	n, _, _ := parseWALKey(key)
+	n, _, _ := layout.ParseWALKey(key)
 	f, err := (&Repo{fetched{r.Store, key, spool}, r.Location, r.Identity}).fetch(ctx, key, n, filepath.Join(os.TempDir(), n.String()))
 	if err != nil {
 		return err
@@ -407,7 +408,7 @@ func (t Transfer) backup(ctx context.Context, c cargo, b Backup) error {
 	if err := t.arrived(ctx, b.Header); err != nil {
 		return err
 	}
-	start, last := baseKey(b.Label, startName), baseKey(b.Label, manifestName)
+	start, last := layout.BaseKey(b.Label, layout.Start), layout.BaseKey(b.Label, layout.Manifest)
 	sums := map[string]manifest.Part{}
 	for _, p := range b.Header.Parts {
 		sums[p.Key] = p
@@ -416,7 +417,7 @@ func (t Transfer) backup(ctx context.Context, c cargo, b Backup) error {
 	own := func(only func(key string) bool, carry carrier) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(max(1, t.Jobs))
-		for o, err := range t.missing(ctx, baseKey(b.Label, "")) {
+		for o, err := range t.missing(ctx, layout.BaseKey(b.Label, "")) {
 			if err != nil {
 				group.Go(func() error { return err })
 				break

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -24,7 +25,7 @@ func (r *Repo) backUp(t testing.TB, b fixture.Backup) {
 		t.Fatal(err)
 	}
 	for name, contents := range files {
-		r.place(t, baseKey(b.Label, name), contents)
+		r.place(t, layout.BaseKey(b.Label, name), contents)
 	}
 }
 
@@ -43,7 +44,7 @@ func (r *Repo) has(t testing.TB) string {
 	for label := range byLabel(backups) {
 		all = append(all, label)
 	}
-	for n, err := range r.segments(context.Background(), walPrefix, "") {
+	for n, err := range r.segments(context.Background(), layout.WAL, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +83,7 @@ const (
 func TestTransferWhileABackupEnds(t *testing.T) {
 	from, to := repository(t), repository(t)
 	pushed(t, from, plain, segment1)
-	busy := from.watched(walPrefix, func() {
+	busy := from.watched(layout.WAL, func() {
 		pushed(t, from, plain, segment2)
 		from.backUp(t, fixture.Backup{Label: "late", First: 1, Last: 2})
 	})
@@ -99,8 +100,8 @@ func TestTransferWhileWALExpires(t *testing.T) {
 	from, to := repository(t), repository(t)
 	pushed(t, from, plain, segment1, segment2)
 	from.backUp(t, fixture.Backup{Label: "b", First: 1, Last: 2})
-	busy := to.watched(baseKey("b", ""), func() {
-		if err := to.Remove(context.Background(), walKey(name(t, segment1))); err != nil {
+	busy := to.watched(layout.BaseKey("b", ""), func() {
+		if err := to.Remove(context.Background(), layout.WALKey(name(t, segment1))); err != nil {
 			t.Error(err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
@@ -57,7 +58,7 @@ func stocked(t *testing.T) *Repo {
 			t.Fatal(err)
 		}
 		for file, contents := range files {
-			r.place(t, baseKey(label, file), contents)
+			r.place(t, layout.BaseKey(label, file), contents)
 		}
 	}
 	return r
@@ -81,10 +82,10 @@ func (h haunted) Get(ctx context.Context, key string, offset, length int64) (io.
 // What goes while it is looked at because it is expired is no finding; what goes
 // and is needed is one.
 func TestVerifyWhileThingsVanish(t *testing.T) {
-	first, middle := walKey(name(t, mib.Name(1, 1)))+".zst", walKey(name(t, mib.Name(1, 5)))+".zst"
+	first, middle := layout.WALKey(name(t, mib.Name(1, 1)))+".zst", layout.WALKey(name(t, mib.Name(1, 5)))+".zst"
 	var oldest []string
 	for n := uint64(1); n <= 7; n++ {
-		oldest = append(oldest, walKey(name(t, mib.Name(1, n)))+".zst")
+		oldest = append(oldest, layout.WALKey(name(t, mib.Name(1, n)))+".zst")
 	}
 	old := []string{"base/old/manifest", "base/old/000.tar"}
 	for _, c := range []struct {
@@ -128,7 +129,7 @@ func TestVerifyWhileThingsVanish(t *testing.T) {
 // A repository that goes away while it is looked at is a failure, whatever seems
 // to be missing then.
 func TestVerifyWhatIsUnmounted(t *testing.T) {
-	for _, when := range []string{"base/old/manifest", walKey(name(t, mib.Name(1, 3))) + ".zst", "base/old/000.tar"} {
+	for _, when := range []string{"base/old/manifest", layout.WALKey(name(t, mib.Name(1, 3))) + ".zst", "base/old/000.tar"} {
 		r := stocked(t)
 		h := haunted{r.Store, when, new(sync.Once), func() { remove(t, r, "") }}
 		found, failed, err := verified(t, &Repo{h, r.Location, r.Identity}, Verification{})
@@ -144,7 +145,7 @@ func TestVerifyWhatIsUnmounted(t *testing.T) {
 // Whoever is told of a finding can end it all.
 func TestVerifyEndsWhenNobodyListens(t *testing.T) {
 	r := stocked(t)
-	remove(t, r, walKey(name(t, mib.Name(1, 2)))+".zst")
+	remove(t, r, layout.WALKey(name(t, mib.Name(1, 2)))+".zst")
 	full := errors.New("no space left")
 	_, err := r.Verify(t.Context(), Verification{
 		Quick: true, Found: func(Finding) error { return full }, Failed: func(error) {}, Remark: func(string, ...any) {},

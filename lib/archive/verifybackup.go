@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 )
@@ -42,7 +43,7 @@ func (v *verifier) checkBackups(ctx context.Context) error {
 func (v *verifier) missLabels() {
 	for _, label := range v.Labels {
 		there := slices.ContainsFunc(v.stock.backups, func(b Backup) bool {
-			return b.Label == label && slices.Contains(b.Keys, baseKey(label, manifestName))
+			return b.Label == label && slices.Contains(b.Keys, layout.BaseKey(label, layout.Manifest))
 		})
 		if !there {
 			v.found(FoundMissing, label, "no such backup: %v", store.ErrNotExist)
@@ -55,7 +56,7 @@ func (v *verifier) checkBackup(ctx context.Context, b *Backup) error {
 		v.remark("%s: no manifest names it; expire will remove it", key)
 	}
 	if len(b.Header.Parts) == 0 || slices.ContainsFunc(b.Header.Parts, func(p manifest.Part) bool { return p.Key == "" }) {
-		v.found(FoundDamaged, baseKey(b.Label, manifestName), "it names no stored parts")
+		v.found(FoundDamaged, layout.BaseKey(b.Label, layout.Manifest), "it names no stored parts")
 	}
 	for _, p := range b.Header.Parts {
 		if err := v.checkPart(ctx, b.Label, p); err != nil {
@@ -70,7 +71,7 @@ func (v *verifier) checkBackup(ctx context.Context, b *Backup) error {
 	}
 	if err := v.VerifyManifest(ctx, b.Label); err != nil {
 		b.Err = err
-		v.judge(baseKey(b.Label, manifestName), err)
+		v.judge(layout.BaseKey(b.Label, layout.Manifest), err)
 	}
 	return ctx.Err()
 }
@@ -104,7 +105,7 @@ func (v *verifier) missPart(ctx context.Context, label string, p manifest.Part) 
 
 // missFor tells that something is missing for a backup, unless that is gone too.
 func (v *verifier) missFor(ctx context.Context, label string, f Finding) error {
-	_, err := v.Stat(ctx, baseKey(label, manifestName))
+	_, err := v.Stat(ctx, layout.BaseKey(label, layout.Manifest))
 	if err == nil {
 		err = v.stillThere(ctx) // what is not mounted is not missing
 	}

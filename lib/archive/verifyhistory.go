@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 )
 
@@ -31,7 +32,7 @@ func (v *verifier) checkHistories(ctx context.Context) error {
 	return v.checkLineage(ctx, histories, unreadable)
 }
 
-func historyKey(tli wal.Timeline) string { return historyPrefix + tli.String() + ".history" }
+func historyKey(tli wal.Timeline) string { return layout.History + tli.String() + ".history" }
 
 // checkDescent compares a history with that of the parent: the server copies it
 // and adds a line (timeline.c: writeTimeLineHistory).

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -17,12 +18,12 @@ import (
 // that its identity names. If none of them is, that is what is wrong, and the
 // rest is judged by what they say.
 func (v *verifier) checkIdentity(ctx context.Context) error {
-	info, err := v.Stat(ctx, identityKey)
+	info, err := v.Stat(ctx, layout.Identity)
 	if err != nil {
 		return err
 	}
 	if info.Size > identityLimit {
-		v.found(FoundDamaged, identityKey, "%d bytes are too many for it", info.Size)
+		v.found(FoundDamaged, layout.Identity, "%d bytes are too many for it", info.Size)
 	}
 	keys, err := v.witnesses(ctx)
 	if err != nil {
@@ -37,7 +38,7 @@ func (v *verifier) checkIdentity(ctx context.Context) error {
 	}
 	for c, times := range said {
 		if len(said) == 1 && times > 1 && c != v.Cluster {
-			v.found(FoundDamaged, identityKey, "it says %s, but all others %s", v.Cluster, c)
+			v.found(FoundDamaged, layout.Identity, "it says %s, but all others %s", v.Cluster, c)
 			v.Repo = &Repo{v.Store, v.Location, Identity{v.ID, c}}
 		}
 	}
@@ -46,22 +47,22 @@ func (v *verifier) checkIdentity(ctx context.Context) error {
 
 // witnesses are the first two stored segments and the newest backup.
 func (v *verifier) witnesses(ctx context.Context) (keys []string, err error) {
-	for info, err := range v.List(ctx, walPrefix, "") {
+	for info, err := range v.List(ctx, layout.WAL, "") {
 		if err != nil {
 			return nil, err
 		}
-		if n, _, ok := parseWALKey(info.Key); ok && n.Kind == wal.Segment {
+		if n, _, ok := layout.ParseWALKey(info.Key); ok && n.Kind == wal.Segment {
 			if keys = append(keys, info.Key); len(keys) == 2 {
 				break
 			}
 		}
 	}
 	newest := ""
-	for info, err := range v.List(ctx, basePrefix, "") {
+	for info, err := range v.List(ctx, layout.Base, "") {
 		if err != nil {
 			return nil, err
 		}
-		if strings.HasSuffix(info.Key, "/"+manifestName) {
+		if strings.HasSuffix(info.Key, "/"+layout.Manifest) {
 			newest = info.Key
 		}
 	}
@@ -78,7 +79,7 @@ func (v *verifier) clusterOf(ctx context.Context, key string) (Cluster, error) {
 		return Cluster{}, err
 	}
 	defer body.Close()
-	if strings.HasPrefix(key, basePrefix) {
+	if strings.HasPrefix(key, layout.Base) {
 		m, err := manifest.NewReader(body)
 		if err != nil {
 			return Cluster{}, err
@@ -106,7 +107,7 @@ func (v *verifier) clusterOf(ctx context.Context, key string) (Cluster, error) {
 func WhyClosed(ctx context.Context, location string, err error) (f Finding, found bool) {
 	switch {
 	case errors.Is(err, ErrDamaged):
-		return Finding{FoundDamaged, identityKey, "it cannot be read, and without it nothing else can be verified"}, true
+		return Finding{FoundDamaged, layout.Identity, "it cannot be read, and without it nothing else can be verified"}, true
 	case !errors.Is(err, ErrNoRepository):
 		return Finding{}, false
 	}
@@ -115,12 +116,12 @@ func WhyClosed(ctx context.Context, location string, err error) (f Finding, foun
 		return Finding{}, false
 	}
 	defer (&Repo{Store: s}).Close()
-	for _, prefix := range []string{walPrefix, basePrefix} {
+	for _, prefix := range []string{layout.WAL, layout.Base} {
 		for info, err := range s.List(ctx, prefix, "") {
 			if err != nil {
 				return Finding{}, false
 			}
-			return Finding{FoundMissing, identityKey, fmt.Sprintf("%s is there, but without it nothing can be verified", info.Key)}, true
+			return Finding{FoundMissing, layout.Identity, fmt.Sprintf("%s is there, but without it nothing can be verified", info.Key)}, true
 		}
 	}
 	return Finding{}, false

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
 )
@@ -60,7 +61,7 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 				b = astray(s)
 			}
 			if s.Name != c.without {
-				r.place(t, walKey(name(t, s.Name)), b)
+				r.place(t, layout.WALKey(name(t, s.Name)), b)
 			}
 		}
 		found, failed, err := verified(t, r, Verification{Jobs: 3})
@@ -99,7 +100,7 @@ func TestVerifyFollowsTheLogFromTheJournal(t *testing.T) {
 	if found := with(); len(found) > 0 {
 		t.Fatalf("%q", found)
 	}
-	key := walKey(name(t, names[3]))
+	key := layout.WALKey(name(t, names[3]))
 	if err := os.Remove(filepath.Join(r.Location, key)); err != nil {
 		t.Fatal(err)
 	}

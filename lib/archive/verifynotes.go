@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -59,13 +60,13 @@ func (v *verifier) readNotes(ctx context.Context) (err error) {
 func (v *verifier) noteCheck(key string) (check func(text []byte) error, ok bool) {
 	prefix, name, _ := strings.Cut(key, "/")
 	switch prefix + "/" {
-	case gapPrefix:
+	case layout.Gap:
 		g, ok := v.parseGapKey(key)
 		return func(text []byte) error { return checkGap(g, text) }, ok
-	case acceptedPrefix:
+	case layout.Hole:
 		span, _, ok := v.parseSpan(name)
 		return func(text []byte) error { return checkLines(text, acceptedTitle, acceptedFormat, "time", "by") }, ok && span.First.Kind == wal.Segment
-	case restoringPrefix:
+	case layout.Restore:
 		at, _, _ := strings.Cut(name, "-")
 		_, err := time.Parse(recordTime, at)
 		return func(text []byte) error {

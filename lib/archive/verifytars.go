@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 )
@@ -136,7 +137,7 @@ func (v *verifier) bunch(b Backup, parts []manifest.Part) int {
 	if v.Journal == nil {
 		return len(parts)
 	}
-	enough := v.stock.objects[baseKey(b.Label, manifestName)].Size * manifestsWorth
+	enough := v.stock.objects[layout.BaseKey(b.Label, layout.Manifest)].Size * manifestsWorth
 	var bytes int64
 	for i, p := range parts {
 		if bytes += p.Size; bytes >= enough && i+1 >= v.Jobs {
@@ -189,7 +190,7 @@ func (v *verifier) unread(ctx context.Context, label string, err error) error {
 	case errors.Is(err, store.ErrNotExist):
 		v.remark("%s: expired meanwhile", label)
 	case isDamage(err):
-		v.judge(baseKey(label, manifestName), err)
+		v.judge(layout.BaseKey(label, layout.Manifest), err)
 	default:
 		return err
 	}

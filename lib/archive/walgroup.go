@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -53,15 +54,15 @@ func (g *walGroup) objects() (all []store.Info) {
 func (v *verifier) walGroups(ctx context.Context) iter.Seq2[*walGroup, error] {
 	return func(yield func(*walGroup, error) bool) {
 		if v.all() {
-			v.listGroups(ctx, walPrefix, "", nil, yield)
+			v.listGroups(ctx, layout.WAL, "", nil, yield)
 			return
 		}
 		for _, w := range v.neededWAL() {
 			after := ""
 			if w.First > 0 {
-				after = afterSegment(v.SegmentSize.Name(w.Timeline, w.First-1))
+				after = layout.AfterSegment(v.SegmentSize.Name(w.Timeline, w.First-1))
 			}
-			if !v.listGroups(ctx, timelinePrefix(w.Timeline), after, &w, yield) {
+			if !v.listGroups(ctx, layout.Timeline(w.Timeline), after, &w, yield) {
 				return
 			}
 		}
@@ -95,7 +96,7 @@ func (v *verifier) listGroups(ctx context.Context, prefix, after string, within 
 			yield(nil, err)
 			return false
 		}
-		n, _, ok := parseWALKey(info.Key)
+		n, _, ok := layout.ParseWALKey(info.Key)
 		if !ok || n.Kind == wal.TimelineHistory {
 			continue
 		}

@@ -1,0 +1,36 @@
+package archive
+
+import (
+	"context"
+	"slices"
+
+	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
+	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
+)
+
+// forms lists the objects that hold a WAL file: none, one, or several if the
+// codec was changed between two attempts to store it.
+func (r *Repo) forms(ctx context.Context, n wal.Name) ([]store.Info, error) {
+	var found []store.Info
+	key := layout.WALKey(n)
+	for info, err := range r.List(ctx, key, "") {
+		if err != nil {
+			return nil, err
+		}
+		if plain, _ := codec.SplitName(info.Key); plain == key {
+			found = append(found, info)
+		}
+	}
+	return found, nil
+}
+
+// byForm orders the forms of one file: checksummed codecs before none, in an
+// order that is always the same.
+func byForm(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) }
+
+func formRank(key string) int {
+	_, f := codec.SplitName(key)
+	return slices.Index(codec.Formats(), f)
+}
