@@ -42,6 +42,7 @@ var floors = map[string]int{
 	"lib/store":           1,
 	"lib/codec":           0,
 	"lib/durable":         0,
+	"lib/note":            0,
 	"lib/store/sshconn":   0,
 	"lib/pagecache":       0,
 	"lib/sftpmsg":         0,

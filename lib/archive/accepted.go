@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -49,7 +50,7 @@ func (r *Repo) Accept(ctx context.Context, a Accepted) error {
 	if err != nil {
 		host = "unknown"
 	}
-	return r.putNote(ctx, layout.Hole+a.Span.String(), writeLines(acceptedTitle, acceptedFormat,
+	return r.putNote(ctx, layout.Hole+a.Span.String(), note.Text(acceptedTitle, acceptedFormat,
 		"time", a.Time.UTC().Format(time.RFC3339), "host", host, "by", a.By, "reason", a.Reason))
 }
 
@@ -85,7 +86,7 @@ func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Spa
 // counts.
 func parseAccepted(span Span, segments uint64, text []byte) Accepted {
 	a := Accepted{Span: span, Segments: segments, Reason: "the record is damaged"}
-	if value, ok := readLines(text, acceptedTitle, acceptedFormat); ok {
+	if value, ok := note.Parse(text, acceptedTitle, acceptedFormat); ok {
 		a.Time, _ = time.Parse(time.RFC3339, value["time"])
 		a.Host, a.By, a.Reason = value["host"], value["by"], value["reason"]
 	}

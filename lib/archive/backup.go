@@ -16,16 +16,6 @@ import (
 	"pgpipes/lib/store"
 )
 
-// small reads an object of a few lines.
-func (r *Repo) small(ctx context.Context, key string) ([]byte, error) {
-	body, err := r.Get(ctx, key, 0, identityLimit)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	return io.ReadAll(body)
-}
-
 // A Backup is one directory below base/.
 type Backup struct {
 	Label    string

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"os"
+	"pgpipes/lib/note"
 	"regexp"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestNotesInDocument(t *testing.T) {
 	if a := parseAccepted(Span{}, 1, []byte(notes[acceptedTitle])); a.By != ByOperator || a.Time.IsZero() || a.Host == "" {
 		t.Errorf("hole: %+v", a)
 	}
-	if v, ok := readLines([]byte(notes[recordTitle]), recordTitle, recordFormat); !ok || v["result"] == "" || v["findings"] != "0" || v["step"] == "" {
+	if v, ok := note.Parse([]byte(notes[recordTitle]), recordTitle, recordFormat); !ok || v["result"] == "" || v["findings"] != "0" || v["step"] == "" {
 		t.Errorf("records: %v", v)
 	}
 	full := Start{BlockSize: 1, From: "x", Parent: "y", FirstTimeline: 9}.text() + g.text()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/note"
 	"pgpipes/lib/state"
 	"pgpipes/lib/wal"
 )
@@ -62,7 +63,7 @@ func newDrop(o Outcome, n wal.Name, size wal.SegmentSize) drop {
 	}
 	d := drop{
 		location: absolute(o.Location), name: n, size: size, time: time.Now().UTC().Truncate(time.Second),
-		host: inLine(host), reason: inLine(o.Err.Error()),
+		host: note.InLine(host), reason: note.InLine(o.Err.Error()),
 	}
 	if o.Repo != nil {
 		d.id = o.Repo.ID
@@ -75,7 +76,7 @@ func absolute(location string) string {
 	if path, err := filepath.Abs(location); err == nil && !strings.Contains(location, "://") {
 		location = path
 	}
-	return inLine(location)
+	return note.InLine(location)
 }
 
 func (d drop) text() string {
@@ -127,7 +128,7 @@ func (d drops) remember(r *Repo) {
 
 func readID(dir string) string {
 	text, _ := readSmall(filepath.Join(dir, knownName))
-	return inLine(string(text))
+	return note.InLine(string(text))
 }
 
 // settle makes gaps in a repository of the records that are about it, and
@@ -239,7 +240,7 @@ func readDrop(path string, n wal.Name, r *Repo, here bool) (d drop, about bool, 
 	if err != nil {
 		return drop{}, false, err
 	}
-	value, ok := readLines(text, dropTitle, dropFormat)
+	value, ok := note.Parse(text, dropTitle, dropFormat)
 	when, err := time.Parse(time.RFC3339, value["time"])
 	if !ok || err != nil {
 		info, err := os.Stat(path)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -252,7 +253,7 @@ func TestDropIsReadAsWritten(t *testing.T) {
 	if err != nil || !about || got.reason != d.reason || !got.time.Equal(d.time) || got.host != d.host || got.id != r.ID {
 		t.Errorf("%+v, %v, %v; want %+v", got, about, err, d)
 	}
-	if long := inLine(strings.Repeat("ä\n", 5000)); len(long) > 1100 || strings.Contains(long, "\n") {
+	if long := note.InLine(strings.Repeat("ä\n", 5000)); len(long) > 1100 || strings.Contains(long, "\n") {
 		t.Errorf("%d bytes", len(long))
 	}
 }

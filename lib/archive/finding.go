@@ -7,6 +7,7 @@ import (
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/note"
 	"pgpipes/lib/wal"
 )
 
@@ -28,7 +29,7 @@ const (
 
 // String is the finding in one line: kind, name and what is wrong, with tabs
 // between them.
-func (f Finding) String() string { return f.Kind + "\t" + f.Name + "\t" + inLine(f.What) }
+func (f Finding) String() string { return f.Kind + "\t" + f.Name + "\t" + note.InLine(f.What) }
 
 // isDamage reports whether an error says something about an object, not about
 // the way to it.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -68,7 +69,7 @@ func (g Gap) Story() string {
 }
 
 func (g Gap) text() string {
-	return writeLines(gapTitle, gapFormat, "first", g.First.String(), "last", g.Last.String(), "segments", strconv.FormatUint(g.Segments, 10),
+	return note.Text(gapTitle, gapFormat, "first", g.First.String(), "last", g.Last.String(), "segments", strconv.FormatUint(g.Segments, 10),
 		"from", g.From.Format(time.RFC3339), "to", g.To.Format(time.RFC3339), "host", g.Host, "reason", g.Reason)
 }
 
@@ -81,7 +82,7 @@ func (r *Repo) parseGapKey(key string) (g Gap, ok bool) {
 // readText adds what the text of the record says. One that is damaged says
 // nothing; it is the name that counts.
 func (g *Gap) readText(text []byte) {
-	value, ok := readLines(text, gapTitle, gapFormat)
+	value, ok := note.Parse(text, gapTitle, gapFormat)
 	from, err1 := time.Parse(time.RFC3339, value["from"])
 	to, err2 := time.Parse(time.RFC3339, value["to"])
 	if !ok || err1 != nil || err2 != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 )
 
@@ -20,12 +21,12 @@ func (r *Repo) Pin(ctx context.Context, label, reason string) error {
 	}
 	key := layout.BaseKey(label, layout.Pin)
 	_, err = r.Put(ctx, key, func(w io.Writer) error {
-		_, err := io.WriteString(w, inLine(reason)+"\n")
+		_, err := io.WriteString(w, note.InLine(reason)+"\n")
 		return err
 	})
 	if errors.Is(err, store.ErrDiffers) {
 		text, rerr := r.small(ctx, key)
-		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, inLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
+		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, note.InLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
 	}
 	if err == nil && complete { // expire may have been faster
 		if _, err = r.Stat(ctx, layout.BaseKey(label, layout.Manifest)); err != nil {

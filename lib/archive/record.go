@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 )
 
@@ -35,7 +36,7 @@ const (
 
 // PutRecord stores a record; pairs are keys and values in turn.
 func (r *Repo) PutRecord(ctx context.Context, kind string, began time.Time, pairs ...string) error {
-	return r.putNote(ctx, recordKey(kind, began), writeLines(recordTitle, recordFormat, append([]string{"kind", kind}, pairs...)...))
+	return r.putNote(ctx, recordKey(kind, began), note.Text(recordTitle, recordFormat, append([]string{"kind", kind}, pairs...)...))
 }
 
 func recordKey(kind string, began time.Time) string {
@@ -100,6 +101,6 @@ func (r *Repo) record(ctx context.Context, kind, key string) (record Record, ok 
 	if err != nil {
 		return Record{}, false, err
 	}
-	values, whole := readLines(text, recordTitle, recordFormat)
+	values, whole := note.Parse(text, recordTitle, recordFormat)
 	return Record{kind, began, values}, whole && values["kind"] == kind, nil
 }

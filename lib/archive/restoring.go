@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 )
 
@@ -43,8 +44,8 @@ func (r *Repo) BeginRestore(ctx context.Context, label string, now, until time.T
 	if err != nil {
 		host = "unknown"
 	}
-	key = fmt.Sprintf("%s%s-%s-%d", layout.Restore, now.UTC().Format(recordTime), strings.ReplaceAll(inLine(host), "/", "_"), os.Getpid())
-	err = r.putNote(ctx, key, writeLines(restoringTitle, restoringFormat, "backup", label, "host", host,
+	key = fmt.Sprintf("%s%s-%s-%d", layout.Restore, now.UTC().Format(recordTime), strings.ReplaceAll(note.InLine(host), "/", "_"), os.Getpid())
+	err = r.putNote(ctx, key, note.Text(restoringTitle, restoringFormat, "backup", label, "host", host,
 		"pid", strconv.Itoa(os.Getpid()), "time", now.UTC().Format(time.RFC3339), "until", until.UTC().Format(time.RFC3339)))
 	if err != nil {
 		return "", err
@@ -70,7 +71,7 @@ func (r *Repo) Restorings(ctx context.Context) ([]Restoring, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, _ := readLines(text, restoringTitle, restoringFormat)
+		value, _ := note.Parse(text, restoringTitle, restoringFormat)
 		began, _ := time.Parse(time.RFC3339, value["time"])
 		until, _ := time.Parse(time.RFC3339, value["until"])
 		all = append(all, Restoring{info.Key, value["backup"], value["host"], began, until})

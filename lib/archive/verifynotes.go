@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -79,7 +80,7 @@ func (v *verifier) noteCheck(key string) (check func(text []byte) error, ok bool
 
 // checkLines makes sure that a note is whole, and has values for these keys.
 func checkLines(text []byte, title string, format int, keys ...string) error {
-	value, ok := readLines(text, title, format)
+	value, ok := note.Parse(text, title, format)
 	if !ok {
 		return fmt.Errorf("%w: it is not the text of such a note", ErrDamaged)
 	}
@@ -100,7 +101,7 @@ func checkGap(g Gap, text []byte) error {
 	if err := checkLines(text, gapTitle, gapFormat, "from", "to"); err != nil {
 		return err
 	}
-	value, _ := readLines(text, gapTitle, gapFormat)
+	value, _ := note.Parse(text, gapTitle, gapFormat)
 	if value["first"] != g.First.String() || value["last"] != g.Last.String() || value["segments"] != strconv.FormatUint(g.Segments, 10) {
 		return fmt.Errorf("%w: its text is about other segments than its name", ErrDamaged)
 	}
@@ -111,7 +112,7 @@ func checkRecord(kind string, text []byte) error {
 	if err := checkLines(text, recordTitle, recordFormat, "kind"); err != nil {
 		return err
 	}
-	if value, _ := readLines(text, recordTitle, recordFormat); value["kind"] != kind {
+	if value, _ := note.Parse(text, recordTitle, recordFormat); value["kind"] != kind {
 		return fmt.Errorf("%w: its text is one of another kind", ErrDamaged)
 	}
 	return nil
