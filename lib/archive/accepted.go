@@ -70,7 +70,7 @@ func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Spa
 		if !ok || span.First.Kind != wal.Segment || !wanted(span) {
 			continue
 		}
-		text, err := r.small(ctx, info.Key)
+		text, err := r.Text(ctx, info.Key)
 		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
 			continue
 		}

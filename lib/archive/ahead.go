@@ -265,7 +265,7 @@ func (c *convoy) store(ctx context.Context, i int) {
 	if m.err != nil {
 		return
 	}
-	there, err := c.repo.forms(ctx, m.name)
+	there, err := c.repo.Forms(ctx, m.name)
 	if m.err = err; err != nil {
 		return
 	}

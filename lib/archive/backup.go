@@ -76,7 +76,7 @@ func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error
 		b := &all[len(all)-1]
 		b.Keys, b.times = append(b.Keys, info.Key), append(b.times, info.ModTime)
 		b.Stored += info.Size
-		b.Err = errors.Join(b.Err, r.describe(ctx, b, info.Key))
+		b.Err = errors.Join(b.Err, r.Describe(ctx, b, info.Key))
 		sizes[info.Key] = info.Size
 	}
 	for i := range all {
@@ -105,8 +105,9 @@ func otherSize(p manifest.Part, size int64) error {
 	return fmt.Errorf("%s: %w: %d bytes, stored were %d", p.Key, ErrDamaged, size, p.Size)
 }
 
-// describe reads what an object says about its backup.
-func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) {
+// Describe reads what an object says about its backup, and adds it to b: a
+// manifest, the note of the start, a pin. Others say nothing.
+func (r *Repo) Describe(ctx context.Context, b *Backup, key string) (err error) {
 	switch key {
 	case layout.BaseKey(b.Label, layout.Manifest):
 		b.Complete = true
@@ -115,7 +116,7 @@ func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) 
 		b.Start, err = r.ReadStart(ctx, b.Label)
 	case layout.BaseKey(b.Label, layout.Pin):
 		var text []byte
-		text, err = r.small(ctx, key)
+		text, err = r.Text(ctx, key)
 		b.Pin = cmp.Or(string(bytes.TrimSpace(text)), "without a reason")
 	}
 	return err

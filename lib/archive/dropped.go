@@ -191,7 +191,7 @@ func settleRuns(ctx context.Context, r *Repo, dir string, kind wal.Kind, here bo
 }
 
 func (r *Repo) follows(last, n wal.Name) bool {
-	return last.Timeline == n.Timeline && r.number(last)+1 == r.number(n)
+	return last.Timeline == n.Timeline && r.Number(last)+1 == r.Number(n)
 }
 
 func (g *Gap) extend(d drop) {
@@ -216,7 +216,7 @@ func settleRun(ctx context.Context, r *Repo, dir string, g Gap) error {
 	if err := r.putGap(ctx, g); err != nil {
 		return err
 	}
-	for number := r.number(g.First); number <= r.number(g.Last); number++ {
+	for number := r.Number(g.First); number <= r.Number(g.Last); number++ {
 		n, err := wal.ParseName(r.SegmentSize.Name(g.First.Timeline, number))
 		if err != nil {
 			return err

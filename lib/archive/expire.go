@@ -197,7 +197,7 @@ func (e *Expiry) decideSpans(c Coverage) {
 }
 
 func (e *Expiry) decideSpan(kind, prefix string, s Span) {
-	last, kept, before := e.repo.number(s.Last), false, false
+	last, kept, before := e.repo.Number(s.Last), false, false
 	for _, d := range e.Decisions {
 		if d.Keep && d.Kind == retain.KindWAL {
 			kept, before = true, before || d.WAL.First <= last

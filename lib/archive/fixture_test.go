@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -24,11 +23,7 @@ var plain = codec.Options{Format: codec.None}
 
 func name(t testing.TB, s string) wal.Name {
 	t.Helper()
-	n, err := wal.ParseName(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return fixture.Name(t, s)
 }
 
 func memory(b []byte) Content { return Content{bytes.NewReader(b), int64(len(b))} }
@@ -43,16 +38,9 @@ func repository(t testing.TB) *Repo {
 	return r
 }
 
-// place puts a file into a repository as it is, past all checks.
 func (r *Repo) place(t testing.TB, key string, contents []byte) {
 	t.Helper()
-	path := filepath.Join(r.Location, key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, contents, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	fixture.Place(t, r.Location, key, contents)
 }
 
 // mark makes segments and other WAL files appear that are only to be listed.

@@ -10,9 +10,10 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// forms lists the objects that hold a WAL file: none, one, or several if the
-// codec was changed between two attempts to store it.
-func (r *Repo) forms(ctx context.Context, n wal.Name) ([]store.Info, error) {
+// Forms lists the objects that hold a WAL file: none, one, or several if the
+// codec was changed between two attempts to store it. That there is none does not
+// yet prove the file absent: see ProveEnd.
+func (r *Repo) Forms(ctx context.Context, n wal.Name) ([]store.Info, error) {
 	var found []store.Info
 	key := layout.WALKey(n)
 	for info, err := range r.List(ctx, key, "") {
@@ -26,9 +27,9 @@ func (r *Repo) forms(ctx context.Context, n wal.Name) ([]store.Info, error) {
 	return found, nil
 }
 
-// byForm orders the forms of one file: checksummed codecs before none, in an
+// CompareForms orders the forms of one file: checksummed codecs before none, in an
 // order that is always the same.
-func byForm(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) }
+func CompareForms(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) }
 
 func formRank(key string) int {
 	_, f := codec.SplitName(key)

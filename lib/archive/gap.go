@@ -45,8 +45,9 @@ type Gap struct {
 	Reason   string
 }
 
-// number is that of a segment whose name has been found good before.
-func (r *Repo) number(n wal.Name) uint64 {
+// Number is that of a segment on its timeline. Its name has been found to be one
+// that this cluster can have.
+func (r *Repo) Number(n wal.Name) uint64 {
 	number, _ := r.SegmentSize.Split(n)
 	return number
 }
@@ -135,7 +136,7 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 		if n := len(gaps); n > 0 && gaps[n-1].Covers(g.Span) {
 			continue
 		}
-		text, err := r.small(ctx, layout.Gap+g.String())
+		text, err := r.Text(ctx, layout.Gap+g.String())
 		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
 			continue
 		}
@@ -164,7 +165,7 @@ func (r *Repo) OpenGaps(ctx context.Context, c Coverage) ([]Gap, error) {
 }
 
 func (r *Repo) missingOf(ctx context.Context, c Coverage, g Gap) (bool, error) {
-	first, last := r.number(g.First), r.number(g.Last)
+	first, last := r.Number(g.First), r.Number(g.Last)
 	if g.First.Kind == wal.Segment {
 		_, missing := c.missingIn(g.First.Timeline, first, last)
 		return missing, nil
@@ -175,11 +176,23 @@ func (r *Repo) missingOf(ctx context.Context, c Coverage, g Gap) (bool, error) {
 			return false, err
 		}
 		n.Kind = g.First.Kind
-		if forms, err := r.forms(ctx, n); err != nil || len(forms) == 0 {
+		if forms, err := r.Forms(ctx, n); err != nil || len(forms) == 0 {
 			return true, err
 		}
 	}
 	return false, nil
+}
+
+// Open reports whether something of a gap of whole segments is missing and not
+// accepted.
+func (c Coverage) Open(g Gap) bool {
+	first, last, _ := c.numbers(g.Span)
+	for _, run := range c.absent(g.First.Timeline, first, last) {
+		if slices.ContainsFunc(c.divide(run), Hole.Open) {
+			return true
+		}
+	}
+	return false
 }
 
 // Gap finds the gap that holds a file that is missing.

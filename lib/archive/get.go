@@ -95,20 +95,20 @@ func getFrom(ctx context.Context, location string, cluster *Cluster, n wal.Name,
 }
 
 func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error)) (*durable.File, error) {
-	there, err := r.forms(ctx, n)
+	there, err := r.Forms(ctx, n)
 	if err != nil {
 		return nil, err
 	}
 	if len(there) == 0 {
-		if err := r.proveEnd(ctx, n); err != nil {
+		if err := r.ProveEnd(ctx, n); err != nil {
 			return nil, err
 		}
-		if err := r.stillThere(ctx); err != nil {
+		if err := r.StillThere(ctx); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s: %w", n, store.ErrNotExist)
 	}
-	slices.SortFunc(there, byForm)
+	slices.SortFunc(there, CompareForms)
 	var failed []error
 	for _, form := range there {
 		f, err := r.fetch(ctx, form.Key, n, path)
@@ -123,9 +123,9 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 	return nil, errors.Join(failed...)
 }
 
-// stillThere makes sure that the lists that were read were those of this
+// StillThere makes sure that the lists that were read were those of this
 // repository: a file system that went away meanwhile leaves an empty directory.
-func (r *Repo) stillThere(ctx context.Context) error {
+func (r *Repo) StillThere(ctx context.Context) error {
 	now, err := readIdentity(ctx, r.Store)
 	if err == nil && now != r.Identity {
 		err = fmt.Errorf("the repository was exchanged while it was read")
@@ -141,7 +141,7 @@ func (r *Repo) fetch(ctx context.Context, key string, n wal.Name, path string) (
 	}
 	limit := int64(r.SegmentSize)
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
-		limit = textLimit
+		limit = TextLimit
 	}
 	if err = r.decode(ctx, key, f, limit); err == nil {
 		err = r.check(key, n, Content{f, f.Size()})

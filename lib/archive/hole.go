@@ -13,11 +13,11 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// proveEnd succeeds when a file that is not there may honestly be called
+// ProveEnd succeeds when a file that is not there may honestly be called
 // absent. The error wraps ErrHole if something in the repository proves that it
 // must have existed: a recovering server that is told "absent" takes this for
 // the end of the log and begins a new timeline.
-func (r *Repo) proveEnd(ctx context.Context, n wal.Name) error {
+func (r *Repo) ProveEnd(ctx context.Context, n wal.Name) error {
 	switch n.Kind {
 	case wal.Segment:
 		return r.proveSegmentEnd(ctx, n)
@@ -47,7 +47,7 @@ func allAtOnce(proofs ...func() error) error {
 // proveNoGap looks for a record that the file, or a later one, was dropped. It
 // was there, also if nothing after it is.
 func (r *Repo) proveNoGap(ctx context.Context, n wal.Name) error {
-	if !isSegment(n) {
+	if !IsSegment(n) {
 		return nil
 	}
 	g, found, err := r.gapFrom(ctx, n)
@@ -169,7 +169,7 @@ func (r *Repo) proveBranchEnd(ctx context.Context, n wal.Name, number uint64, h 
 		if err != nil {
 			return err
 		}
-		forms, err := r.forms(ctx, ancestor)
+		forms, err := r.Forms(ctx, ancestor)
 		if err != nil {
 			return err
 		}
@@ -243,7 +243,7 @@ func (r *Repo) Histories(ctx context.Context) (map[wal.Timeline]wal.History, err
 		if err != nil || n.Kind != wal.TimelineHistory {
 			continue
 		}
-		h, err := r.history(ctx, n.Timeline)
+		h, err := r.History(ctx, n.Timeline)
 		if errors.Is(err, store.ErrNotExist) {
 			continue
 		}
@@ -255,9 +255,11 @@ func (r *Repo) Histories(ctx context.Context) (map[wal.Timeline]wal.History, err
 	return histories, nil
 }
 
-func (r *Repo) history(ctx context.Context, tli wal.Timeline) (wal.History, error) {
+// History reads the history of a timeline, which is store.ErrNotExist if it is
+// not there and ErrDamaged if it is none.
+func (r *Repo) History(ctx context.Context, tli wal.Timeline) (wal.History, error) {
 	key := layout.History + tli.String() + ".history"
-	body, err := r.Get(ctx, key, 0, textLimit)
+	body, err := r.Get(ctx, key, 0, TextLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -176,9 +176,7 @@ func TestBackupWithItsWAL(t *testing.T) {
 
 func remove(t *testing.T, r *Repo, key string) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(r.Location, key)); err != nil {
-		t.Fatal(err)
-	}
+	fixture.Remove(t, r.Location, key)
 }
 
 func link(t *testing.T, r *Repo, target, key string) {

@@ -46,7 +46,7 @@ func (r *Repo) storedParts(ctx context.Context, label string) ([]manifest.Part, 
 		if err != nil {
 			return nil, err
 		}
-		name := partNumber(info.Key)
+		name := PartNumber(info.Key)
 		if name == "" {
 			continue
 		}

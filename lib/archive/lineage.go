@@ -43,7 +43,7 @@ func (b Backup) Orphans() []string {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
-		number := partNumber(key)
+		number := PartNumber(key)
 		return number == "" || named[key] || taken[number]
 	})
 }
@@ -56,9 +56,9 @@ func (b Backup) stored(key string) time.Time {
 	return time.Time{}
 }
 
-// partNumber is the number of the part that a key is for by its name, NNN and
+// PartNumber is the number of the part that a key is for by its name, NNN and
 // perhaps a suffix, "" if it is no part's.
-func partNumber(key string) string {
+func PartNumber(key string) string {
 	number, _, _ := strings.Cut(path.Base(key), ".")
 	if !manifest.ValidPart(number) {
 		return ""

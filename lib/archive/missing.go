@@ -87,7 +87,7 @@ func (c Coverage) needsFrom(tli wal.Timeline, b Backup) (uint64, bool) {
 	if c.descends(b, tli) {
 		to = tli
 	}
-	for _, w := range c.line(h.StartTimeline, c.Size.Number(h.StartLSN), to, math.MaxUint64-1) {
+	for _, w := range c.Line(h.StartTimeline, c.Size.Number(h.StartLSN), to, math.MaxUint64-1) {
 		if w.Timeline == tli {
 			return w.First, true
 		}

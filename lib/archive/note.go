@@ -8,9 +8,9 @@ import (
 	"pgpipes/lib/store"
 )
 
-// small reads an object of a few lines.
-func (r *Repo) small(ctx context.Context, key string) ([]byte, error) {
-	body, err := r.Get(ctx, key, 0, identityLimit)
+// Text reads an object of a few lines, and no more than IdentityLimit bytes of it.
+func (r *Repo) Text(ctx context.Context, key string) ([]byte, error) {
+	body, err := r.Get(ctx, key, 0, IdentityLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func (r *Repo) Pin(ctx context.Context, label, reason string) error {
 		return err
 	})
 	if errors.Is(err, store.ErrDiffers) {
-		text, rerr := r.small(ctx, key)
+		text, rerr := r.Text(ctx, key)
 		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, note.InLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
 	}
 	if err == nil && complete { // expire may have been faster

@@ -199,14 +199,14 @@ func (f *filling) decoded(ctx context.Context, n wal.Name, path string) (*durabl
 	if err == nil || errors.Is(err, ErrDamaged) {
 		return file, err
 	}
-	there, err := f.repo.forms(ctx, n)
+	there, err := f.repo.Forms(ctx, n)
 	if err == nil && len(there) == 0 {
 		err = fmt.Errorf("%s: %w", n, store.ErrNotExist)
 	}
 	if err != nil {
 		return nil, err
 	}
-	key := slices.MinFunc(there, byForm).Key
+	key := slices.MinFunc(there, CompareForms).Key
 	_, format := codec.SplitName(key)
 	f.mu.Lock()
 	f.suffix = format.Suffix

@@ -166,7 +166,7 @@ func (p *Pusher) pushTo(ctx context.Context, location string, cluster *Cluster, 
 		}
 		o.object, err = p.convoy(o.Repo, cluster, n, s).gather(p.Ahead).run(ctx)
 		if err == nil { // it is not in something else that is there by now
-			err = o.Repo.stillThere(ctx)
+			err = o.Repo.StillThere(ctx)
 		}
 		return err
 	})
@@ -213,7 +213,7 @@ func openMaybeFor(ctx context.Context, location string, cluster *Cluster) (*Repo
 // without them.
 func (r *Repo) StoreHistories(ctx context.Context, data string, tli wal.Timeline) error {
 	for tli > 1 {
-		h, err := r.history(ctx, tli)
+		h, err := r.History(ctx, tli)
 		if errors.Is(err, store.ErrNotExist) {
 			h, err = r.storeHistory(ctx, data, tli)
 		}
@@ -238,13 +238,13 @@ func (r *Repo) storeHistory(ctx context.Context, data string, tli wal.Timeline) 
 	if _, err := r.push(ctx, n, s.Content, codec.Options{Format: codec.None}, nil); err != nil {
 		return nil, err
 	}
-	return r.history(ctx, tli)
+	return r.History(ctx, tli)
 }
 
 // push stores a file and returns the object that holds it. Before a new object
 // becomes visible turn is called, if it is not nil, with the writer of a Put.
 func (r *Repo) push(ctx context.Context, n wal.Name, c Content, o codec.Options, turn func(io.Writer) error) (store.Info, error) {
-	there, err := r.forms(ctx, n)
+	there, err := r.Forms(ctx, n)
 	if err != nil {
 		return store.Info{}, fmt.Errorf("%s: %w", r.Location, err)
 	}
@@ -271,7 +271,7 @@ func (r *Repo) pushBeside(ctx context.Context, there []store.Info, n wal.Name, c
 		if differs := errors.Is(err, store.ErrDiffers); err == nil || differs {
 			// Somebody else may have stored the name meanwhile: in other words,
 			// or under another codec's key.
-			there, err = r.forms(ctx, n)
+			there, err = r.Forms(ctx, n)
 			there = slices.DeleteFunc(there, func(i store.Info) bool { return i.Key == own.Key && !differs })
 		}
 	}

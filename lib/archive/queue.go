@@ -73,7 +73,7 @@ func (g Guard) Reached(ctx context.Context, r *Repo) {
 func (g Guard) After(ctx context.Context, file string, n wal.Name, c *Cluster, outcomes Outcomes) error {
 	defer wait.For(ctx, "counting what waits, and recording what is dropped")()
 	failed := outcomes.Err()
-	if failed == nil || g.Max <= 0 || c == nil || !isSegment(n) || !allUnable(ctx, outcomes, file) {
+	if failed == nil || g.Max <= 0 || c == nil || !IsSegment(n) || !allUnable(ctx, outcomes, file) {
 		return failed
 	}
 	count, err := waiting(file, n)
@@ -175,7 +175,7 @@ func waiting(file string, n wal.Name) (int64, error) {
 		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
 			plain, ready := strings.CutSuffix(name, readyName)
-			if waits, err := wal.ParseName(plain); ready && err == nil && isSegment(waits) {
+			if waits, err := wal.ParseName(plain); ready && err == nil && IsSegment(waits) {
 				count++
 			}
 		}

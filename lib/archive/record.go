@@ -94,7 +94,7 @@ func (r *Repo) record(ctx context.Context, kind, key string) (record Record, ok 
 	if err != nil {
 		return Record{}, false, nil
 	}
-	text, err := r.small(ctx, key)
+	text, err := r.Text(ctx, key)
 	if errors.Is(err, store.ErrNotExist) {
 		return Record{}, false, nil
 	}

@@ -46,8 +46,10 @@ var (
 const (
 	identityTitle = "pgpipes-repository"
 	format        = 1
-	identityLimit = 4096
 )
+
+// IdentityLimit is how many bytes the identity, or a note, may be long.
+const IdentityLimit = 4096
 
 // Cluster is what a repository is bound to.
 type Cluster struct {
@@ -196,7 +198,7 @@ func (i Identity) String() string {
 }
 
 func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
-	body, err := s.Get(ctx, layout.Identity, 0, identityLimit)
+	body, err := s.Get(ctx, layout.Identity, 0, IdentityLimit)
 	if errors.Is(err, store.ErrNotExist) || errors.Is(err, os.ErrNotExist) {
 		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, layout.Identity)
 	}

@@ -64,7 +64,7 @@ func (r *Repo) Restorings(ctx context.Context) ([]Restoring, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := r.small(ctx, info.Key)
+		text, err := r.Text(ctx, info.Key)
 		if errors.Is(err, store.ErrNotExist) { // it has just ended
 			continue
 		}

@@ -129,7 +129,7 @@ func (s Start) text() string {
 
 // ReadStart reads the record of a backup under way, or interrupted.
 func (r *Repo) ReadStart(ctx context.Context, label string) (Start, error) {
-	text, err := r.small(ctx, layout.BaseKey(label, layout.Start))
+	text, err := r.Text(ctx, layout.BaseKey(label, layout.Start))
 	if err != nil {
 		return Start{}, err
 	}

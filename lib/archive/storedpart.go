@@ -51,9 +51,10 @@ func (r *Repo) VerifyParts(ctx context.Context, h manifest.Header) error {
 	return nil
 }
 
-// newPartReader uncompresses a part as it is stored, with so many cores. Its end is
-// an error if the stored bytes are not those of the receipt.
-func newPartReader(body io.ReadCloser, p manifest.Part, cores int) (io.ReadCloser, error) {
+// NewPartReader uncompresses a part as it is stored, with so many cores. Its end is
+// ErrDamaged if the stored bytes are not those of the receipt. It closes body, also
+// when it cannot be made.
+func NewPartReader(body io.ReadCloser, p manifest.Part, cores int) (io.ReadCloser, error) {
 	sum := sha256.New()
 	_, format := codec.SplitName(p.Key)
 	z, err := codec.NewReaderFormat(io.TeeReader(body, sum), format, cores)

@@ -152,7 +152,7 @@ func (t Transfer) needed(ctx context.Context, c cargo) error {
 		if h.WAL || h.StopLSN == 0 {
 			continue
 		}
-		for _, way := range (Coverage{Size: size, Histories: histories}).needed(h) {
+		for _, way := range (Coverage{Size: size, Histories: histories}).Needed(h) {
 			for number := way.First; number <= way.Last; number++ {
 				wanted[size.Name(way.Timeline, number)] = true
 			}
@@ -375,13 +375,13 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 	}
 	c := Coverage{Size: t.To.SegmentSize, Histories: map[wal.Timeline]wal.History{}}
 	if tli := h.StopTimeline; tli > 1 {
-		history, err := t.To.history(ctx, tli)
+		history, err := t.To.History(ctx, tli)
 		if err != nil {
 			return err
 		}
 		c.Histories[tli] = history
 	}
-	for _, way := range c.needed(h) {
+	for _, way := range c.Needed(h) {
 		missing, err := t.To.FirstMissing(ctx, way.Timeline, way.First, way.Last)
 		if err == nil && missing != "" {
 			err = fmt.Errorf("its WAL is not there: %s", missing)

@@ -1,4 +1,12 @@
-package archive
+// Package verify looks for all that is wrong in a repository, without a restore:
+// objects that are not what was stored, WAL and parts of backups that are missing,
+// holes that recoveries would come upon.
+//
+// One listing is taken stock of (stock); the identity, the histories, the notes,
+// the backups and the holes are checked by it. Then WAL is read (wal, walgroup) and
+// followed from segment to segment (log), and last the parts of backups (tars).
+// What has been found whole a journal can remember.
+package verify
 
 import (
 	"cmp"
@@ -10,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
@@ -60,9 +69,9 @@ type Verified struct {
 	Failures     int // what could not be looked at
 }
 
-// Verify carries out a verification. Its error is one that has ended it: the
-// rest has not been looked at.
-func (r *Repo) Verify(ctx context.Context, o Verification) (Verified, error) {
+// Run verifies a repository. Its error is one that has ended it: the rest has not
+// been looked at.
+func Run(ctx context.Context, r *archive.Repo, o Verification) (Verified, error) {
 	v := &verifier{Repo: r, Verification: o, known: map[string]bool{}}
 	v.Jobs = max(v.Jobs, 1)
 	if v.Pace == nil {
@@ -76,10 +85,10 @@ func (r *Repo) Verify(ctx context.Context, o Verification) (Verified, error) {
 
 // A verifier is a verification under way.
 type verifier struct {
-	*Repo
+	*archive.Repo
 	Verification
 	stock  stock
-	second *Coverage // see look
+	second *archive.Coverage // see look
 
 	mu      sync.Mutex // guards what is below, and the calls of the three functions
 	known   map[string]bool

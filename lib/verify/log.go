@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -77,12 +77,12 @@ func (j *joiner) begin(ctx context.Context, job *walJob) error {
 	if job.number == 0 {
 		return nil
 	}
-	way := j.stock.coverage.line(1, job.number-1, job.timeline, job.number)
+	way := j.stock.coverage.Line(1, job.number-1, job.timeline, job.number)
 	if len(way) < 2 || way[0].First != job.number-1 || way[1].Timeline != job.timeline {
 		return nil
 	}
 	n := j.segment(way[0].Timeline, job.number-1)
-	forms, err := j.forms(ctx, n)
+	forms, err := j.Forms(ctx, n)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,11 @@
-package archive
+package verify
 
 import (
 	"context"
 	"maps"
 	"slices"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 )
@@ -15,14 +16,14 @@ func (v *verifier) checkHistories(ctx context.Context) error {
 	histories := map[wal.Timeline]wal.History{}
 	unreadable := map[wal.Timeline]bool{}
 	for _, tli := range v.stock.histories {
-		h, err := v.history(ctx, tli)
+		h, err := v.History(ctx, tli)
 		if err == nil {
 			histories[tli] = h
 			continue
 		}
 		unreadable[tli] = !v.judge(historyKey(tli), err)
 	}
-	v.stock.coverage = Coverage{Size: v.SegmentSize, Ranges: v.stock.ranges, Times: v.stock.times, Histories: histories}
+	v.stock.coverage = archive.Coverage{Size: v.SegmentSize, Ranges: v.stock.ranges, Times: v.stock.times, Histories: histories}
 	if !v.all() {
 		return nil
 	}
@@ -104,7 +105,7 @@ func (v *verifier) missHistories(ctx context.Context, first, last wal.Timeline, 
 	}
 	for tli := first; tli <= last; tli++ {
 		n := wal.Name{Kind: wal.TimelineHistory, Timeline: tli}
-		forms, err := v.forms(ctx, n)
+		forms, err := v.Forms(ctx, n)
 		if err != nil {
 			return err
 		}

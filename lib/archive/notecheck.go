@@ -1,8 +1,6 @@
 package archive
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,62 +8,21 @@ import (
 
 	"pgpipes/lib/layout"
 	"pgpipes/lib/note"
-	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
-// checkNotes reads the notes about gaps, holes, restores and what was done. Theirs are the
-// last words on what may be missing, or must not go, so they have to be whole.
-func (v *verifier) checkNotes(ctx context.Context) error {
-	for _, info := range v.stock.notes {
-		if !v.all() {
-			break
-		}
-		check, ok := v.noteCheck(info.Key)
-		if !ok {
-			v.takeStranger(info.Key)
-			continue
-		}
-		text, err := v.small(ctx, info.Key)
-		if err == nil && int64(len(text)) != info.Size {
-			err = fmt.Errorf("%s: %w: %d bytes are too many for it", info.Key, ErrDamaged, info.Size)
-		}
-		if err == nil {
-			err = check(text)
-		}
-		if err != nil {
-			v.judge(info.Key, err) // one that has vanished is expired
-		}
-	}
-	return v.readNotes(ctx)
-}
-
-// readNotes takes what gaps and holes say. Expire may remove one just when it is
-// to be read.
-func (v *verifier) readNotes(ctx context.Context) (err error) {
-	const patience = 10
-	c := &v.stock.coverage
-	for range patience {
-		c.Gaps, err = v.Gaps(ctx)
-		if err == nil {
-			c.Accepted, err = v.AcceptedHoles(ctx)
-		}
-		if !errors.Is(err, store.ErrNotExist) {
-			break
-		}
-	}
-	return err
-}
-
-// noteCheck is what the text of a note has to stand, by its key.
-func (v *verifier) noteCheck(key string) (check func(text []byte) error, ok bool) {
+// NoteCheck is what the text of a note about a gap, a hole, a restore or what was
+// done has to stand, by its key: to be whole, and to say what it must. To read it
+// takes less. A key that is no such note's is not ok. The error of a check wraps
+// ErrDamaged.
+func (r *Repo) NoteCheck(key string) (check func(text []byte) error, ok bool) {
 	prefix, name, _ := strings.Cut(key, "/")
 	switch prefix + "/" {
 	case layout.Gap:
-		g, ok := v.parseGapKey(key)
+		g, ok := r.parseGapKey(key)
 		return func(text []byte) error { return checkGap(g, text) }, ok
 	case layout.Hole:
-		span, _, ok := v.parseSpan(name)
+		span, _, ok := r.parseSpan(name)
 		return func(text []byte) error { return checkLines(text, acceptedTitle, acceptedFormat, "time", "by") }, ok && span.First.Kind == wal.Segment
 	case layout.Restore:
 		at, _, _ := strings.Cut(name, "-")
@@ -114,21 +71,6 @@ func checkRecord(kind string, text []byte) error {
 	}
 	if value, _ := note.Parse(text, recordTitle, recordFormat); value["kind"] != kind {
 		return fmt.Errorf("%w: its text is one of another kind", ErrDamaged)
-	}
-	return nil
-}
-
-// checkStart makes sure that the record of a backup's start was not cut. To read
-// it takes less.
-func (v *verifier) checkStart(ctx context.Context, key string) error {
-	text, err := v.small(ctx, key)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.Contains(line, "\t") || !strings.HasSuffix(line, "\n") {
-			return fmt.Errorf("%w: a line of it is not whole", ErrDamaged)
-		}
 	}
 	return nil
 }

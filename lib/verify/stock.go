@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
@@ -20,13 +21,13 @@ import (
 // the number of segments, but with that of runs of them.
 type stock struct {
 	ranges    []retain.WALRange
-	times     []Times // of the ranges
+	times     []archive.Times // of the ranges
 	histories []wal.Timeline
 	notes     []store.Info // gaps, holes, restores, records
-	backups   []Backup
+	backups   []archive.Backup
 	objects   map[string]store.Info // below base/
 	bytes     int64                 // of WAL and of parts: what is to be read
-	coverage  Coverage
+	coverage  archive.Coverage
 }
 
 // takeStock lists everything, and finds what its name or its size gives away.
@@ -54,7 +55,7 @@ func (v *verifier) takeObject(ctx context.Context, info store.Info) {
 		v.takeWAL(info)
 	case layout.Base:
 		v.takeBase(ctx, info)
-	case layout.Gap, layout.Hole, layout.Restore, KindVerify + "/", KindDrill + "/":
+	case layout.Gap, layout.Hole, layout.Restore, archive.KindVerify + "/", archive.KindDrill + "/":
 		v.stock.notes = append(v.stock.notes, info)
 	case "lock/", "lease/":
 	default:
@@ -117,9 +118,9 @@ func (v *verifier) wrongSize(n wal.Name, format codec.Format, size int64) string
 	switch {
 	case size == 0:
 		return "empty"
-	case !isSegment(n) && size > textLimit:
+	case !archive.IsSegment(n) && size > archive.TextLimit:
 		return "too large for such a file"
-	case !isSegment(n):
+	case !archive.IsSegment(n):
 	case format == codec.None && size != segment:
 		return "not of the size of a segment"
 	case size > segment+segment>>4+64<<10:
@@ -137,7 +138,7 @@ func (s *stock) addSegment(tli wal.Timeline, number uint64, at time.Time) {
 		return
 	}
 	s.ranges = append(s.ranges, retain.WALRange{Timeline: tli, First: number, Last: number})
-	s.times = append(s.times, Times{at, at})
+	s.times = append(s.times, archive.Times{First: at, Last: at})
 }
 
 func (v *verifier) takeBase(ctx context.Context, info store.Info) {
@@ -152,13 +153,13 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 	}
 	last := len(v.stock.backups) - 1
 	if last < 0 || v.stock.backups[last].Label != label {
-		v.stock.backups = append(v.stock.backups, Backup{Label: label})
+		v.stock.backups = append(v.stock.backups, archive.Backup{Label: label})
 		last++
 	}
 	b := &v.stock.backups[last]
 	b.Keys = append(b.Keys, info.Key)
 	switch {
-	case partNumber(info.Key) != "":
+	case archive.PartNumber(info.Key) != "":
 		if info.Size == 0 {
 			v.found(FoundDamaged, info.Key, "empty")
 		}
@@ -170,8 +171,8 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 }
 
 // describeBackup reads what an object says about its backup.
-func (v *verifier) describeBackup(ctx context.Context, b *Backup, key string) {
-	err := v.describe(ctx, b, key)
+func (v *verifier) describeBackup(ctx context.Context, b *archive.Backup, key string) {
+	err := v.Describe(ctx, b, key)
 	if err == nil && key == layout.BaseKey(b.Label, layout.Start) {
 		err = v.checkStart(ctx, key)
 	}

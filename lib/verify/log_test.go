@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"encoding/binary"
@@ -49,7 +49,7 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 		{"the first of a timeline, the parent's last is gone", 2, 5, mib.Name(1, 4), ""},
 	} {
 		r := repository(t)
-		r.branch(t, 2, "1\t0/580000\tno recovery target specified\n")
+		fixture.Place(t, r.Location, layout.History+"00000002.history", []byte("1\t0/580000\tno recovery target specified\n"))
 		for number := uint64(1); number <= 7; number++ {
 			tli := wal.Timeline(1)
 			if number >= 5 {
@@ -61,7 +61,7 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 				b = astray(s)
 			}
 			if s.Name != c.without {
-				r.place(t, layout.WALKey(name(t, s.Name)), b)
+				fixture.Place(t, r.Location, layout.WALKey(fixture.Name(t, s.Name)), b)
 			}
 		}
 		found, failed, err := verified(t, r, Verification{Jobs: 3})
@@ -80,11 +80,11 @@ func TestVerifyFollowsTheLogFromTheJournal(t *testing.T) {
 	for number := uint64(1); number <= 6; number++ {
 		names = append(names, mib.Name(1, number))
 	}
-	pushed(t, r, codec.Options{Format: codec.None}, names...)
+	fixture.Archive(t, r.Location, codec.Options{Format: codec.None}, names...)
 	file := filepath.Join(t.TempDir(), "journal")
 	with := func() (found []string) {
 		t.Helper()
-		j, err := r.OpenJournal(file)
+		j, err := OpenJournal(r, file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,11 +100,11 @@ func TestVerifyFollowsTheLogFromTheJournal(t *testing.T) {
 	if found := with(); len(found) > 0 {
 		t.Fatalf("%q", found)
 	}
-	key := layout.WALKey(name(t, names[3]))
+	key := layout.WALKey(fixture.Name(t, names[3]))
 	if err := os.Remove(filepath.Join(r.Location, key)); err != nil {
 		t.Fatal(err)
 	}
-	r.place(t, key, astray(fixture.Segment{Name: names[3]}))
+	fixture.Place(t, r.Location, key, astray(fixture.Segment{Name: names[3]}))
 	for range 2 { // the one that is not whole is not noted
 		if found := with(); len(found) != 1 || !strings.HasPrefix(found[0], "damaged\t"+key+"\t") {
 			t.Errorf("%q", found)

@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
@@ -42,7 +43,7 @@ func (v *verifier) checkBackups(ctx context.Context) error {
 // missLabels finds that backups which were asked for are not there.
 func (v *verifier) missLabels() {
 	for _, label := range v.Labels {
-		there := slices.ContainsFunc(v.stock.backups, func(b Backup) bool {
+		there := slices.ContainsFunc(v.stock.backups, func(b archive.Backup) bool {
 			return b.Label == label && slices.Contains(b.Keys, layout.BaseKey(label, layout.Manifest))
 		})
 		if !there {
@@ -51,7 +52,7 @@ func (v *verifier) missLabels() {
 	}
 }
 
-func (v *verifier) checkBackup(ctx context.Context, b *Backup) error {
+func (v *verifier) checkBackup(ctx context.Context, b *archive.Backup) error {
 	for _, key := range b.Orphans() {
 		v.remark("%s: no manifest names it; expire will remove it", key)
 	}
@@ -107,7 +108,7 @@ func (v *verifier) missPart(ctx context.Context, label string, p manifest.Part) 
 func (v *verifier) missFor(ctx context.Context, label string, f Finding) error {
 	_, err := v.Stat(ctx, layout.BaseKey(label, layout.Manifest))
 	if err == nil {
-		err = v.stillThere(ctx) // what is not mounted is not missing
+		err = v.StillThere(ctx) // what is not mounted is not missing
 	}
 	if errors.Is(err, store.ErrNotExist) {
 		v.remark("%s: expired meanwhile", label)
@@ -121,7 +122,7 @@ func (v *verifier) missFor(ctx context.Context, label string, f Finding) error {
 
 // checkNeeds finds WAL that a backup needs and that is missing: all of it, and
 // again for every backup, in whatever files.
-func (v *verifier) checkNeeds(ctx context.Context, b *Backup) error {
+func (v *verifier) checkNeeds(ctx context.Context, b *archive.Backup) error {
 	missing := v.stock.coverage.MissingFor(b.Header)
 	if missing == "" {
 		return nil
@@ -133,17 +134,17 @@ func (v *verifier) checkNeeds(ctx context.Context, b *Backup) error {
 	if missing = now.MissingFor(b.Header); missing == "" {
 		return nil
 	}
-	what := fmt.Sprintf("backup %s needs it: %v%s", b.Label, ErrHole, now.Why(missing))
+	what := fmt.Sprintf("backup %s needs it: %v%s", b.Label, archive.ErrHole, now.Why(missing))
 	return v.missFor(ctx, b.Label, Finding{FoundMissing, missing, what})
 }
 
 // look takes stock of the WAL again, once: segments may have come and gone while
 // the first list was made.
-func (v *verifier) look(ctx context.Context) (Coverage, error) {
+func (v *verifier) look(ctx context.Context) (archive.Coverage, error) {
 	if v.second == nil {
-		now, err := v.listSegments(ctx)
+		now, err := v.ListSegments(ctx)
 		if err != nil {
-			return Coverage{}, err
+			return archive.Coverage{}, err
 		}
 		c := v.stock.coverage
 		c.Ranges, c.Times = now.Ranges, now.Times

@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/store"
 )
 
@@ -39,10 +40,10 @@ type Journal struct {
 	known map[digest]bool
 }
 
-// OpenJournal opens the journal in a file, which is made if need be. A last line
-// without an end is dropped: whoever wrote it was killed. The error wraps
-// ErrJournal if the file is another repository's, or no journal.
-func (r *Repo) OpenJournal(path string) (*Journal, error) {
+// OpenJournal opens the journal of a repository in a file, which is made if need
+// be. A last line without an end is dropped: whoever wrote it was killed. The error
+// wraps ErrJournal if the file is another repository's, or no journal.
+func OpenJournal(r *archive.Repo, path string) (*Journal, error) {
 	if d, isDir := r.Store.(interface{ Root() string }); isDir && within(d.Root(), path) {
 		return nil, fmt.Errorf("%s: %w: it lies in the repository", path, ErrJournal)
 	}

@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
@@ -22,14 +23,14 @@ func (v *verifier) checkIdentity(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if info.Size > identityLimit {
+	if info.Size > archive.IdentityLimit {
 		v.found(FoundDamaged, layout.Identity, "%d bytes are too many for it", info.Size)
 	}
 	keys, err := v.witnesses(ctx)
 	if err != nil {
 		return err
 	}
-	said := map[Cluster]int{}
+	said := map[archive.Cluster]int{}
 	for _, key := range keys {
 		c, err := v.clusterOf(ctx, key)
 		if err == nil { // what is wrong with it is found later
@@ -39,7 +40,7 @@ func (v *verifier) checkIdentity(ctx context.Context) error {
 	for c, times := range said {
 		if len(said) == 1 && times > 1 && c != v.Cluster {
 			v.found(FoundDamaged, layout.Identity, "it says %s, but all others %s", v.Cluster, c)
-			v.Repo = &Repo{v.Store, v.Location, Identity{v.ID, c}}
+			v.Repo = &archive.Repo{Store: v.Store, Location: v.Location, Identity: archive.Identity{ID: v.ID, Cluster: c}}
 		}
 	}
 	return nil
@@ -73,32 +74,32 @@ func (v *verifier) witnesses(ctx context.Context) (keys []string, err error) {
 }
 
 // clusterOf is what a segment or a manifest says it is of.
-func (v *verifier) clusterOf(ctx context.Context, key string) (Cluster, error) {
+func (v *verifier) clusterOf(ctx context.Context, key string) (archive.Cluster, error) {
 	body, err := v.Get(ctx, key, 0, -1)
 	if err != nil {
-		return Cluster{}, err
+		return archive.Cluster{}, err
 	}
 	defer body.Close()
 	if strings.HasPrefix(key, layout.Base) {
 		m, err := manifest.NewReader(body)
 		if err != nil {
-			return Cluster{}, err
+			return archive.Cluster{}, err
 		}
 		h := m.Header()
-		return Cluster{h.SystemID, h.Major, h.SegmentSize}, nil
+		return archive.Cluster{SystemID: h.SystemID, Major: h.Major, SegmentSize: h.SegmentSize}, nil
 	}
 	_, format := codec.SplitName(key)
 	z, err := codec.NewReaderFormat(body, format, 1)
 	if err != nil {
-		return Cluster{}, err
+		return archive.Cluster{}, err
 	}
 	defer z.Close()
 	head := make([]byte, wal.HeaderSize)
 	if _, err := io.ReadFull(z, head); err != nil {
-		return Cluster{}, err
+		return archive.Cluster{}, err
 	}
 	h, err := wal.ParseHeader(head)
-	return Cluster{h.SystemID, h.Major(), h.SegmentSize}, err
+	return archive.Cluster{SystemID: h.SystemID, Major: h.Major(), SegmentSize: h.SegmentSize}, err
 }
 
 // WhyClosed finds the reason in the repository for an error of Open: an identity
@@ -106,16 +107,16 @@ func (v *verifier) clusterOf(ctx context.Context, key string) (Cluster, error) {
 // no finding.
 func WhyClosed(ctx context.Context, location string, err error) (f Finding, found bool) {
 	switch {
-	case errors.Is(err, ErrDamaged):
+	case errors.Is(err, archive.ErrDamaged):
 		return Finding{FoundDamaged, layout.Identity, "it cannot be read, and without it nothing else can be verified"}, true
-	case !errors.Is(err, ErrNoRepository):
+	case !errors.Is(err, archive.ErrNoRepository):
 		return Finding{}, false
 	}
 	s, err := store.Open(location)
 	if err != nil {
 		return Finding{}, false
 	}
-	defer (&Repo{Store: s}).Close()
+	defer (&archive.Repo{Store: s}).Close()
 	for _, prefix := range []string{layout.WAL, layout.Base} {
 		for info, err := range s.List(ctx, prefix, "") {
 			if err != nil {

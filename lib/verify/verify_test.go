@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
@@ -20,7 +22,7 @@ import (
 
 // verified is what verifying a repository finds, what could not be looked at, and
 // the error that has ended it. Parts are only read, not compared.
-func verified(t *testing.T, r *Repo, o Verification) (found []string, failed []error, err error) {
+func verified(t *testing.T, r *archive.Repo, o Verification) (found []string, failed []error, err error) {
 	t.Helper()
 	o.Found = func(f Finding) error { found = append(found, f.String()); return nil }
 	o.Failed = func(err error) { failed = append(failed, err) }
@@ -36,7 +38,7 @@ func verified(t *testing.T, r *Repo, o Verification) (found []string, failed []e
 		}
 		return func(func(manifest.Difference, error) bool) {}
 	}
-	result, err := r.Verify(t.Context(), o)
+	result, err := Run(t.Context(), r, o)
 	if result.Findings != len(found) || result.Failures != len(failed) {
 		t.Errorf("%+v, told of %q, %v", result, found, failed)
 	}
@@ -44,21 +46,21 @@ func verified(t *testing.T, r *Repo, o Verification) (found []string, failed []e
 }
 
 // stocked is a repository of ten segments, and a backup at either end of them.
-func stocked(t *testing.T) *Repo {
+func stocked(t *testing.T) *archive.Repo {
 	t.Helper()
 	r := repository(t)
 	var names []string
 	for n := 1; n <= 10; n++ {
 		names = append(names, mib.Name(1, uint64(n)))
 	}
-	pushed(t, r, codec.Options{Format: codec.Zstd}, names...)
+	fixture.Archive(t, r.Location, codec.Options{Format: codec.Zstd}, names...)
 	for label, first := range map[string]uint64{"old": 1, "new": 8} {
-		files, err := fixture.Backup{Label: label, First: first, Last: first + 1, Stop: clock("10:00")}.Files()
+		files, err := fixture.Backup{Label: label, First: first, Last: first + 1, Stop: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)}.Files()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for file, contents := range files {
-			r.place(t, layout.BaseKey(label, file), contents)
+			fixture.Place(t, r.Location, layout.BaseKey(label, file), contents)
 		}
 	}
 	return r
@@ -82,10 +84,10 @@ func (h haunted) Get(ctx context.Context, key string, offset, length int64) (io.
 // What goes while it is looked at because it is expired is no finding; what goes
 // and is needed is one.
 func TestVerifyWhileThingsVanish(t *testing.T) {
-	first, middle := layout.WALKey(name(t, mib.Name(1, 1)))+".zst", layout.WALKey(name(t, mib.Name(1, 5)))+".zst"
+	first, middle := layout.WALKey(fixture.Name(t, mib.Name(1, 1)))+".zst", layout.WALKey(fixture.Name(t, mib.Name(1, 5)))+".zst"
 	var oldest []string
 	for n := uint64(1); n <= 7; n++ {
-		oldest = append(oldest, layout.WALKey(name(t, mib.Name(1, n)))+".zst")
+		oldest = append(oldest, layout.WALKey(fixture.Name(t, mib.Name(1, n)))+".zst")
 	}
 	old := []string{"base/old/manifest", "base/old/000.tar"}
 	for _, c := range []struct {
@@ -112,7 +114,7 @@ func TestVerifyWhileThingsVanish(t *testing.T) {
 					}
 				}
 			}}
-			found, failed, err := verified(t, &Repo{h, r.Location, r.Identity}, Verification{})
+			found, failed, err := verified(t, &archive.Repo{Store: h, Location: r.Location, Identity: r.Identity}, Verification{})
 			found = slices.DeleteFunc(found, func(f string) bool { // said twice, as what a backup needs
 				return len(found) > 1 && strings.HasPrefix(f, FoundHole+"\t"+mib.Name(1, 1))
 			})
@@ -129,10 +131,10 @@ func TestVerifyWhileThingsVanish(t *testing.T) {
 // A repository that goes away while it is looked at is a failure, whatever seems
 // to be missing then.
 func TestVerifyWhatIsUnmounted(t *testing.T) {
-	for _, when := range []string{"base/old/manifest", layout.WALKey(name(t, mib.Name(1, 3))) + ".zst", "base/old/000.tar"} {
+	for _, when := range []string{"base/old/manifest", layout.WALKey(fixture.Name(t, mib.Name(1, 3))) + ".zst", "base/old/000.tar"} {
 		r := stocked(t)
-		h := haunted{r.Store, when, new(sync.Once), func() { remove(t, r, "") }}
-		found, failed, err := verified(t, &Repo{h, r.Location, r.Identity}, Verification{})
+		h := haunted{r.Store, when, new(sync.Once), func() { fixture.Remove(t, r.Location, "") }}
+		found, failed, err := verified(t, &archive.Repo{Store: h, Location: r.Location, Identity: r.Identity}, Verification{})
 		if len(found) > 0 || err == nil && len(failed) == 0 {
 			t.Errorf("%s: %q, %v, %v", when, found, failed, err)
 		}
@@ -145,9 +147,9 @@ func TestVerifyWhatIsUnmounted(t *testing.T) {
 // Whoever is told of a finding can end it all.
 func TestVerifyEndsWhenNobodyListens(t *testing.T) {
 	r := stocked(t)
-	remove(t, r, layout.WALKey(name(t, mib.Name(1, 2)))+".zst")
+	fixture.Remove(t, r.Location, layout.WALKey(fixture.Name(t, mib.Name(1, 2)))+".zst")
 	full := errors.New("no space left")
-	_, err := r.Verify(t.Context(), Verification{
+	_, err := Run(t.Context(), r, Verification{
 		Quick: true, Found: func(Finding) error { return full }, Failed: func(error) {}, Remark: func(string, ...any) {},
 	})
 	if !errors.Is(err, full) {
@@ -158,7 +160,7 @@ func TestVerifyEndsWhenNobodyListens(t *testing.T) {
 func TestWrongSize(t *testing.T) {
 	r := repository(t)
 	v := &verifier{Repo: r}
-	segment, history := name(t, mib.Name(1, 2)), name(t, mib.Name(1, 2)+".00000028.backup")
+	segment, history := fixture.Name(t, mib.Name(1, 2)), fixture.Name(t, mib.Name(1, 2)+".00000028.backup")
 	for _, c := range []struct {
 		format codec.Format
 		size   int64
@@ -171,7 +173,7 @@ func TestWrongSize(t *testing.T) {
 			t.Errorf("%s, %d bytes: %q", c.format, c.size, got)
 		}
 	}
-	for size, wrong := range map[int64]bool{0: true, 1: false, 300: false, textLimit + 1: true} {
+	for size, wrong := range map[int64]bool{0: true, 1: false, 300: false, archive.TextLimit + 1: true} {
 		if got := v.wrongSize(history, codec.None, size); (got != "") != wrong {
 			t.Errorf("%d bytes: %q", size, got)
 		}
@@ -187,27 +189,20 @@ func TestNoSegmentIsOfWrongSize(t *testing.T) {
 			if s.Sparse {
 				contents = make([]byte, mib)
 			}
-			var stored tallied
-			if err := encode(&stored, memory(contents), codec.Options{Format: f}); err != nil {
-				t.Fatal(err)
-			}
-			if wrong := v.wrongSize(name(t, s.Name), f, int64(stored)); wrong != "" {
+			stored := len(fixture.Compressed(t, codec.Options{Format: f}, contents))
+			if wrong := v.wrongSize(fixture.Name(t, s.Name), f, int64(stored)); wrong != "" {
 				t.Errorf("%s, %d: %d bytes: %s", f, i, stored, wrong)
 			}
 		}
 	}
 }
 
-type tallied int64
-
-func (c *tallied) Write(p []byte) (int, error) { *c += tallied(len(p)); return len(p), nil }
-
 func TestFindingIsOneLine(t *testing.T) {
 	f := Finding{FoundDamaged, "base/b/000.tar", "two\nlines\tand a tab"}
 	if got, want := f.String(), "damaged\tbase/b/000.tar\ttwo lines and a tab"; got != want {
 		t.Errorf("%q", got)
 	}
-	if got := complaint("k", fmt.Errorf("k: %w: why", ErrDamaged)); got != "why" {
+	if got := complaint("k", fmt.Errorf("k: %w: why", archive.ErrDamaged)); got != "why" {
 		t.Errorf("%q", got)
 	}
 }

@@ -1,10 +1,11 @@
-package archive
+package verify
 
 import (
 	"context"
 	"iter"
 	"slices"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -33,7 +34,7 @@ func (g *walGroup) add(n wal.Name, info store.Info) {
 	}
 	f := &g.files[i]
 	f.forms = append(f.forms, info)
-	slices.SortFunc(f.forms, byForm)
+	slices.SortFunc(f.forms, archive.CompareForms)
 }
 
 // follows reports whether a group is the one after another on its timeline.
@@ -75,7 +76,7 @@ func (v *verifier) neededWAL() []retain.WALRange {
 	var all []retain.WALRange
 	for _, b := range v.stock.backups {
 		if b.Complete && b.Err == nil && !b.Header.WAL && b.Header.StopTimeline > 0 {
-			all = append(all, v.stock.coverage.needed(b.Header)...)
+			all = append(all, v.stock.coverage.Needed(b.Header)...)
 		}
 	}
 	return joinRuns(all)

@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
@@ -42,7 +43,7 @@ func (v *verifier) readBackups(ctx context.Context) error {
 }
 
 // partsToRead are those of a backup that have to be read for it.
-func (v *verifier) partsToRead(ctx context.Context, b Backup) ([]manifest.Part, error) {
+func (v *verifier) partsToRead(ctx context.Context, b archive.Backup) ([]manifest.Part, error) {
 	doubted, err := v.doubted(ctx, b)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func (v *verifier) partsToRead(ctx context.Context, b Backup) ([]manifest.Part, 
 
 // doubted are the parts of others about which their owner does not say the same
 // as the manifest of this backup, or which have no owner that could.
-func (v *verifier) doubted(ctx context.Context, b Backup) (map[string]bool, error) {
+func (v *verifier) doubted(ctx context.Context, b archive.Backup) (map[string]bool, error) {
 	doubted := map[string]bool{}
 	owners := map[string]manifest.EntrySource{}
 	for _, p := range b.Header.Parts {
@@ -100,8 +101,8 @@ func (v *verifier) doubted(ctx context.Context, b Backup) (map[string]bool, erro
 
 // owner is the backup that has stored a part, if it is one that is verified too,
 // whose manifest is whole and has the same receipt.
-func (v *verifier) owner(label, number string, p manifest.Part) *Backup {
-	i := slices.IndexFunc(v.stock.backups, func(b Backup) bool { return b.Label == label && b.Complete && b.Err == nil })
+func (v *verifier) owner(label, number string, p manifest.Part) *archive.Backup {
+	i := slices.IndexFunc(v.stock.backups, func(b archive.Backup) bool { return b.Label == label && b.Complete && b.Err == nil })
 	if i < 0 {
 		return nil
 	}
@@ -133,7 +134,7 @@ func (v *verifier) entries(ctx context.Context, label string) (openEntries, erro
 
 // bunch says how many parts are read before they are compared: all of them,
 // unless there is a journal to note them in.
-func (v *verifier) bunch(b Backup, parts []manifest.Part) int {
+func (v *verifier) bunch(b archive.Backup, parts []manifest.Part) int {
 	if v.Journal == nil {
 		return len(parts)
 	}
@@ -148,7 +149,7 @@ func (v *verifier) bunch(b Backup, parts []manifest.Part) int {
 }
 
 // readParts reads some parts of a backup and compares them with its manifest.
-func (v *verifier) readParts(ctx context.Context, b Backup, parts []manifest.Part) error {
+func (v *verifier) readParts(ctx context.Context, b archive.Backup, parts []manifest.Part) error {
 	var whole []manifest.Part
 	var failed error
 	differs := false
@@ -207,5 +208,5 @@ func (v *verifier) openPart(ctx context.Context, label string, p manifest.Part, 
 	if err != nil {
 		return nil, err
 	}
-	return newPartReader(body, p, max(1, v.Jobs/min(v.Jobs, parts)))
+	return archive.NewPartReader(body, p, max(1, v.Jobs/min(v.Jobs, parts)))
 }

@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
 )
@@ -19,7 +20,7 @@ func (v *verifier) checkHoles(ctx context.Context) error {
 		return nil
 	}
 	c := v.stock.coverage
-	holes := slices.DeleteFunc(c.Holes(v.stock.backups), func(h Hole) bool { return !h.Open() })
+	holes := slices.DeleteFunc(c.Holes(v.stock.backups), func(h archive.Hole) bool { return !h.Open() })
 	if len(holes) == 0 && len(c.Gaps) == 0 {
 		return nil
 	}
@@ -32,19 +33,19 @@ func (v *verifier) checkHoles(ctx context.Context) error {
 		return err
 	}
 	for _, h := range now.Holes(backups) {
-		if h.State == HoleMissing && slices.ContainsFunc(holes, h.overlaps) {
-			v.found(FoundHole, h.String(), "%s", h.story())
+		if h.State == archive.HoleMissing && slices.ContainsFunc(holes, func(known archive.Hole) bool { return overlap(h, known) }) {
+			v.found(FoundHole, h.String(), "%s", story(h))
 		}
 	}
 	return v.tellDropped(ctx, now)
 }
 
-func (h Hole) overlaps(other Hole) bool {
-	return h.Span.Holds(other.First) || other.Span.Holds(h.First)
+func overlap(a, b archive.Hole) bool {
+	return a.Holds(b.First) || b.Holds(a.First)
 }
 
 // story says of a hole what it means.
-func (h Hole) story() string {
+func story(h archive.Hole) string {
 	segments := "a segment is"
 	if h.Segments > 1 {
 		segments = strconv.FormatUint(h.Segments, 10) + " segments are"
@@ -57,28 +58,17 @@ func (h Hole) story() string {
 }
 
 // tellDropped tells of what was dropped and is not known to be given up.
-func (v *verifier) tellDropped(ctx context.Context, now Coverage) error {
+func (v *verifier) tellDropped(ctx context.Context, now archive.Coverage) error {
 	open, err := v.OpenGaps(ctx, now)
 	if err != nil {
 		return err
 	}
 	for _, g := range open {
-		if g.First.Kind == wal.Partial || now.open(g) {
+		if g.First.Kind == wal.Partial || now.Open(g) {
 			v.found(FoundDropped, g.String(), "%s (%s)", strings.TrimPrefix(g.Story(), "was "), g.Reason)
 		}
 	}
 	return nil
-}
-
-// open reports whether something of a gap is missing and not accepted.
-func (c Coverage) open(g Gap) bool {
-	first, last, _ := c.numbers(g.Span)
-	for _, run := range c.absent(g.First.Timeline, first, last) {
-		if slices.ContainsFunc(c.divide(run), Hole.Open) {
-			return true
-		}
-	}
-	return false
 }
 
 // joinRuns sorts runs and makes one of those that overlap or touch.

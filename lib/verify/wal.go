@@ -1,4 +1,4 @@
-package archive
+package verify
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -106,7 +107,7 @@ func (v *verifier) readFile(ctx context.Context, job *walJob, f walFile) error {
 				job.log, job.key, job.found = &c.log, info.Key, c.found
 			}
 		case err == nil && c.sum != sum:
-			err = fmt.Errorf("%w: it is not the same as %s", ErrDamaged, best)
+			err = fmt.Errorf("%w: it is not the same as %s", archive.ErrDamaged, best)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -149,7 +150,7 @@ func (v *verifier) readForm(ctx context.Context, n wal.Name, info store.Info, su
 	if sum {
 		in = io.TeeReader(z, hash)
 	}
-	if isSegment(n) {
+	if archive.IsSegment(n) {
 		err = v.walk(&c, n, in)
 	} else {
 		err = v.readText(n, in)
@@ -158,11 +159,14 @@ func (v *verifier) readForm(ctx context.Context, n wal.Name, info store.Info, su
 	return c, err
 }
 
+// readBuffer is the size of reads of segments in bytes.
+const readBuffer = 256 << 10
+
 // walk reads a segment to its end.
 func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
 	w := wal.NewWalk(n)
 	w.Record = func(wal.Record) { c.found = true }
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, in, make([]byte, copyBuffer)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, in, make([]byte, readBuffer)); err != nil {
 		return err
 	}
 	var err error
@@ -170,20 +174,20 @@ func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
 		return err
 	}
 	h := c.log.Header
-	if is := (Cluster{h.SystemID, h.Major(), h.SegmentSize}); is != v.Cluster {
-		return fmt.Errorf("%w: it is of %s", ErrDamaged, is)
+	if is := (archive.Cluster{SystemID: h.SystemID, Major: h.Major(), SegmentSize: h.SegmentSize}); is != v.Cluster {
+		return fmt.Errorf("%w: it is of %s", archive.ErrDamaged, is)
 	}
 	return nil
 }
 
 // readText reads a file that is no segment.
 func (v *verifier) readText(n wal.Name, in io.Reader) error {
-	text, err := io.ReadAll(io.LimitReader(in, textLimit+1))
+	text, err := io.ReadAll(io.LimitReader(in, archive.TextLimit+1))
 	if err != nil {
 		return err
 	}
-	if len(text) > textLimit {
-		return fmt.Errorf("%w: %v", ErrDamaged, errTooLong)
+	if len(text) > archive.TextLimit {
+		return fmt.Errorf("%w: longer than any such file", archive.ErrDamaged)
 	}
 	return v.checkBackupHistory(n, text)
 }
@@ -193,7 +197,7 @@ func (v *verifier) readText(n wal.Name, in io.Reader) error {
 // oldest segments, so those are missing that a backup needs, or that have become
 // a hole.
 func (v *verifier) missWAL(ctx context.Context, n wal.Name, info store.Info) error {
-	forms, err := v.forms(ctx, n)
+	forms, err := v.Forms(ctx, n)
 	if err != nil || len(forms) > 0 || n.Kind != wal.Segment {
 		return err
 	}
@@ -205,14 +209,14 @@ func (v *verifier) missWAL(ctx context.Context, n wal.Name, info store.Info) err
 	if err != nil {
 		return err
 	}
-	needs := func(b Backup) bool { return b.Complete && b.Err == nil && now.MissingFor(b.Header) != "" }
+	needs := func(b archive.Backup) bool { return b.Complete && b.Err == nil && now.MissingFor(b.Header) != "" }
 	if i := slices.IndexFunc(all, needs); i >= 0 {
 		v.found(FoundMissing, n.String(), "it vanished while it was to be read: backup %s lacks %s", all[i].Label, now.MissingFor(all[i].Header))
 		return nil
 	}
-	if err := v.proveEnd(ctx, n); errors.Is(err, ErrHole) && v.number(n) > now.first(n.Timeline) {
+	if err := v.ProveEnd(ctx, n); errors.Is(err, archive.ErrHole) && v.Number(n) > first(now, n.Timeline) {
 		v.found(FoundMissing, n.String(), "it vanished while it was to be read: %v", err)
-	} else if err != nil && !errors.Is(err, ErrHole) {
+	} else if err != nil && !errors.Is(err, archive.ErrHole) {
 		return err
 	}
 	v.remark("%s: expired meanwhile", info.Key)
@@ -220,7 +224,7 @@ func (v *verifier) missWAL(ctx context.Context, n wal.Name, info store.Info) err
 }
 
 // first is the first segment of a timeline.
-func (c Coverage) first(tli wal.Timeline) uint64 {
+func first(c archive.Coverage, tli wal.Timeline) uint64 {
 	for _, w := range c.Ranges {
 		if w.Timeline == tli {
 			return w.First

@@ -1,9 +1,10 @@
-package archive
+package verify
 
 import (
 	"errors"
 	"strings"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
@@ -35,7 +36,7 @@ func (f Finding) String() string { return f.Kind + "\t" + f.Name + "\t" + note.I
 // the way to it.
 func isDamage(err error) bool {
 	for _, damage := range []error{
-		ErrDamaged, manifest.ErrDamaged, codec.ErrCorrupt, wal.ErrHeader, wal.ErrMismatch, wal.ErrRecord,
+		archive.ErrDamaged, manifest.ErrDamaged, codec.ErrCorrupt, wal.ErrHeader, wal.ErrMismatch, wal.ErrRecord,
 	} {
 		if errors.Is(err, damage) {
 			return true
@@ -51,7 +52,7 @@ func complaint(key string, err error) string {
 	if n, _, ok := layout.ParseWALKey(key); ok {
 		text = strings.TrimPrefix(strings.TrimPrefix(text, n.String()+": "), "wal: ")
 	}
-	for _, known := range []error{ErrDamaged, manifest.ErrDamaged} {
+	for _, known := range []error{archive.ErrDamaged, manifest.ErrDamaged} {
 		text = strings.TrimPrefix(text, known.Error()+": ")
 	}
 	return text
