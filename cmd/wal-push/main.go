@@ -9,6 +9,7 @@ import (
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/codec"
+	"pgpipes/lib/prefetch"
 	"pgpipes/lib/wait"
 )
 
@@ -94,7 +95,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
 	}
 	if memory != nil {
-		wait.Within(quick, func() { _ = archive.PruneCache(memory) }) // what the recovery before this server's promotion has left
+		wait.Within(quick, func() { _ = prefetch.PruneCache(memory) }) // what the recovery before this server's promotion has left
 	}
 	p.Verbosef("%s: stored", name)
 	return nil

@@ -28,7 +28,7 @@ func TestNotesInDocument(t *testing.T) {
 		title, _, _ := strings.Cut(text, "\t")
 		notes[title] += text
 	}
-	if id, err := parseIdentity([]byte(notes[identityTitle])); err != nil || id.String() != notes[identityTitle] {
+	if id, err := ParseIdentity([]byte(notes[identityTitle])); err != nil || id.String() != notes[identityTitle] {
 		t.Errorf("the identity: %v, %v", id, err)
 	}
 	if s, err := parseStart([]byte(notes["timeline"])); err != nil || s.BlockSize != 8192 || s.From != "primary" || s.FirstTime.IsZero() {

@@ -127,7 +127,7 @@ func (d drops) remember(r *Repo) {
 }
 
 func readID(dir string) string {
-	text, _ := readSmall(filepath.Join(dir, knownName))
+	text, _ := ReadSmall(filepath.Join(dir, knownName))
 	return note.InLine(string(text))
 }
 
@@ -233,7 +233,7 @@ func settleRun(ctx context.Context, r *Repo, dir string, g Gap) error {
 // the same id wherever it is now, or if the id was never known the one at the
 // location. Of a damaged record the file's name and directory still tell.
 func readDrop(path string, n wal.Name, r *Repo, here bool) (d drop, about bool, err error) {
-	text, err := readSmall(path)
+	text, err := ReadSmall(path)
 	if errors.Is(err, fs.ErrNotExist) { // settled by another process
 		return drop{}, false, nil
 	}

@@ -9,7 +9,6 @@ import (
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
-	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
 )
@@ -46,15 +45,13 @@ func (r *Repo) place(t testing.TB, key string, contents []byte) {
 // mark makes segments and other WAL files appear that are only to be listed.
 func (r *Repo) mark(t testing.TB, names ...string) {
 	t.Helper()
-	for _, s := range names {
-		r.place(t, layout.WALKey(name(t, s)), nil)
-	}
+	fixture.Mark(t, r.Location, names...)
 }
 
 // branch places a timeline history.
 func (r *Repo) branch(t testing.TB, tli wal.Timeline, text string) {
 	t.Helper()
-	r.place(t, layout.History+tli.String()+".history", []byte(text))
+	fixture.Branch(t, r.Location, tli, text)
 }
 
 // push stores segments as wal-push would.

@@ -14,8 +14,8 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// deliveredMode is that of files delivered into pg_wal, less the umask.
-const deliveredMode fs.FileMode = 0o600
+// DeliveredMode is that of files delivered into pg_wal, less the umask.
+const DeliveredMode fs.FileMode = 0o600
 
 // Get fetches a WAL file from the first repository that has it whole and
 // returns it as a file in the making, to be named path or only read. The caller
@@ -111,7 +111,7 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 	slices.SortFunc(there, CompareForms)
 	var failed []error
 	for _, form := range there {
-		f, err := r.fetch(ctx, form.Key, n, path)
+		f, err := r.Fetch(ctx, form.Key, n, path)
 		if err == nil {
 			for _, err := range failed {
 				warn(err)
@@ -133,9 +133,12 @@ func (r *Repo) StillThere(ctx context.Context) error {
 	return err
 }
 
-// fetch decodes one object into a new file and checks it.
-func (r *Repo) fetch(ctx context.Context, key string, n wal.Name, path string) (*durable.File, error) {
-	f, err := durable.Create(path, deliveredMode)
+// Fetch decodes the object of a key that holds a WAL file into a file in the making,
+// to be named path, and checks it. The caller closes it. What is not what the name
+// says, or of another cluster, is ErrDamaged. An object that is not there is an
+// error too, but no proof that the file is absent.
+func (r *Repo) Fetch(ctx context.Context, key string, n wal.Name, path string) (*durable.File, error) {
+	f, err := durable.Create(path, DeliveredMode)
 	if err != nil {
 		return nil, err
 	}

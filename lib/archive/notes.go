@@ -65,7 +65,7 @@ func (n notes) has(ctx context.Context, r *Repo, name wal.Name, id string) bool 
 	if n.dir == "" || id == "" {
 		return false
 	}
-	text, err := readSmall(filepath.Join(n.dir, name.String()))
+	text, err := ReadSmall(filepath.Join(n.dir, name.String()))
 	if err != nil {
 		return false
 	}
@@ -125,14 +125,4 @@ func (s *Source) unchanged(id string) error {
 		return fmt.Errorf("the file changed while it was read")
 	}
 	return nil
-}
-
-// readSmall reads a plain file of a state directory, where anything may lie.
-func readSmall(path string) ([]byte, error) {
-	s, err := OpenSource(path)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	return s.text()
 }

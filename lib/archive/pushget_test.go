@@ -266,7 +266,7 @@ func TestGetBoundsWhatItUnpacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.place(t, layout.WALKey(name(t, three))+".gz", packed.Bytes())
-	f, err := r.fetch(context.Background(), layout.WALKey(name(t, three))+".gz", name(t, three), filepath.Join(t.TempDir(), "x"))
+	f, err := r.Fetch(context.Background(), layout.WALKey(name(t, three))+".gz", name(t, three), filepath.Join(t.TempDir(), "x"))
 	if !errors.Is(err, ErrDamaged) {
 		t.Errorf("%v, %v", f, err)
 	}

@@ -210,10 +210,12 @@ func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	return parseIdentity(text)
+	return ParseIdentity(text)
 }
 
-func parseIdentity(text []byte) (Identity, error) {
+// ParseIdentity is the inverse of String. What cannot be read is ErrDamaged, or
+// ErrFormat if a newer program made it.
+func ParseIdentity(text []byte) (Identity, error) {
 	damaged := fmt.Errorf("%s: %w", layout.Identity, ErrDamaged)
 	value := map[string]string{}
 	for line := range bytes.Lines(text) {

@@ -54,7 +54,7 @@ const goodIdentity = "pgpipes-repository\t1\nid\tABC\nsystem-identifier\t1844674
 func TestParseIdentity(t *testing.T) {
 	want := Identity{"ABC", Cluster{1<<64 - 1, 15, 16 << 20}}
 	for _, text := range []string{goodIdentity, goodIdentity + "x-later\tkept\n", goodIdentity + "odd\ta\tb\n"} {
-		if got, err := parseIdentity([]byte(text)); err != nil || got != want {
+		if got, err := ParseIdentity([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestParseIdentityDamaged(t *testing.T) {
 		tests["cut "+goodIdentity[:cut]] = goodIdentity[:cut]
 	}
 	for what, text := range tests {
-		if id, err := parseIdentity([]byte(text)); !errors.Is(err, ErrDamaged) {
+		if id, err := ParseIdentity([]byte(text)); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %+v, %v", what, id, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestParseIdentityDamaged(t *testing.T) {
 
 func TestParseIdentityOfANewerFormat(t *testing.T) {
 	text := "pgpipes-repository\t2\nid\tABC\n"
-	if _, err := parseIdentity([]byte(text)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "2") {
+	if _, err := ParseIdentity([]byte(text)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "2") {
 		t.Error(err)
 	}
 }
@@ -102,14 +102,14 @@ func FuzzParseIdentity(f *testing.F) {
 	f.Add([]byte("pgpipes-repository\t2\n"))
 	f.Add([]byte("a\tb\nc"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		id, err := parseIdentity(text)
+		id, err := ParseIdentity(text)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrFormat) {
 				t.Errorf("%q: %v", text, err)
 			}
 			return
 		}
-		if again, err := parseIdentity([]byte(id.String())); err != nil || again != id {
+		if again, err := ParseIdentity([]byte(id.String())); err != nil || again != id {
 			t.Errorf("%+v reads back as %+v, %v", id, again, err)
 		}
 	})

@@ -330,7 +330,7 @@ func (t Transfer) wal(ctx context.Context, o store.Info, turn func() error) erro
 // checkSpooled finds a WAL file as it is stored that is not what its key says.
 func (r *Repo) checkSpooled(ctx context.Context, key string, spool *durable.File) error {
 	n, _, _ := layout.ParseWALKey(key)
-	f, err := (&Repo{fetched{r.Store, key, spool}, r.Location, r.Identity}).fetch(ctx, key, n, filepath.Join(os.TempDir(), n.String()))
+	f, err := (&Repo{fetched{r.Store, key, spool}, r.Location, r.Identity}).Fetch(ctx, key, n, filepath.Join(os.TempDir(), n.String()))
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 		{"the first of a timeline, the parent's last is gone", 2, 5, mib.Name(1, 4), ""},
 	} {
 		r := repository(t)
-		fixture.Place(t, r.Location, layout.History+"00000002.history", []byte("1\t0/580000\tno recovery target specified\n"))
+		fixture.Branch(t, r.Location, 2, "1\t0/580000\tno recovery target specified\n")
 		for number := uint64(1); number <= 7; number++ {
 			tli := wal.Timeline(1)
 			if number >= 5 {

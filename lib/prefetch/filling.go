@@ -1,4 +1,4 @@
-package archive
+package prefetch
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/layout"
@@ -25,7 +26,7 @@ const glance = 10 * time.Millisecond
 
 // A filling fetches from one repository.
 type filling struct {
-	repo    *Repo
+	repo    *archive.Repo
 	shelf   shelf
 	shelves []shelf // of the repositories before, and its own
 	window  window
@@ -40,7 +41,7 @@ type filling struct {
 	fetched int
 }
 
-func newFilling(r *Repo, shelves []shelf, w window, next uint64) *filling {
+func newFilling(r *archive.Repo, shelves []shelf, w window, next uint64) *filling {
 	f := &filling{repo: r, shelf: shelves[len(shelves)-1], shelves: shelves, window: w, next: next}
 	f.changed = sync.NewCond(&f.mu)
 	f.busy = map[uint64]bool{}
@@ -169,14 +170,14 @@ func (f *filling) fetch(ctx context.Context, number uint64) error {
 		f.absent = append(f.absent, number)
 		return nil
 	}
-	if errors.Is(err, ErrDamaged) {
+	if errors.Is(err, archive.ErrDamaged) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	sum, err := checksum(Content{file, file.Size()})
+	sum, err := checksum(archive.Content{ReaderAt: file, Size: file.Size()})
 	if err != nil {
 		return err
 	}
@@ -195,8 +196,8 @@ func (f *filling) decoded(ctx context.Context, n wal.Name, path string) (*durabl
 	f.mu.Lock()
 	likely := layout.WALKey(n) + f.suffix
 	f.mu.Unlock()
-	file, err := f.repo.fetch(ctx, likely, n, path)
-	if err == nil || errors.Is(err, ErrDamaged) {
+	file, err := f.repo.Fetch(ctx, likely, n, path)
+	if err == nil || errors.Is(err, archive.ErrDamaged) {
 		return file, err
 	}
 	there, err := f.repo.Forms(ctx, n)
@@ -206,10 +207,10 @@ func (f *filling) decoded(ctx context.Context, n wal.Name, path string) (*durabl
 	if err != nil {
 		return nil, err
 	}
-	key := slices.MinFunc(there, CompareForms).Key
+	key := slices.MinFunc(there, archive.CompareForms).Key
 	_, format := codec.SplitName(key)
 	f.mu.Lock()
 	f.suffix = format.Suffix
 	f.mu.Unlock()
-	return f.repo.fetch(ctx, key, n, path)
+	return f.repo.Fetch(ctx, key, n, path)
 }

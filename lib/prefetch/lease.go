@@ -1,4 +1,4 @@
-package archive
+package prefetch
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/wait"
 )
@@ -40,9 +41,9 @@ func locationHash(location string) string {
 
 // open opens a repository and remembers that it is there. Whether that can be
 // written down does not matter here.
-func (c *Cache) open(ctx context.Context, location string) (*Repo, error) {
+func (c *Cache) open(ctx context.Context, location string) (*archive.Repo, error) {
 	at := wait.Uptime()
-	r, err := Open(ctx, location)
+	r, err := archive.Open(ctx, location)
 	if err != nil {
 		return nil, err
 	}
@@ -60,14 +61,14 @@ func (c *Cache) open(ctx context.Context, location string) (*Repo, error) {
 
 // remembered returns which repository was last seen at a location, the zero
 // Identity if none was, and whether that counts as proved.
-func (c *Cache) remembered(location string) (id Identity, proved bool) {
-	text, err := readSmall(c.lease(location))
+func (c *Cache) remembered(location string) (id archive.Identity, proved bool) {
+	text, err := archive.ReadSmall(c.lease(location))
 	if err != nil {
-		return Identity{}, false
+		return archive.Identity{}, false
 	}
 	head, rest, _ := bytes.Cut(text, []byte("\n"))
-	if id, err = parseIdentity(rest); err != nil || !fitsShelf(id) {
-		return Identity{}, false
+	if id, err = archive.ParseIdentity(rest); err != nil || !fitsShelf(id) {
+		return archive.Identity{}, false
 	}
 	seconds, ours := bytes.CutPrefix(head, []byte(leaseHead(location)))
 	at, err := strconv.ParseInt(string(seconds), 10, 64)
@@ -89,7 +90,7 @@ func Absolute(location string) (string, error) {
 }
 
 // fitsShelf keeps what somebody wrote into a repository from leading elsewhere.
-func fitsShelf(id Identity) bool { return !strings.ContainsAny(id.ID, "/.-") }
+func fitsShelf(id archive.Identity) bool { return !strings.ContainsAny(id.ID, "/.-") }
 
 func leaseHead(location string) string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

@@ -1,4 +1,6 @@
-package archive
+// Package prefetch keeps WAL at hand that a recovering server will ask for next,
+// in a state directory of its host.
+package prefetch
 
 import (
 	"context"
@@ -13,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/state"
 	"pgpipes/lib/wait"
@@ -25,6 +28,8 @@ const (
 	// cacheLife is how long something that nobody asked for stays in the cache.
 	cacheLife = time.Hour
 	lockFile  = "lock"
+	// readBuffer is the size of reads and writes in bytes.
+	readBuffer = 256 << 10
 )
 
 // castagnoli is the polynomial that processors have an instruction for.
@@ -54,7 +59,7 @@ func OpenCache(s *state.Dir) (*Cache, error) {
 // and reports whether it did. What it delivers is no longer in the cache, and
 // not synced. A repository counts if it was proved to be at its location within
 // the last minute; else it is opened first.
-func (c *Cache) Deliver(ctx context.Context, locations []string, cluster Cluster, n wal.Name, path string) bool {
+func (c *Cache) Deliver(ctx context.Context, locations []string, cluster archive.Cluster, n wal.Name, path string) bool {
 	for _, location := range locations {
 		id, proved := c.remembered(location)
 		s := c.shelf(id, location)
@@ -81,12 +86,12 @@ func (c *Cache) Deliver(ctx context.Context, locations []string, cluster Cluster
 // A shelf is the part of the cache that belongs to one repository.
 type shelf struct {
 	dir string
-	Identity
+	archive.Identity
 }
 
 // shelf is that of a repository at a location: two copies of one repository
 // have the same id, and may have got different WAL since.
-func (c *Cache) shelf(id Identity, location string) shelf {
+func (c *Cache) shelf(id archive.Identity, location string) shelf {
 	return shelf{filepath.Join(c.dir, id.ID+"."+locationHash(location)), id}
 }
 
@@ -152,7 +157,7 @@ func (s shelf) hand(c cached, path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := OpenSource(own)
+	f, err := archive.OpenSource(own)
 	if err != nil {
 		return err
 	}
@@ -167,8 +172,8 @@ func (s shelf) hand(c cached, path string) error {
 }
 
 // check reads a cached segment through.
-func (s shelf) check(c cached, content Content) error {
-	if cluster, err := Inspect(c.Name, content); err != nil || cluster != s.Cluster {
+func (s shelf) check(c cached, content archive.Content) error {
+	if cluster, err := archive.Inspect(c.Name, content); err != nil || cluster != s.Cluster {
 		return errors.Join(err, fmt.Errorf("%s: not a segment of the repository's", c))
 	}
 	sum, err := checksum(content)
@@ -178,19 +183,19 @@ func (s shelf) check(c cached, content Content) error {
 	return err
 }
 
-func checksum(c Content) (uint32, error) {
+func checksum(c archive.Content) (uint32, error) {
 	sum := crc32.New(castagnoli)
-	_, err := io.CopyBuffer(sum, struct{ io.Reader }{c.Reader()}, make([]byte, copyBuffer))
+	_, err := io.CopyBuffer(sum, struct{ io.Reader }{c.Reader()}, make([]byte, readBuffer))
 	return sum.Sum32(), err
 }
 
-func copyTo(path string, c Content) error {
-	f, err := durable.Create(path, deliveredMode)
+func copyTo(path string, c archive.Content) error {
+	f, err := durable.Create(path, archive.DeliveredMode)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{c.Reader()}, make([]byte, copyBuffer)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{c.Reader()}, make([]byte, readBuffer)); err != nil {
 		return err
 	}
 	return f.ReplaceUnsynced()

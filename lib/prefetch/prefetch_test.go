@@ -1,4 +1,4 @@
-package archive
+package prefetch
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/lock"
@@ -38,8 +39,8 @@ func TestFill(t *testing.T) {
 	} {
 		c, _ := newCache(t)
 		r := repository(t)
-		pushed(t, r, plain, test.there...)
-		r.mark(t, numbered(3)+".00000028.backup", numbered(5)+".partial", "00000002.history")
+		fixture.Archive(t, r.Location, plain, test.there...)
+		fixture.Mark(t, r.Location, numbered(3)+".00000028.backup", numbered(5)+".partial", "00000002.history")
 		if n := c.filled(t, test.after, test.n, r.Location); n != len(test.want) {
 			t.Errorf("%s: %d fetched", test.what, n)
 		}
@@ -71,10 +72,10 @@ func TestFillAsksForLittle(t *testing.T) {
 		c, _ := newCache(t)
 		r := repository(t)
 		there := append(names(3, 6), names(8, 12)...)
-		pushed(t, r, codec.Options{Format: format}, there...)
+		fixture.Archive(t, r.Location, codec.Options{Format: format}, there...)
 		asked := &counting{Store: r.Store, asked: map[string]int{}}
 		r.Store = asked
-		w, err := windowAfter(name(t, numbered(2)), mib, 20)
+		w, err := windowAfter(fixture.Name(t, numbered(2)), mib, 20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,13 +99,13 @@ func TestFillAsksForLittle(t *testing.T) {
 func TestFillFollows(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(2, 16)...)
+	fixture.Archive(t, r.Location, plain, names(2, 16)...)
 	if _, err := c.open(context.Background(), r.Location); err != nil { // Deliver wants to know of it
 		t.Fatal(err)
 	}
 	taking := &taker{t: t, Store: r.Store, cache: c, repo: r}
 	r.Store = taking
-	w, err := windowAfter(name(t, numbered(1)), mib, 4)
+	w, err := windowAfter(fixture.Name(t, numbered(1)), mib, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ type taker struct {
 	t *testing.T
 	store.Store
 	cache *Cache
-	repo  *Repo
+	repo  *archive.Repo
 	taken int
 }
 
@@ -138,8 +139,8 @@ func (k *taker) Get(ctx context.Context, key string, offset, length int64) (io.R
 func TestFillMovesOn(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 12)...)
-	pushed(t, r, plain, mib.Name(2, 6), mib.Name(2, 7))
+	fixture.Archive(t, r.Location, plain, names(1, 12)...)
+	fixture.Archive(t, r.Location, plain, mib.Name(2, 6), mib.Name(2, 7))
 	for _, step := range []struct {
 		after   string
 		fetched int
@@ -182,10 +183,10 @@ func TestFillMovesOn(t *testing.T) {
 func TestFillLeavesDamageAlone(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 6)...)
-	r.place(t, layout.WALKey(name(t, numbered(3))), fixture.Segment{Name: numbered(4)}.Bytes())
-	pushed(t, r, codec.Options{Format: codec.Gzip}, numbered(7))
-	r.place(t, layout.WALKey(name(t, numbered(7)))+".zst", []byte("nonsense")) // and a good one in gzip
+	fixture.Archive(t, r.Location, plain, names(1, 6)...)
+	fixture.Place(t, r.Location, layout.WALKey(fixture.Name(t, numbered(3))), fixture.Segment{Name: numbered(4)}.Bytes())
+	fixture.Archive(t, r.Location, codec.Options{Format: codec.Gzip}, numbered(7))
+	fixture.Place(t, r.Location, layout.WALKey(fixture.Name(t, numbered(7)))+".zst", []byte("nonsense")) // and a good one in gzip
 	if n := c.filled(t, numbered(1), 16, r.Location); n != 4 {
 		t.Errorf("%d fetched", n)
 	}
@@ -198,10 +199,10 @@ func TestFillFromSeveral(t *testing.T) {
 	down := filepath.Join(t.TempDir(), "not/mounted")
 	c, _ := newCache(t)
 	old, recent := repository(t), repository(t)
-	pushed(t, old, plain, names(1, 4)...)
-	pushed(t, recent, plain, names(3, 9)...)
-	n, err := c.Fill(context.Background(), []string{down, old.Location, recent.Location}, name(t, numbered(2)), Supply{Segments: 5, Jobs: 2})
-	if n != 5 || !errors.Is(err, ErrNoRepository) {
+	fixture.Archive(t, old.Location, plain, names(1, 4)...)
+	fixture.Archive(t, recent.Location, plain, names(3, 9)...)
+	n, err := c.Fill(context.Background(), []string{down, old.Location, recent.Location}, fixture.Name(t, numbered(2)), Supply{Segments: 5, Jobs: 2})
+	if n != 5 || !errors.Is(err, archive.ErrNoRepository) {
 		t.Errorf("%d fetched, %v", n, err)
 	}
 	if a, b := c.on(old), c.on(recent); !slices.Equal(a, names(3, 4)) || !slices.Equal(b, names(5, 7)) {
@@ -217,12 +218,12 @@ func TestFillFromSeveral(t *testing.T) {
 func TestFillIsAlone(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 4)...)
+	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	l, err := c.shelf(r.Identity, r.Location).lock(context.Background(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := c.Fill(context.Background(), []string{r.Location}, name(t, numbered(1)), Supply{Segments: 4, Jobs: 2})
+	n, err := c.Fill(context.Background(), []string{r.Location}, fixture.Name(t, numbered(1)), Supply{Segments: 4, Jobs: 2})
 	if n != 0 || !errors.Is(err, lock.ErrBusy) || len(c.on(r)) > 0 {
 		t.Errorf("%d fetched, %v", n, err)
 	}
@@ -237,10 +238,10 @@ func TestFillIsAlone(t *testing.T) {
 func TestFillEndsWithItsContext(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 4)...)
+	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if n, err := c.Fill(ctx, []string{r.Location}, name(t, numbered(1)), Supply{Segments: 4, Jobs: 2}); n != 0 || !errors.Is(err, context.Canceled) {
+	if n, err := c.Fill(ctx, []string{r.Location}, fixture.Name(t, numbered(1)), Supply{Segments: 4, Jobs: 2}); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("%d fetched, %v", n, err)
 	}
 }
@@ -265,9 +266,9 @@ func TestFillEndsWithAFailure(t *testing.T) {
 	for _, at := range []int{2, 3, 7} {
 		c, _ := newCache(t)
 		r := repository(t)
-		pushed(t, r, plain, names(2, 9)...)
+		fixture.Archive(t, r.Location, plain, names(2, 9)...)
 		r.Store = broken{r.Store, numbered(at)}
-		w, err := windowAfter(name(t, numbered(1)), mib, 8)
+		w, err := windowAfter(fixture.Name(t, numbered(1)), mib, 8)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,8 +284,8 @@ const tooMany = 1 << 40 // segments, more than any disk has room for
 func TestFillNeedsRoom(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 4)...)
-	n, err := c.Fill(context.Background(), []string{r.Location}, name(t, numbered(1)), Supply{Segments: tooMany, Jobs: 2})
+	fixture.Archive(t, r.Location, plain, names(1, 4)...)
+	n, err := c.Fill(context.Background(), []string{r.Location}, fixture.Name(t, numbered(1)), Supply{Segments: tooMany, Jobs: 2})
 	if n != 0 || !errors.Is(err, errNoRoom) || len(c.on(r)) > 0 {
 		t.Errorf("%d fetched, %v", n, err)
 	}
@@ -293,9 +294,9 @@ func TestFillNeedsRoom(t *testing.T) {
 func TestLow(t *testing.T) {
 	c, _ := newCache(t)
 	r, other := repository(t), repository(t)
-	pushed(t, r, plain, names(1, 9)...)
+	fixture.Archive(t, r.Location, plain, names(1, 9)...)
 	low := func(after, n int, locations ...string) bool {
-		return c.Low(context.Background(), locations, name(t, numbered(after)), n)
+		return c.Low(context.Background(), locations, fixture.Name(t, numbered(after)), n)
 	}
 	if !low(1, 4, r.Location) {
 		t.Error("an empty cache is not low")

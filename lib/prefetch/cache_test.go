@@ -1,4 +1,4 @@
-package archive
+package prefetch
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/state"
@@ -47,7 +48,7 @@ func names(first, last int) (all []string) {
 
 func (c *Cache) filled(t testing.TB, after string, n int, locations ...string) int {
 	t.Helper()
-	fetched, err := c.Fill(context.Background(), locations, name(t, after), Supply{Segments: n, Jobs: 3})
+	fetched, err := c.Fill(context.Background(), locations, fixture.Name(t, after), Supply{Segments: n, Jobs: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func (c *Cache) filled(t testing.TB, after string, n int, locations ...string) i
 }
 
 // on lists the names of the segments on a repository's shelf.
-func (c *Cache) on(r *Repo) (found []string) {
+func (c *Cache) on(r *archive.Repo) (found []string) {
 	for _, s := range c.shelf(r.Identity, r.Location).all() {
 		found = append(found, s.Name.String())
 	}
@@ -66,7 +67,7 @@ func (c *Cache) on(r *Repo) (found []string) {
 func (c *Cache) delivers(t testing.TB, s string, locations ...string) bool {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "RECOVERYXLOG")
-	if !c.Deliver(context.Background(), locations, ours, name(t, s), path) {
+	if !c.Deliver(context.Background(), locations, ours, fixture.Name(t, s), path) {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("%s: not delivered, but there", s)
 		}
@@ -83,7 +84,7 @@ func TestCacheDeliversOnce(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
 	for i, format := range codec.Formats() {
-		pushed(t, r, codec.Options{Format: format}, numbered(i+1))
+		fixture.Archive(t, r.Location, codec.Options{Format: format}, numbered(i+1))
 	}
 	last := len(codec.Formats())
 	if n := c.filled(t, numbered(1), last-1, r.Location); n != last-1 {
@@ -133,7 +134,7 @@ func TestCacheChecksWhatItDelivers(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := c.shelf(r.Identity, r.Location).dir
-		path := filepath.Join(dir, cached{name(t, three), test.sum}.String())
+		path := filepath.Join(dir, cached{fixture.Name(t, three), test.sum}.String())
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +159,7 @@ func TestCacheChecksWhatItDelivers(t *testing.T) {
 func TestCacheDeliversToOne(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 4)...)
+	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	c.filled(t, numbered(1), 3, r.Location)
 	for _, s := range names(2, 4) {
 		var served atomic.Int32
@@ -180,7 +181,7 @@ func TestCacheDeliversToOne(t *testing.T) {
 func TestCacheDeliversToAnotherFileSystem(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 2)...)
+	fixture.Archive(t, r.Location, plain, names(1, 2)...)
 	c.filled(t, numbered(1), 1, r.Location)
 	dir, err := os.MkdirTemp("/dev/shm", "pgpipes")
 	if err != nil {
@@ -199,11 +200,11 @@ func TestCacheDeliversToAnotherFileSystem(t *testing.T) {
 func TestCacheIsOfOneCluster(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 2)...)
+	fixture.Archive(t, r.Location, plain, names(1, 2)...)
 	c.filled(t, numbered(1), 1, r.Location)
 	other := ours
 	other.SystemID++
-	if c.Deliver(context.Background(), []string{r.Location}, other, name(t, numbered(2)), filepath.Join(t.TempDir(), "x")) {
+	if c.Deliver(context.Background(), []string{r.Location}, other, fixture.Name(t, numbered(2)), filepath.Join(t.TempDir(), "x")) {
 		t.Error("delivered to another cluster")
 	}
 	if !c.delivers(t, numbered(2), r.Location) {
@@ -230,7 +231,7 @@ func TestCacheLease(t *testing.T) {
 	} {
 		c, _ := newCache(t)
 		r := repository(t)
-		pushed(t, r, plain, names(1, 3)...)
+		fixture.Archive(t, r.Location, plain, names(1, 3)...)
 		c.filled(t, numbered(1), 2, r.Location)
 		if err := os.WriteFile(c.lease(r.Location), []byte(test.head(r.Location)+r.Identity.String()), 0o600); err != nil {
 			t.Fatal(err)
@@ -242,7 +243,7 @@ func TestCacheLease(t *testing.T) {
 		if got := c.delivers(t, numbered(2), r.Location); got != test.proved {
 			t.Errorf("%s: delivered %t", what, got)
 		}
-		another, err := OpenFor(context.Background(), r.Location, ours)
+		another, err := archive.OpenFor(context.Background(), r.Location, ours)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +256,7 @@ func TestCacheLease(t *testing.T) {
 func TestCacheLeaseDamaged(t *testing.T) {
 	c, _ := newCache(t)
 	r := repository(t)
-	pushed(t, r, plain, names(1, 2)...)
+	fixture.Archive(t, r.Location, plain, names(1, 2)...)
 	c.filled(t, numbered(1), 1, r.Location)
 	whole, err := os.ReadFile(c.lease(r.Location))
 	if err != nil {
@@ -265,7 +266,7 @@ func TestCacheLeaseDamaged(t *testing.T) {
 		if err := os.WriteFile(c.lease(r.Location), whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if id, _ := c.remembered(r.Location); id != (Identity{}) {
+		if id, _ := c.remembered(r.Location); id != (archive.Identity{}) {
 			t.Fatalf("%d bytes are taken for %v", n, id)
 		}
 	}
@@ -286,7 +287,7 @@ func TestPruneCache(t *testing.T) {
 		t.Error(err)
 	}
 	r := repository(t)
-	pushed(t, r, plain, names(1, 4)...)
+	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	c.filled(t, numbered(1), 3, r.Location)
 	if err := PruneCache(s); err != nil || len(c.on(r)) != 3 {
 		t.Errorf("%v, %v", c.on(r), err)
