@@ -26,6 +26,7 @@ const (
 // all.
 var floors = map[string]int{
 	"lib/cli":             4,
+	"lib/expire":          4,
 	"lib/prefetch":        4,
 	"lib/verify":          4,
 	"lib/archive":         3,

@@ -39,14 +39,17 @@ func (b Backup) Ended() time.Time {
 	return b.Header.StopTime
 }
 
-// lastStored is when the last of its objects was: a backup that takes long is at
+// LastStored is when the last of its objects was: a backup that takes long is at
 // work as long as something comes.
-func (b Backup) lastStored() time.Time {
+func (b Backup) LastStored() time.Time {
 	if len(b.times) == 0 {
 		return b.Start.Time
 	}
 	return slices.MaxFunc(b.times, time.Time.Compare)
 }
+
+// ErrNoBackup says that there is no backup of a label.
+var ErrNoBackup = errors.New("no such backup")
 
 // CompareEnds puts backups in the order in which they ended. Clocks that say the
 // same of two leave it to the log.
@@ -56,10 +59,13 @@ func CompareEnds(a, b Backup) int {
 
 // Backups lists what is below base/, in the order of labels.
 func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
-	return r.backupsBelow(ctx, layout.Base)
+	return r.BackupsBelow(ctx, layout.Base)
 }
 
-func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error) {
+// BackupsBelow lists those whose keys begin with a prefix, as those of a single one
+// do with layout.BaseKey(label, ""). What they say of Lost counts for nothing then:
+// it takes the list of them all.
+func (r *Repo) BackupsBelow(ctx context.Context, prefix string) ([]Backup, error) {
 	var all []Backup
 	sizes := map[string]int64{}
 	for info, err := range r.List(ctx, prefix, "") {

@@ -9,9 +9,7 @@ import (
 
 	"pgpipes/lib/layout"
 	"pgpipes/lib/note"
-	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
-	"pgpipes/test/fixture"
 )
 
 // outage drops some of the segments that wait.
@@ -265,7 +263,7 @@ func FuzzGap(f *testing.F) {
 	f.Add(layout.Gap+segmentName(5)+".partial-"+segmentName(5)+".partial", "")
 	f.Add(layout.Gap+segmentName(5)+"-"+mib.Name(2, 9), "\t")
 	f.Fuzz(func(t *testing.T, key, text string) {
-		g, ok := r.parseGapKey(key)
+		g, ok := r.ParseGapKey(key)
 		if !ok {
 			return
 		}
@@ -279,40 +277,4 @@ func FuzzGap(f *testing.F) {
 			t.Errorf("%+v, written and read again %+v", g, again)
 		}
 	})
-}
-
-// What a policy does with records of gaps: they stay while recovery can come
-// upon them.
-func TestExpireGaps(t *testing.T) {
-	r := repository(t)
-	pushed(t, r, plain, segmentName(1), segmentName(5), segmentName(6), segmentName(9))
-	for _, key := range []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), layout.Gap + "README"} {
-		r.place(t, key, nil)
-	}
-	for label, number := range map[string]uint64{"a": 1, "b": 5, "c": 9} {
-		files, err := fixture.Backup{Label: label, First: number, Last: number, Stop: clock("10:0" + segmentName(int(number))[23:])}.Files()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, contents := range files {
-			r.place(t, layout.BaseKey(label, file), contents)
-		}
-	}
-	for _, test := range []struct {
-		keep int
-		gaps []string
-	}{
-		{3, []string{gapKey(2, 4), gapKey(3, 4), gapKey(7, 8), layout.Gap + "README"}},
-		{2, []string{gapKey(7, 8), layout.Gap + "README"}},
-		{1, []string{layout.Gap + "README"}},
-	} {
-		e, err := r.Decide(context.Background(), retain.Policy{KeepLast: test.keep}, clock("11:00"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := e.Apply(context.Background(), 1, func(err error) { t.Error(err) }); err != nil {
-			t.Fatal(err)
-		}
-		same(t, "gaps", keys(t, r, layout.Gap), test.gaps)
-	}
 }

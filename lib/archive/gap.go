@@ -74,8 +74,8 @@ func (g Gap) text() string {
 		"from", g.From.Format(time.RFC3339), "to", g.To.Format(time.RFC3339), "host", g.Host, "reason", g.Reason)
 }
 
-// parseGapKey reads the range from the key of a gap. Other keys are not ok.
-func (r *Repo) parseGapKey(key string) (g Gap, ok bool) {
+// ParseGapKey reads the range from the key of a gap. Other keys are not ok.
+func (r *Repo) ParseGapKey(key string) (g Gap, ok bool) {
 	g.Span, g.Segments, ok = r.parseSpan(strings.TrimPrefix(key, layout.Gap))
 	return g, ok
 }
@@ -124,7 +124,7 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 		if err != nil {
 			return nil, err
 		}
-		if g, ok := r.parseGapKey(info.Key); ok && wanted(g) {
+		if g, ok := r.ParseGapKey(info.Key); ok && wanted(g) {
 			all = append(all, g)
 		}
 	}

@@ -19,7 +19,7 @@ func (r *Repo) NoteCheck(key string) (check func(text []byte) error, ok bool) {
 	prefix, name, _ := strings.Cut(key, "/")
 	switch prefix + "/" {
 	case layout.Gap:
-		g, ok := r.parseGapKey(key)
+		g, ok := r.ParseGapKey(key)
 		return func(text []byte) error { return checkGap(g, text) }, ok
 	case layout.Hole:
 		span, _, ok := r.parseSpan(name)

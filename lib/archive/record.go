@@ -43,8 +43,8 @@ func recordKey(kind string, began time.Time) string {
 	return kind + "/" + began.UTC().Format(recordTime)
 }
 
-// recordBegan is the inverse of recordKey.
-func recordBegan(kind, key string) (time.Time, error) {
+// RecordBegan is when the record with a key began.
+func RecordBegan(kind, key string) (time.Time, error) {
 	return time.Parse(recordTime, strings.TrimPrefix(key, kind+"/"))
 }
 
@@ -53,7 +53,7 @@ func recordBegan(kind, key string) (time.Time, error) {
 // tell most. Those that are damaged, or removed meanwhile, are left out.
 func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		keys, err := r.recordKeys(ctx, kind)
+		keys, err := r.RecordKeys(ctx, kind)
 		if err != nil {
 			yield(Record{}, err)
 			return
@@ -67,10 +67,10 @@ func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error
 	}
 }
 
-// telling is when the newest record began that makes older ones of no interest: a
-// drill that passed, or a verification that has read everything. It is zero if there
-// is none.
-func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
+// LastTelling is when the newest record of a kind began that makes older ones of no
+// interest: a drill that passed, or a verification that has read everything. It is
+// zero if there is none.
+func (r *Repo) LastTelling(ctx context.Context, kind string) (time.Time, error) {
 	for record, err := range r.Records(ctx, kind) {
 		if err != nil || kind == KindDrill && record.Values["result"] == "ok" || record.Values["scope"] == "full" {
 			return record.Began, err
@@ -79,7 +79,9 @@ func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
 	return time.Time{}, nil
 }
 
-func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err error) {
+// RecordKeys lists the keys of the records of a kind, the oldest first, and of what
+// else lies there.
+func (r *Repo) RecordKeys(ctx context.Context, kind string) (keys []string, err error) {
 	for info, err := range r.List(ctx, kind+"/", "") {
 		if err != nil {
 			return nil, err
@@ -90,7 +92,7 @@ func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err 
 }
 
 func (r *Repo) record(ctx context.Context, kind, key string) (record Record, ok bool, err error) {
-	began, err := recordBegan(kind, key)
+	began, err := RecordBegan(kind, key)
 	if err != nil {
 		return Record{}, false, nil
 	}

@@ -1,4 +1,4 @@
-package archive
+package expire
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -69,7 +70,7 @@ func (r *removal) removeRest(ctx context.Context) error {
 		return err
 	}
 	for _, s := range r.holes {
-		a := Accepted{Span: s, Time: r.now, By: ByExpire, Reason: "expire --wal-keep " + r.policy.WAL.String()}
+		a := archive.Accepted{Span: s, Time: r.now, By: archive.ByExpire, Reason: "expire --wal-keep " + r.policy.WAL.String()}
 		if err := r.repo.Accept(ctx, a); err != nil {
 			return err
 		}
@@ -128,7 +129,7 @@ func (r *removal) removeAll(ctx context.Context, keys []string) (gone []bool) {
 
 // removeOf removes objects of several backups at once, but of none that stays, and
 // notes which ones have to stay then.
-func (r *removal) removeOf(ctx context.Context, backups []Backup, stays map[string]bool, objects func(Backup) []string) {
+func (r *removal) removeOf(ctx context.Context, backups []archive.Backup, stays map[string]bool, objects func(archive.Backup) []string) {
 	var keys, owners []string
 	for _, b := range backups {
 		if stays[b.Label] {
@@ -151,7 +152,7 @@ func (r *removal) removeOf(ctx context.Context, backups []Backup, stays map[stri
 func (r *removal) removeMarks(ctx context.Context) (listed map[string]bool) {
 	listed = map[string]bool{}
 	for _, generation := range r.generations() {
-		r.removeOf(ctx, generation, listed, Backup.marks)
+		r.removeOf(ctx, generation, listed, marks)
 		for _, b := range generation {
 			if !listed[b.Label] {
 				continue
@@ -177,7 +178,7 @@ func (r *removal) removeParts(ctx context.Context, listed map[string]bool) (stay
 			}
 		}
 	}
-	r.removeOf(ctx, dropped, stays, func(b Backup) []string {
+	r.removeOf(ctx, dropped, stays, func(b archive.Backup) []string {
 		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
 			return key == layout.BaseKey(b.Label, layout.Manifest) || key == layout.BaseKey(b.Label, layout.Start)
 		})
@@ -187,7 +188,7 @@ func (r *removal) removeParts(ctx context.Context, listed map[string]bool) (stay
 
 // completed reports whether a manifest has come at last to a backup that had none,
 // as far as can be seen.
-func (r *removal) completed(ctx context.Context, b Backup) bool {
+func (r *removal) completed(ctx context.Context, b archive.Backup) bool {
 	_, err := r.repo.Stat(ctx, layout.BaseKey(b.Label, layout.Manifest))
 	if errors.Is(err, store.ErrNotExist) {
 		return false
@@ -202,13 +203,13 @@ func (r *removal) completed(ctx context.Context, b Backup) bool {
 // removeStarts removes the notes of the starts. They go after the rest: each
 // protects WAL, and tells the next run how old the rest is.
 func (r *removal) removeStarts(ctx context.Context, stays map[string]bool) {
-	r.removeOf(ctx, r.childrenFirst(), stays, func(b Backup) []string {
+	r.removeOf(ctx, r.childrenFirst(), stays, func(b archive.Backup) []string {
 		return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool { return key != layout.BaseKey(b.Label, layout.Start) })
 	})
 }
 
 // marks is the key of the manifest, if there is one.
-func (b Backup) marks() []string {
+func marks(b archive.Backup) []string {
 	if !b.Complete {
 		return nil
 	}
@@ -273,9 +274,9 @@ func (r *removal) removeNotes(ctx context.Context) {
 			r.fail(err)
 			return
 		}
-		part, ok := r.repo.parseGapKey(info.Key)
+		part, ok := r.repo.ParseGapKey(info.Key)
 		covered := func(note string) bool {
-			whole, is := r.repo.parseGapKey(note)
+			whole, is := r.repo.ParseGapKey(note)
 			return is && strings.HasPrefix(note, layout.Gap) && whole.Covers(part.Span)
 		}
 		if ok && slices.ContainsFunc(r.notes, covered) {

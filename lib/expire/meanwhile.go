@@ -1,8 +1,9 @@
-package archive
+package expire
 
 import (
 	"context"
 	"fmt"
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ func (r *removal) refuseChanged(ctx context.Context) error {
 			return fmt.Errorf("backup %s has changed meanwhile and needs %s: the rest is left for the next run", b.Label, needs[i])
 		}
 	}
-	return r.refuseRestored(ctx, func(n Restoring) bool { return r.drops(n.Backup) })
+	return r.refuseRestored(ctx, func(n archive.Restoring) bool { return r.drops(n.Backup) })
 }
 
 // refuseNewer keeps all WAL if a backup has begun since the decision was made: on
@@ -42,17 +43,17 @@ func (r *removal) refuseNewer(ctx context.Context) error {
 	for _, b := range changed {
 		return fmt.Errorf("backup %s has changed meanwhile: WAL is left for the next run", b.Label)
 	}
-	return r.refuseRestored(ctx, func(n Restoring) bool { return r.policy.WAL.Limited || r.drops(n.Backup) })
+	return r.refuseRestored(ctx, func(n archive.Restoring) bool { return r.policy.WAL.Limited || r.drops(n.Backup) })
 }
 
 // refuseRestored keeps the rest if a restore has begun that matters.
-func (r *removal) refuseRestored(ctx context.Context, matters func(Restoring) bool) error {
+func (r *removal) refuseRestored(ctx context.Context, matters func(archive.Restoring) bool) error {
 	now, err := r.repo.Restorings(ctx)
 	if err != nil {
 		return err
 	}
 	for _, n := range now {
-		known := slices.ContainsFunc(r.restoring, func(old Restoring) bool { return old.Key == n.Key })
+		known := slices.ContainsFunc(r.restoring, func(old archive.Restoring) bool { return old.Key == n.Key })
 		if !known && time.Now().Before(n.Until) && matters(n) {
 			return fmt.Errorf("backup %s is %s: the rest is left for the next run", n.Backup, n.Why())
 		}
@@ -63,14 +64,14 @@ func (r *removal) refuseRestored(ctx context.Context, matters func(Restoring) bo
 // changed reads the backups that have come since the decision was made, and those
 // of which a note has. What has only lost something is not among them. It lists
 // without reading what it knows: with a thousand backups that is a difference.
-func (r *removal) changed(ctx context.Context) ([]Backup, error) {
+func (r *removal) changed(ctx context.Context) ([]archive.Backup, error) {
 	labels, err := r.changedLabels(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all []Backup
+	var all []archive.Backup
 	for _, label := range labels {
-		found, err := r.repo.backupsBelow(ctx, layout.BaseKey(label, ""))
+		found, err := r.repo.BackupsBelow(ctx, layout.BaseKey(label, ""))
 		if err != nil {
 			return nil, err
 		}
@@ -83,9 +84,9 @@ func (r *removal) changedLabels(ctx context.Context) ([]string, error) {
 	known, notes := map[string]bool{}, map[string]time.Time{}
 	for _, b := range r.backups {
 		known[b.Label] = true
-		for i, key := range b.Keys {
-			if b.isNote(key) {
-				notes[key] = b.times[i]
+		for _, key := range b.Keys {
+			if isNote(b.Label, key) {
+				notes[key] = b.StoredAt(key)
 			}
 		}
 	}
@@ -98,14 +99,14 @@ func (r *removal) changedLabels(ctx context.Context) ([]string, error) {
 		at, read := notes[info.Key]
 		switch {
 		case !inside || len(labels) > 0 && labels[len(labels)-1] == label:
-		case !known[label], (Backup{Label: label}).isNote(info.Key) && !(read && at.Equal(info.ModTime)):
+		case !known[label], isNote(label, info.Key) && !(read && at.Equal(info.ModTime)):
 			labels = append(labels, label)
 		}
 	}
 	return labels, nil
 }
 
-// isNote reports whether an object tells something of the backup, and is no part.
-func (b Backup) isNote(key string) bool {
-	return key == layout.BaseKey(b.Label, layout.Manifest) || key == layout.BaseKey(b.Label, layout.Start) || key == layout.BaseKey(b.Label, layout.Pin)
+// isNote reports whether an object tells something of a backup, and is no part.
+func isNote(label, key string) bool {
+	return key == layout.BaseKey(label, layout.Manifest) || key == layout.BaseKey(label, layout.Start) || key == layout.BaseKey(label, layout.Pin)
 }

@@ -1,4 +1,4 @@
-package archive
+package expire
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
@@ -41,16 +42,16 @@ func (i *interrupted) List(ctx context.Context, prefix, after string) iter.Seq2[
 // Whoever begins to use a backup while expire is removing it is told that it has
 // gone, or finds all that it needs.
 func TestUsedWhileItIsRemoved(t *testing.T) {
-	uses := map[string]func(r *Repo, label string) error{
-		"restore": func(r *Repo, label string) error {
+	uses := map[string]func(r *archive.Repo, label string) error{
+		"restore": func(r *archive.Repo, label string) error {
 			_, err := r.BeginRestore(context.Background(), label, time.Now(), time.Now().Add(time.Hour))
 			return err
 		},
-		"increment": func(r *Repo, label string) error {
+		"increment": func(r *archive.Repo, label string) error {
 			h := manifest.Header{Label: "zz-new", Parent: label, StartTimeline: 1, StartLSN: 0x900028, StartTime: time.Now()}
 			return r.Begin(context.Background(), h, false)
 		},
-		"pin": func(r *Repo, label string) error { return r.Pin(context.Background(), label, "why") },
+		"pin": func(r *archive.Repo, label string) error { return r.Pin(context.Background(), label, "why") },
 	}
 	for name, use := range uses {
 		t.Run(name, func(t *testing.T) {
@@ -77,10 +78,10 @@ func TestUsedWhileItIsRemoved(t *testing.T) {
 
 // useAtStep has the oldest backup used at a step of its removal. It reports
 // whether there was such a step, and what the user was told.
-func useAtStep(t *testing.T, seed uint64, left int, use func(r *Repo, label string) error) (done bool, told error) {
+func useAtStep(t *testing.T, seed uint64, left int, use func(r *archive.Repo, label string) error) (done bool, told error) {
 	t.Helper()
 	r := lineage(t, seed)
-	e, err := r.Decide(t.Context(), retain.Policy{KeepLast: 1}, time.Now())
+	e, err := Decide(t.Context(), r, retain.Policy{KeepLast: 1}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +127,11 @@ func TestTwoExpiries(t *testing.T) {
 		for left := 1; left < 40; left += 3 {
 			r := lineage(t, seed)
 			plain := *r
-			first, err := r.Decide(t.Context(), retain.Policy{KeepLast: 1}, time.Now())
+			first, err := Decide(t.Context(), r, retain.Policy{KeepLast: 1}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
-			second, err := plain.Decide(t.Context(), retain.Policy{KeepLast: 1 + left%3}, time.Now())
+			second, err := Decide(t.Context(), &plain, retain.Policy{KeepLast: 1 + left%3}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +146,7 @@ func TestTwoExpiries(t *testing.T) {
 			if all := labels(t, &plain); len(all) == 0 {
 				t.Errorf("seed %d, step %d: nothing is left", seed, left)
 			}
-			if e, err := plain.Decide(t.Context(), retain.Policy{KeepLast: 1}, time.Now()); err != nil || len(e.childrenFirst()) > 0 {
+			if e, err := Decide(t.Context(), &plain, retain.Policy{KeepLast: 1}, time.Now()); err != nil || len(e.childrenFirst()) > 0 {
 				t.Errorf("seed %d, step %d: there is more to do: %v", seed, left, err)
 			}
 		}

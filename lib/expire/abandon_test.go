@@ -1,4 +1,4 @@
-package archive
+package expire
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
@@ -16,25 +17,25 @@ import (
 )
 
 // left makes what an interrupted backup has left: its start, and a part.
-func (r *Repo) left(t *testing.T, label, parent string, began time.Time) {
+func left(t *testing.T, r *archive.Repo, label, parent string, began time.Time) {
 	t.Helper()
 	h := manifest.Header{Label: label, Parent: parent, StartTimeline: 1, StartLSN: 0x200028, StartTime: began}
 	if err := r.Begin(t.Context(), h, false); err != nil {
 		t.Fatal(err)
 	}
-	r.place(t, layout.BaseKey(label, "000.tar"), []byte("the tar of "+label))
+	fixture.Place(t, r.Location, layout.BaseKey(label, "000.tar"), []byte("the tar of "+label))
 }
 
 // increment is a complete one that uses the part of another backup, and needs the
 // segment of this number.
-func (r *Repo) increment(t *testing.T, label, parent string, segment uint64) {
+func increment(t *testing.T, r *archive.Repo, label, parent string, segment uint64) {
 	t.Helper()
 	files, err := fixture.Backup{Label: label, Parent: parent, First: segment, Last: segment, Stop: time.Now()}.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for file, contents := range files {
-		r.place(t, layout.BaseKey(label, file), contents)
+		fixture.Place(t, r.Location, layout.BaseKey(label, file), contents)
 	}
 }
 
@@ -43,15 +44,15 @@ func (r *Repo) increment(t *testing.T, label, parent string, segment uint64) {
 // another one names, and what is pinned. Nothing else goes.
 func TestAbandon(t *testing.T) {
 	r := repository(t)
-	r.mark(t, mib.Name(1, 1), mib.Name(1, 2), mib.Name(1, 4)) // without 3, of a backup that is damaged
+	fixture.Mark(t, r.Location, mib.Name(1, 1), mib.Name(1, 2), mib.Name(1, 4)) // without 3, of a backup that is damaged
 	now := time.Now()
-	r.placeBackup(t, "damaged", 1, 3, now)
-	r.left(t, "given-up", "", now)
-	r.increment(t, "increment", "given-up", 2)
-	r.left(t, "pinned", "", now)
-	r.placeBackup(t, "whole", 1, 4, now)
-	r.left(t, "dead", "whole", now)
-	r.left(t, "orphan", "", now)
+	placeBackup(t, r, "damaged", 1, 3, now)
+	left(t, r, "given-up", "", now)
+	increment(t, r, "increment", "given-up", 2)
+	left(t, r, "pinned", "", now)
+	placeBackup(t, r, "whole", 1, 4, now)
+	left(t, r, "dead", "whole", now)
+	left(t, r, "orphan", "", now)
 	if err := r.Remove(t.Context(), layout.BaseKey("orphan", layout.Start)); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func TestAbandon(t *testing.T) {
 	}
 	before := keys(t, r, "")
 	p := retain.Policy{Abandon: []string{"given-up", "pinned", "dead", "orphan", "whole", "nobody"}}
-	e := r.expire(t, p, now)
+	e := expire(t, r, p, now)
 	want := slices.DeleteFunc(before, func(key string) bool {
 		return strings.HasPrefix(key, layout.BaseKey("dead", "")) || strings.HasPrefix(key, layout.BaseKey("orphan", ""))
 	})
@@ -72,9 +73,9 @@ func TestAbandon(t *testing.T) {
 	}
 
 	// With a rule what is damaged stops it all, and the error says who needs what.
-	r.place(t, layout.BaseKey("given-up", layout.Manifest), []byte("torn"))
+	fixture.Place(t, r.Location, layout.BaseKey("given-up", layout.Manifest), []byte("torn"))
 	for _, p := range []retain.Policy{{KeepLast: 1}, p} {
-		_, err := r.Decide(t.Context(), p, now)
+		_, err := Decide(t.Context(), r, p, now)
 		var broken *NotWhole
 		if p.Rules() && (!errors.As(err, &broken) || broken.Label != "damaged") {
 			t.Errorf("with a rule: %v", err)
@@ -106,12 +107,12 @@ func (h hooked) Stat(ctx context.Context, key string) (store.Info, error) {
 func TestAbandonedIsAlive(t *testing.T) {
 	for what, test := range map[string]struct {
 		before, key string
-		do          func(r *Repo)
+		do          func(r *archive.Repo)
 		stays       []string
 	}{
-		"completed": {"stat", layout.BaseKey("b", layout.Manifest), func(r *Repo) { r.increment(t, "b", "whole", 1) },
+		"completed": {"stat", layout.BaseKey("b", layout.Manifest), func(r *archive.Repo) { increment(t, r, "b", "whole", 1) },
 			[]string{layout.BaseKey("b", "000.tar"), layout.BaseKey("b", layout.Manifest), layout.BaseKey("b", layout.Start), layout.BaseKey("whole", "000.tar")}},
-		"gone on with": {"remove", layout.BaseKey("b", "000.tar"), func(r *Repo) {
+		"gone on with": {"remove", layout.BaseKey("b", "000.tar"), func(r *archive.Repo) {
 			h := manifest.Header{Label: "b", StartTimeline: 1, StartLSN: 0x300028, StartTime: time.Now()}
 			if err := r.Begin(context.Background(), h, true); err != nil {
 				t.Error(err)
@@ -120,10 +121,10 @@ func TestAbandonedIsAlive(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := repository(t)
-			r.mark(t, mib.Name(1, 1))
-			r.placeBackup(t, "whole", 1, 1, time.Now())
-			r.left(t, "b", "", time.Now())
-			e, err := r.Decide(t.Context(), retain.Policy{Abandon: []string{"b"}}, time.Now())
+			fixture.Mark(t, r.Location, mib.Name(1, 1))
+			placeBackup(t, r, "whole", 1, 1, time.Now())
+			left(t, r, "b", "", time.Now())
+			e, err := Decide(t.Context(), r, retain.Policy{Abandon: []string{"b"}}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,19 +151,19 @@ func TestAbandonedIsAlive(t *testing.T) {
 func TestSlowBackupIsNotAbandoned(t *testing.T) {
 	r := repository(t)
 	now := time.Now()
-	r.mark(t, mib.Name(1, 1), mib.Name(1, 2))
-	r.placeBackup(t, "whole", 1, 2, now)
-	r.left(t, "slow", "", now.Add(-72*time.Hour))
-	policy := retain.Policy{KeepLast: 1, Abandoned: Abandoned}
-	r.expire(t, policy, now)
+	fixture.Mark(t, r.Location, mib.Name(1, 1), mib.Name(1, 2))
+	placeBackup(t, r, "whole", 1, 2, now)
+	left(t, r, "slow", "", now.Add(-72*time.Hour))
+	policy := retain.Policy{KeepLast: 1, Abandoned: archive.Abandoned}
+	expire(t, r, policy, now)
 	if len(keys(t, r, layout.BaseKey("slow", ""))) != 2 {
 		t.Error("it was removed")
 	}
-	s := Survey{At: now}
+	s := archive.Survey{At: now}
 	all, err := r.Backups(t.Context())
-	if err != nil || s.State(all[0]) != BackupInProgress {
+	if err != nil || s.State(all[0]) != archive.BackupInProgress {
 		t.Errorf("%s: %s, %v", all[0].Label, s.State(all[0]), err)
 	}
-	r.expire(t, policy, now.Add(49*time.Hour))
+	expire(t, r, policy, now.Add(49*time.Hour))
 	same(t, "left", keys(t, r, layout.BaseKey("slow", "")), nil)
 }

@@ -1,12 +1,15 @@
-package archive
+package expire
 
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -15,20 +18,20 @@ import (
 )
 
 // placeBackup places one that needs a single segment.
-func (r *Repo) placeBackup(t *testing.T, label string, tli wal.Timeline, segment uint64, stop time.Time) {
+func placeBackup(t *testing.T, r *archive.Repo, label string, tli wal.Timeline, segment uint64, stop time.Time) {
 	t.Helper()
 	files, err := fixture.Backup{Label: label, Timeline: tli, First: segment, Last: segment, Stop: stop}.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for file, contents := range files {
-		r.place(t, layout.BaseKey(label, file), contents)
+		fixture.Place(t, r.Location, layout.BaseKey(label, file), contents)
 	}
 }
 
-func (r *Repo) expire(t *testing.T, p retain.Policy, now time.Time) *Expiry {
+func expire(t *testing.T, r *archive.Repo, p retain.Policy, now time.Time) *Expiry {
 	t.Helper()
-	e, err := r.Decide(t.Context(), p, now)
+	e, err := Decide(t.Context(), r, p, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,20 +47,20 @@ func (r *Repo) expire(t *testing.T, p retain.Policy, now time.Time) *Expiry {
 func TestHolesOfExpire(t *testing.T) {
 	r := repository(t)
 	for n := range 12 {
-		r.mark(t, mib.Name(1, uint64(n+1)))
+		fixture.Mark(t, r.Location, mib.Name(1, uint64(n+1)))
 	}
 	for n := range 10 {
-		r.mark(t, mib.Name(2, uint64(n+5)))
+		fixture.Mark(t, r.Location, mib.Name(2, uint64(n+5)))
 	}
-	r.branch(t, 2, "1\t0/500100\tno recovery target specified\n")
+	fixture.Branch(t, r.Location, 2, "1\t0/500100\tno recovery target specified\n")
 	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
-	r.placeBackup(t, "a", 1, 2, day(1))
-	r.placeBackup(t, "b", 1, 8, day(2)) // on the branch that was left
-	r.placeBackup(t, "c", 2, 9, day(10))
-	r.placeBackup(t, "d", 2, 12, day(11))
+	placeBackup(t, r, "a", 1, 2, day(1))
+	placeBackup(t, r, "b", 1, 8, day(2)) // on the branch that was left
+	placeBackup(t, r, "c", 2, 9, day(10))
+	placeBackup(t, r, "d", 2, 12, day(11))
 
 	policy := retain.Policy{KeepLast: 9, WAL: retain.WALPolicy{Limited: true}}
-	r.expire(t, policy, day(12))
+	expire(t, r, policy, day(12))
 	span := func(tli wal.Timeline, first, last uint64) string {
 		return layout.Hole + mib.Name(tli, first) + "-" + mib.Name(tli, last)
 	}
@@ -72,15 +75,20 @@ func TestHolesOfExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := holesShown(c.Holes(all)); got != fmt.Sprintf("%s 5 expired; %s 4 expired; %s 4 expired; %s 2 expired", want[0][5:], want[1][5:], want[2][5:], want[3][5:]) {
+	var shown []string
+	for _, h := range c.Holes(all) {
+		shown = append(shown, fmt.Sprintf("%s %d %s", h.Span, h.Segments, h.State))
+	}
+	if got := strings.Join(shown, "; "); got != fmt.Sprintf("%s 5 expired; %s 4 expired; %s 4 expired; %s 2 expired", want[0][5:], want[1][5:], want[2][5:], want[3][5:]) {
 		t.Errorf("holes: %s", got)
 	}
-	for segment, there := range map[string]error{mib.Name(1, 5): ErrHole, mib.Name(1, 9): ErrHole, mib.Name(1, 12): ErrHole, mib.Name(1, 13): store.ErrNotExist, mib.Name(2, 15): store.ErrNotExist} {
-		if _, _, err := get(t, nil, segment, r.Location); !errors.Is(err, there) || errors.Is(err, ErrHole) && errors.Is(err, store.ErrNotExist) {
+	for segment, there := range map[string]error{mib.Name(1, 5): archive.ErrHole, mib.Name(1, 9): archive.ErrHole, mib.Name(1, 12): archive.ErrHole, mib.Name(1, 13): store.ErrNotExist, mib.Name(2, 15): store.ErrNotExist} {
+		_, err := archive.Get(t.Context(), []string{r.Location}, nil, fixture.Name(t, segment), filepath.Join(t.TempDir(), "out"), func(error) {})
+		if !errors.Is(err, there) || errors.Is(err, archive.ErrHole) && errors.Is(err, store.ErrNotExist) {
 			t.Errorf("%s: %v, want %v", segment, err, there)
 		}
 	}
-	for _, d := range r.expire(t, policy, day(12)).Decisions {
+	for _, d := range expire(t, r, policy, day(12)).Decisions {
 		if !d.Keep {
 			t.Errorf("the second time: %v", d)
 		}
@@ -93,12 +101,12 @@ func TestHolesAreRecordedOnce(t *testing.T) {
 	r := repository(t)
 	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
 	for n := range 9 {
-		r.mark(t, mib.Name(1, uint64(n+1)))
+		fixture.Mark(t, r.Location, mib.Name(1, uint64(n+1)))
 	}
-	r.placeBackup(t, "a", 1, 1, day(1))
-	r.placeBackup(t, "b", 1, 8, day(2))
+	placeBackup(t, r, "a", 1, 1, day(1))
+	placeBackup(t, r, "b", 1, 8, day(2))
 	policy := retain.Policy{KeepLast: 9, WAL: retain.WALPolicy{Limited: true, Within: 36 * time.Hour}}
-	e, err := r.Decide(t.Context(), policy, day(4))
+	e, err := Decide(t.Context(), r, policy, day(4))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,11 +116,11 @@ func TestHolesAreRecordedOnce(t *testing.T) {
 		t.Error("what is left is not told")
 	}
 	r.Store = whole
-	r.expire(t, policy, day(4))
-	same(t, "WAL", keys(t, r, "wal/"), []string{layout.WALKey(name(t, mib.Name(1, 1))), layout.WALKey(name(t, mib.Name(1, 8))), layout.WALKey(name(t, mib.Name(1, 9)))})
+	expire(t, r, policy, day(4))
+	same(t, "WAL", keys(t, r, "wal/"), []string{layout.WALKey(fixture.Name(t, mib.Name(1, 1))), layout.WALKey(fixture.Name(t, mib.Name(1, 8))), layout.WALKey(fixture.Name(t, mib.Name(1, 9)))})
 	same(t, "holes", keys(t, r, layout.Hole), []string{layout.Hole + mib.Name(1, 2) + "-" + mib.Name(1, 7)})
 	accepted, err := r.AcceptedHoles(t.Context())
-	if err != nil || accepted[0].By != ByExpire || accepted[0].Reason != "expire --wal-keep 36h" {
+	if err != nil || accepted[0].By != archive.ByExpire || accepted[0].Reason != "expire --wal-keep 36h" {
 		t.Errorf("%+v, %v", accepted, err)
 	}
 }
@@ -122,14 +130,14 @@ func TestHolesAreRecordedOnce(t *testing.T) {
 func TestLeavingsGrowOld(t *testing.T) {
 	r := repository(t)
 	now := time.Now()
-	r.mark(t, mib.Name(1, 1))
-	r.placeBackup(t, "whole", 1, 1, now.Add(72*time.Hour))
-	r.place(t, layout.BaseKey("left", "000.tar"), []byte("x"))
+	fixture.Mark(t, r.Location, mib.Name(1, 1))
+	placeBackup(t, r, "whole", 1, 1, now.Add(72*time.Hour))
+	fixture.Place(t, r.Location, layout.BaseKey("left", "000.tar"), []byte("x"))
 	for hours, want := range map[int][]string{47: {layout.BaseKey("left", "000.tar")}, 0: {layout.BaseKey("left", "000.tar")}} {
-		r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(time.Duration(hours)*time.Hour))
+		expire(t, r, retain.Policy{KeepLast: 1, Abandoned: archive.Abandoned}, now.Add(time.Duration(hours)*time.Hour))
 		same(t, "leavings", keys(t, r, layout.BaseKey("left", "")), want)
 	}
-	r.expire(t, retain.Policy{KeepLast: 1, Abandoned: Abandoned}, now.Add(49*time.Hour))
+	expire(t, r, retain.Policy{KeepLast: 1, Abandoned: archive.Abandoned}, now.Add(49*time.Hour))
 	same(t, "leavings", keys(t, r, layout.BaseKey("left", "")), nil)
 }
 
@@ -139,17 +147,17 @@ func TestPartialsExpire(t *testing.T) {
 	r := repository(t)
 	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
 	partial := func(tli wal.Timeline, n uint64) string { return mib.Name(tli, n) + ".partial" }
-	r.mark(t, mib.Name(2, 5), mib.Name(2, 6), mib.Name(3, 7), mib.Name(3, 8), partial(1, 5), partial(2, 7), partial(3, 9))
-	r.place(t, layout.WALKey(name(t, partial(1, 5)))+".zst", nil)
-	r.branch(t, 2, "1\t0/500100\tno recovery target specified\n")
-	r.branch(t, 3, "1\t0/500100\tno recovery target specified\n2\t0/700100\tno recovery target specified\n")
-	r.placeBackup(t, "a", 2, 5, day(1))
-	r.placeBackup(t, "b", 3, 8, day(2))
+	fixture.Mark(t, r.Location, mib.Name(2, 5), mib.Name(2, 6), mib.Name(3, 7), mib.Name(3, 8), partial(1, 5), partial(2, 7), partial(3, 9))
+	fixture.Place(t, r.Location, layout.WALKey(fixture.Name(t, partial(1, 5)))+".zst", nil)
+	fixture.Branch(t, r.Location, 2, "1\t0/500100\tno recovery target specified\n")
+	fixture.Branch(t, r.Location, 3, "1\t0/500100\tno recovery target specified\n2\t0/700100\tno recovery target specified\n")
+	placeBackup(t, r, "a", 2, 5, day(1))
+	placeBackup(t, r, "b", 3, 8, day(2))
 
-	e := r.expire(t, retain.Policy{KeepLast: 2}, day(3))
+	e := expire(t, r, retain.Policy{KeepLast: 2}, day(3))
 	same(t, "left at first", keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
 	same(t, "said", dropped(e), []string{partial(1, 5)})
-	e = r.expire(t, retain.Policy{KeepLast: 1}, day(3))
+	e = expire(t, r, retain.Policy{KeepLast: 1}, day(3))
 	same(t, "left", keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
 	same(t, "said", dropped(e), []string{"a", mib.Name(2, 5) + ".." + mib.Name(2, 6), mib.Name(3, 7), partial(2, 7)})
 }
@@ -157,7 +165,7 @@ func TestPartialsExpire(t *testing.T) {
 func walKeys(t *testing.T, names ...string) (list []string) {
 	t.Helper()
 	for _, s := range names {
-		list = append(list, layout.WALKey(name(t, s)))
+		list = append(list, layout.WALKey(fixture.Name(t, s)))
 	}
 	return list
 }
@@ -191,26 +199,52 @@ func TestRecordsExpire(t *testing.T) {
 					if err := r.PutRecord(t.Context(), kind, began, key, value); err != nil {
 						t.Fatal(err)
 					}
-					at[n] = recordKey(kind, began)
+					at[n] = kind + "/" + began.Format("20060102T150405Z")
 				}
 			}
-			put(KindVerify, test.full, "scope", "full")
-			put(KindVerify, test.quick, "scope", "quick")
-			put(KindDrill, test.passed, "result", "ok")
-			put(KindDrill, test.failed, "result", "failed")
-			r.place(t, "verify/notes", nil)
+			put(archive.KindVerify, test.full, "scope", "full")
+			put(archive.KindVerify, test.quick, "scope", "quick")
+			put(archive.KindDrill, test.passed, "result", "ok")
+			put(archive.KindDrill, test.failed, "result", "failed")
+			fixture.Place(t, r.Location, "verify/notes", nil)
 			all := keys(t, r, "")
-			r.expire(t, retain.Policy{}, now)
+			expire(t, r, retain.Policy{}, now)
 			same(t, "without a rule", keys(t, r, ""), all)
 			var gone []string
 			for _, n := range test.gone {
 				gone = append(gone, at[n])
 			}
 			slices.Sort(gone)
-			said := dropped(r.expire(t, retain.Policy{KeepLast: 1}, now))
+			said := dropped(expire(t, r, retain.Policy{KeepLast: 1}, now))
 			slices.Sort(said)
 			same(t, "said", said, gone)
 			same(t, "records", keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(gone, key) }))
 		})
+	}
+}
+
+// What a policy does with records of gaps: they stay while recovery can come
+// upon them.
+func TestExpireGaps(t *testing.T) {
+	r := repository(t)
+	gap := func(first, last uint64) string { return layout.Gap + mib.Name(1, first) + "-" + mib.Name(1, last) }
+	fixture.Mark(t, r.Location, mib.Name(1, 1), mib.Name(1, 5), mib.Name(1, 6), mib.Name(1, 9))
+	for _, key := range []string{gap(2, 4), gap(3, 4), gap(7, 8), layout.Gap + "README"} {
+		fixture.Place(t, r.Location, key, nil)
+	}
+	at := func(minute int) time.Time { return time.Date(2026, 1, 1, 10, minute, 0, 0, time.UTC) }
+	for label, number := range map[string]uint64{"a": 1, "b": 5, "c": 9} {
+		placeBackup(t, r, label, 1, number, at(int(number)))
+	}
+	for _, test := range []struct {
+		keep int
+		gaps []string
+	}{
+		{3, []string{gap(2, 4), gap(3, 4), gap(7, 8), layout.Gap + "README"}},
+		{2, []string{gap(7, 8), layout.Gap + "README"}},
+		{1, []string{layout.Gap + "README"}},
+	} {
+		expire(t, r, retain.Policy{KeepLast: test.keep}, at(60))
+		same(t, "gaps", keys(t, r, layout.Gap), test.gaps)
 	}
 }

@@ -1,4 +1,7 @@
-package archive
+// Package expire applies a policy to a repository: it decides what goes and what
+// stays, by the rules of lib/retain and by what the repository says of itself, and
+// removes what goes so that at any moment what is left is a repository.
+package expire
 
 import (
 	"context"
@@ -7,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
@@ -16,15 +20,15 @@ import (
 // carry it out.
 type Expiry struct {
 	Decisions []retain.Decision
-	repo      *Repo
+	repo      *archive.Repo
 	policy    retain.Policy
 	state     retain.State
-	backups   []Backup
+	backups   []archive.Backup
 	dropped   map[string]bool // labels
-	restoring []Restoring
-	orphans   []string // keys of parts that go
-	notes     []string // keys of other notes that go
-	holes     []Span   // that will be there when WAL goes
+	restoring []archive.Restoring
+	orphans   []string       // keys of parts that go
+	notes     []string       // keys of other notes that go
+	holes     []archive.Span // that will be there when WAL goes
 	now       time.Time
 }
 
@@ -48,11 +52,11 @@ func (n *NotWhole) Unwrap() error { return n.Err }
 // use: parts without a manifest, temporary files.
 const sweepAge = 48 * time.Hour
 
-// Decide applies a policy. It changes nothing. A backup that cannot be read or
-// restored is a *NotWhole: without it nobody knows what WAL is needed, or how many
-// backups there really are. Where nothing but what was abandoned may go it is
-// enough that all can be read.
-func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Expiry, error) {
+// Decide applies a policy to a repository. It changes nothing. A backup that cannot
+// be read or restored is a *NotWhole: without it nobody knows what WAL is needed, or
+// how many backups there really are. Where nothing but what was abandoned may go it
+// is enough that all can be read.
+func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time) (*Expiry, error) {
 	backups, err := r.Backups(ctx)
 	if err != nil {
 		return nil, err
@@ -73,15 +77,15 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 	for _, b := range backups {
 		err := b.Err
 		if counts {
-			err = r.checkWhole(ctx, b, coverage, sizes)
+			err = checkWhole(ctx, r, b, coverage, sizes)
 		}
-		if !b.Complete && errors.Is(err, ErrDamaged) && slices.Contains(p.Abandon, b.Label) {
+		if !b.Complete && errors.Is(err, archive.ErrDamaged) && slices.Contains(p.Abandon, b.Label) {
 			err = nil // whatever it needs
 		}
 		if err != nil {
 			return nil, &NotWhole{b.Label, b.Complete, usersOf(b.Label, backups), err}
 		}
-		state.Backups = append(state.Backups, b.state(restoring, now))
+		state.Backups = append(state.Backups, stateOf(b, restoring, now))
 	}
 	e := &Expiry{
 		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now, dropped: map[string]bool{},
@@ -104,7 +108,7 @@ func (r *Repo) Decide(ctx context.Context, p retain.Policy, now time.Time) (*Exp
 }
 
 // usersOf are the labels of the backups that use the parts of one.
-func usersOf(label string, backups []Backup) []string {
+func usersOf(label string, backups []archive.Backup) []string {
 	var users []string
 	for _, b := range backups {
 		if slices.Contains(b.Needs(), label) {
@@ -116,27 +120,27 @@ func usersOf(label string, backups []Backup) []string {
 
 // checkWhole finds a backup that is listed but cannot be restored: counted as
 // one to keep it would let good ones go.
-func (r *Repo) checkWhole(ctx context.Context, b Backup, c Coverage, sizes map[string]int64) error {
+func checkWhole(ctx context.Context, r *archive.Repo, b archive.Backup, c archive.Coverage, sizes map[string]int64) error {
 	if b.Err != nil || !b.Complete {
 		return b.Err
 	}
 	if b.Lost != nil {
-		return fmt.Errorf("%w: %v", ErrDamaged, b.Lost)
+		return fmt.Errorf("%w: %v", archive.ErrDamaged, b.Lost)
 	}
 	if !allListed(b, sizes) { // where others put their parts
 		if err := r.VerifyParts(ctx, b.Header); err != nil {
-			return fmt.Errorf("%w: %v", ErrDamaged, err)
+			return fmt.Errorf("%w: %v", archive.ErrDamaged, err)
 		}
 	}
 	if missing := c.MissingFor(b.Header); missing != "" {
-		return fmt.Errorf("%w: %s is missing%s", ErrHole, missing, c.Why(missing))
+		return fmt.Errorf("%w: %s is missing%s", archive.ErrHole, missing, c.Why(missing))
 	}
 	return nil
 }
 
 // partSizes are the objects below base/ by key, with a size that does not matter:
 // Backups has compared them.
-func partSizes(backups []Backup) map[string]int64 {
+func partSizes(backups []archive.Backup) map[string]int64 {
 	sizes := map[string]int64{}
 	for _, b := range backups {
 		for _, key := range b.Keys {
@@ -148,7 +152,7 @@ func partSizes(backups []Backup) map[string]int64 {
 
 // allListed reports whether all parts of a backup were among what was listed,
 // and so have been looked at.
-func allListed(b Backup, sizes map[string]int64) bool {
+func allListed(b archive.Backup, sizes map[string]int64) bool {
 	for _, p := range b.Header.Parts {
 		if _, listed := sizes[p.Key]; !listed {
 			return false
@@ -157,8 +161,9 @@ func allListed(b Backup, sizes map[string]int64) bool {
 	return len(b.Header.Parts) > 0
 }
 
-func (b Backup) state(restoring []Restoring, now time.Time) retain.Backup {
-	s := retain.Backup{Label: b.Label, Pin: b.Pin, Needs: b.Needs(), Complete: b.Complete, Stored: b.lastStored()}
+// stateOf is what the policy has to know of a backup.
+func stateOf(b archive.Backup, restoring []archive.Restoring, now time.Time) retain.Backup {
+	s := retain.Backup{Label: b.Label, Pin: b.Pin, Needs: b.Needs(), Complete: b.Complete, Stored: b.LastStored()}
 	for _, n := range restoring {
 		if n.Backup == b.Label && now.Before(n.Until) {
 			s.InUse = n.Why()
@@ -187,7 +192,7 @@ const (
 // decideSpans lets records of dropped WAL and of known holes go that no recovery
 // can come upon any more: all WAL that is kept, on whatever timeline, is after
 // them.
-func (e *Expiry) decideSpans(c Coverage) {
+func (e *Expiry) decideSpans(c archive.Coverage) {
 	for _, g := range c.Gaps {
 		e.decideSpan(kindGap, layout.Gap, g.Span)
 	}
@@ -196,7 +201,7 @@ func (e *Expiry) decideSpans(c Coverage) {
 	}
 }
 
-func (e *Expiry) decideSpan(kind, prefix string, s Span) {
+func (e *Expiry) decideSpan(kind, prefix string, s archive.Span) {
 	last, kept, before := e.repo.Number(s.Last), false, false
 	for _, d := range e.Decisions {
 		if d.Keep && d.Kind == retain.KindWAL {
@@ -230,24 +235,24 @@ const recordAge = 400 * 24 * time.Hour
 // decideRecords lets old records go, but for what monitoring may still have to say:
 // of each kind the newest that says all there is to say, and what came after it.
 func (e *Expiry) decideRecords(ctx context.Context) error {
-	for _, kind := range []string{KindVerify, KindDrill} {
-		keys, err := e.repo.recordKeys(ctx, kind)
+	for _, kind := range []string{archive.KindVerify, archive.KindDrill} {
+		keys, err := e.repo.RecordKeys(ctx, kind)
 		if err != nil {
 			return err
 		}
 		keys = slices.DeleteFunc(keys, func(key string) bool {
-			began, err := recordBegan(kind, key)
+			began, err := archive.RecordBegan(kind, key)
 			return err != nil || e.now.Sub(began) <= recordAge
 		})
 		if len(keys) == 0 {
 			continue
 		}
-		last, err := e.repo.telling(ctx, kind)
+		last, err := e.repo.LastTelling(ctx, kind)
 		if err != nil {
 			return err
 		}
 		for _, key := range keys {
-			if began, _ := recordBegan(kind, key); began.Before(last) {
+			if began, _ := archive.RecordBegan(kind, key); began.Before(last) {
 				e.notes = append(e.notes, key)
 				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindRecord, Name: key, Reason: "older than 400 days, and newer ones say more"})
 			}
@@ -260,8 +265,8 @@ func (e *Expiry) decideRecords(ctx context.Context) error {
 // segments that the recovery of a backup which stays could come upon, those at the
 // end of a timeline included. Nobody must take what is before them for all there
 // ever was.
-func (e *Expiry) findHoles(c Coverage) {
-	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b Backup) bool { return e.drops(b.Label) })
+func (e *Expiry) findHoles(c archive.Coverage) {
+	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b archive.Backup) bool { return e.drops(b.Label) })
 	tli, first, needed := wal.Timeline(0), uint64(0), false
 	for _, d := range e.Decisions {
 		w := d.WAL
@@ -270,13 +275,13 @@ func (e *Expiry) findHoles(c Coverage) {
 		}
 		if tli != w.Timeline { // they come by timeline
 			tli = w.Timeline
-			first, needed = c.firstNeeded(tli, kept)
+			first, needed = c.FirstNeeded(tli, kept)
 		}
 		if !needed || first > w.Last {
 			continue
 		}
-		s := c.hole(tli, max(first, w.First), w.Last).Span
-		if !slices.ContainsFunc(c.Accepted, func(a Accepted) bool { return a.Covers(s) }) {
+		s := c.Hole(tli, max(first, w.First), w.Last).Span
+		if !slices.ContainsFunc(c.Accepted, func(a archive.Accepted) bool { return a.Covers(s) }) {
 			e.holes = append(e.holes, s)
 		}
 	}
@@ -292,14 +297,11 @@ type Explanation struct {
 	WAL      []retain.Decision // that is kept for it
 }
 
-// ErrNoBackup says that there is no backup of a label.
-var ErrNoBackup = errors.New("no such backup")
-
 // Explain says what every rule makes of a backup.
 func (e *Expiry) Explain(label string) (Explanation, error) {
 	verdicts, d, found := retain.Explain(e.state, e.policy, label)
 	if !found {
-		return Explanation{}, fmt.Errorf("%s: %w", label, ErrNoBackup)
+		return Explanation{}, fmt.Errorf("%s: %w", label, archive.ErrNoBackup)
 	}
 	x := Explanation{Rules: verdicts, Decision: d, NeededBy: usersOf(label, e.backups)}
 	for _, d := range e.Decisions {
