@@ -1,4 +1,5 @@
-package archive
+// Package transfer makes a copy of a repository, and keeps it one.
+package transfer
 
 import (
 	"cmp"
@@ -20,6 +21,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
@@ -37,7 +39,7 @@ import (
 // WAL, too, so that at any moment the copy is a repository like any other, if an
 // earlier one. Backups that were not complete when it began are left out.
 type Transfer struct {
-	From, To *Repo
+	From, To *archive.Repo
 	Jobs     int                           // objects at once
 	Backup   string                        // not "": only the backup of this label, and what it needs
 	Compare  bool                          // also what is there already in the same size
@@ -68,9 +70,9 @@ func (t Transfer) Run(ctx context.Context) error {
 
 // A cargo is what is to be copied of the backups.
 type cargo struct {
-	here   map[string]Backup // the complete ones in From, by label
-	there  map[string]bool   // those in To
-	labels []string          // what to copy, each after those whose parts it uses
+	here   map[string]archive.Backup // the complete ones in From, by label
+	there  map[string]bool           // those in To
+	labels []string                  // what to copy, each after those whose parts it uses
 }
 
 // choose lists the backups that are complete and not there; if only one is
@@ -83,7 +85,7 @@ func (t Transfer) choose(ctx context.Context) (c cargo, err error) {
 	}
 	c = cargo{here: byLabel(here), there: map[string]bool{}}
 	if _, complete := c.here[t.Backup]; t.Backup != "" && !complete {
-		return c, fmt.Errorf("%s: %w", t.Backup, ErrNoBackup)
+		return c, fmt.Errorf("%s: %w", t.Backup, archive.ErrNoBackup)
 	}
 	for label := range byLabel(there) {
 		c.there[label] = true
@@ -110,8 +112,8 @@ func (t Transfer) choose(ctx context.Context) (c cargo, err error) {
 }
 
 // byLabel are those that are complete.
-func byLabel(all []Backup) map[string]Backup {
-	complete := map[string]Backup{}
+func byLabel(all []archive.Backup) map[string]archive.Backup {
+	complete := map[string]archive.Backup{}
 	for _, b := range all {
 		if b.Complete {
 			complete[b.Label] = b
@@ -152,7 +154,7 @@ func (t Transfer) needed(ctx context.Context, c cargo) error {
 		if h.WAL || h.StopLSN == 0 {
 			continue
 		}
-		for _, way := range (Coverage{Size: size, Histories: histories}).Needed(h) {
+		for _, way := range (archive.Coverage{Size: size, Histories: histories}).Needed(h) {
 			for number := way.First; number <= way.Last; number++ {
 				wanted[size.Name(way.Timeline, number)] = true
 			}
@@ -294,13 +296,16 @@ func (t Transfer) put(ctx context.Context, o store.Info, write func(io.Writer) e
 	return nil
 }
 
+// copiedAtOnce is the size of reads and writes in bytes.
+const copiedAtOnce = 256 << 10
+
 func copyObject(ctx context.Context, from store.Store, key string, to io.Writer) error {
 	body, err := from.Get(ctx, key, 0, -1)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{body}, make([]byte, copyBuffer))
+	_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{body}, make([]byte, copiedAtOnce))
 	return err
 }
 
@@ -315,12 +320,12 @@ func (t Transfer) wal(ctx context.Context, o store.Info, turn func() error) erro
 	if err := copyObject(ctx, t.From, o.Key, spool); err != nil {
 		return err
 	}
-	if err := t.From.checkSpooled(ctx, o.Key, spool); err != nil {
+	if err := checkSpooled(ctx, t.From, o.Key, spool); err != nil {
 		return err
 	}
 	return t.put(ctx, o, func(w io.Writer) error {
 		body := io.NewSectionReader(spool, 0, spool.Size())
-		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{body}, make([]byte, copyBuffer)); err != nil {
+		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{body}, make([]byte, copiedAtOnce)); err != nil {
 			return err
 		}
 		return turn()
@@ -328,9 +333,10 @@ func (t Transfer) wal(ctx context.Context, o store.Info, turn func() error) erro
 }
 
 // checkSpooled finds a WAL file as it is stored that is not what its key says.
-func (r *Repo) checkSpooled(ctx context.Context, key string, spool *durable.File) error {
+func checkSpooled(ctx context.Context, r *archive.Repo, key string, spool *durable.File) error {
 	n, _, _ := layout.ParseWALKey(key)
-	f, err := (&Repo{fetched{r.Store, key, spool}, r.Location, r.Identity}).Fetch(ctx, key, n, filepath.Join(os.TempDir(), n.String()))
+	local := &archive.Repo{Store: fetched{r.Store, key, spool}, Location: r.Location, Identity: r.Identity}
+	f, err := local.Fetch(ctx, key, n, filepath.Join(os.TempDir(), n.String()))
 	if err != nil {
 		return err
 	}
@@ -373,7 +379,7 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 	if h.WAL || h.StopLSN == 0 || h.StopTimeline == 0 {
 		return nil
 	}
-	c := Coverage{Size: t.To.SegmentSize, Histories: map[wal.Timeline]wal.History{}}
+	c := archive.Coverage{Size: t.To.SegmentSize, Histories: map[wal.Timeline]wal.History{}}
 	if tli := h.StopTimeline; tli > 1 {
 		history, err := t.To.History(ctx, tli)
 		if err != nil {
@@ -396,7 +402,7 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 // backup copies one: first its parts, last its manifest. The note of its start goes
 // just before that: what has one is taken for the remains of a backup that can be
 // gone on with, and parts without one for what somebody is about to use.
-func (t Transfer) backup(ctx context.Context, c cargo, b Backup) error {
+func (t Transfer) backup(ctx context.Context, c cargo, b archive.Backup) error {
 	if err := errors.Join(b.Err, b.Lost); err != nil {
 		return err
 	}
@@ -456,7 +462,7 @@ func (t Transfer) part(ctx context.Context, o store.Info, p manifest.Part) error
 			return err
 		}
 		if hex.EncodeToString(sum.Sum(nil)) != p.SHA256 {
-			return fmt.Errorf("%w: its SHA-256 is not that of its receipt", ErrDamaged)
+			return fmt.Errorf("%w: its SHA-256 is not that of its receipt", archive.ErrDamaged)
 		}
 		return nil
 	})

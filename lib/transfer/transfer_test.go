@@ -1,15 +1,17 @@
-package archive
+package transfer
 
 import (
 	"context"
 	"errors"
 	"iter"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -17,7 +19,7 @@ import (
 )
 
 // backUp places a complete backup.
-func (r *Repo) backUp(t testing.TB, b fixture.Backup) {
+func backUp(t testing.TB, r *archive.Repo, b fixture.Backup) {
 	t.Helper()
 	b.Stop = time.Now()
 	files, err := b.Files()
@@ -25,16 +27,16 @@ func (r *Repo) backUp(t testing.TB, b fixture.Backup) {
 		t.Fatal(err)
 	}
 	for name, contents := range files {
-		r.place(t, layout.BaseKey(b.Label, name), contents)
+		fixture.Place(t, r.Location, layout.BaseKey(b.Label, name), contents)
 	}
 }
 
-func transfer(from, to *Repo) error {
+func transfer(from, to *archive.Repo) error {
 	return Transfer{From: from, To: to, Jobs: 2, Copied: func(string, int64) {}}.Run(context.Background())
 }
 
 // has says which backups and segments are there, by their last digits.
-func (r *Repo) has(t testing.TB) string {
+func has(t testing.TB, r *archive.Repo) string {
 	t.Helper()
 	var all []string
 	backups, err := r.Backups(context.Background())
@@ -44,11 +46,11 @@ func (r *Repo) has(t testing.TB) string {
 	for label := range byLabel(backups) {
 		all = append(all, label)
 	}
-	for n, err := range r.segments(context.Background(), layout.WAL, "") {
+	for info, err := range r.SegmentObjects(context.Background()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, n.String()[23:])
+		all = append(all, path.Base(info.Key)[23:])
 	}
 	return strings.Join(all, " ")
 }
@@ -70,8 +72,8 @@ func (m *meanwhile) List(ctx context.Context, prefix, after string) iter.Seq2[st
 	}
 }
 
-func (r *Repo) watched(prefix string, happen func()) *Repo {
-	return &Repo{&meanwhile{r.Store, prefix, happen}, r.Location, r.Identity}
+func watched(r *archive.Repo, prefix string, happen func()) *archive.Repo {
+	return &archive.Repo{Store: &meanwhile{r.Store, prefix, happen}, Location: r.Location, Identity: r.Identity}
 }
 
 const (
@@ -82,31 +84,31 @@ const (
 // A backup that ends while WAL is copied comes with its last segment, or later.
 func TestTransferWhileABackupEnds(t *testing.T) {
 	from, to := repository(t), repository(t)
-	pushed(t, from, plain, segment1)
-	busy := from.watched(layout.WAL, func() {
-		pushed(t, from, plain, segment2)
-		from.backUp(t, fixture.Backup{Label: "late", First: 1, Last: 2})
+	fixture.Archive(t, from.Location, plain, segment1)
+	busy := watched(from, layout.WAL, func() {
+		fixture.Archive(t, from.Location, plain, segment2)
+		backUp(t, from, fixture.Backup{Label: "late", First: 1, Last: 2})
 	})
-	if err := transfer(busy, to); err != nil || to.has(t) != "1" {
-		t.Errorf("%v, there is %q", err, to.has(t))
+	if err := transfer(busy, to); err != nil || has(t, to) != "1" {
+		t.Errorf("%v, there is %q", err, has(t, to))
 	}
-	if err := transfer(from, to); err != nil || to.has(t) != "late 1 2" {
-		t.Errorf("again: %v, there is %q", err, to.has(t))
+	if err := transfer(from, to); err != nil || has(t, to) != "late 1 2" {
+		t.Errorf("again: %v, there is %q", err, has(t, to))
 	}
 }
 
 // A backup whose WAL expire removes in the copy meanwhile is not carried.
 func TestTransferWhileWALExpires(t *testing.T) {
 	from, to := repository(t), repository(t)
-	pushed(t, from, plain, segment1, segment2)
-	from.backUp(t, fixture.Backup{Label: "b", First: 1, Last: 2})
-	busy := to.watched(layout.BaseKey("b", ""), func() {
-		if err := to.Remove(context.Background(), layout.WALKey(name(t, segment1))); err != nil {
+	fixture.Archive(t, from.Location, plain, segment1, segment2)
+	backUp(t, from, fixture.Backup{Label: "b", First: 1, Last: 2})
+	busy := watched(to, layout.BaseKey("b", ""), func() {
+		if err := to.Remove(context.Background(), layout.WALKey(fixture.Name(t, segment1))); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := transfer(from, busy); err == nil || to.has(t) != "2" {
-		t.Errorf("%v, there is %q", err, to.has(t))
+	if err := transfer(from, busy); err == nil || has(t, to) != "2" {
+		t.Errorf("%v, there is %q", err, has(t, to))
 	}
 }
 
@@ -128,12 +130,12 @@ func TestTransferAsksForWAL(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			from, to := repository(t), repository(t)
-			pushed(t, from, plain, test.stored...)
+			fixture.Archive(t, from.Location, plain, test.stored...)
 			if test.history {
-				from.branch(t, wal.Timeline(2), "1\t0/100000\tno recovery target specified\n")
+				fixture.Branch(t, from.Location, wal.Timeline(2), "1\t0/100000\tno recovery target specified\n")
 			}
 			test.backup.Label = "b"
-			from.backUp(t, test.backup)
+			backUp(t, from, test.backup)
 			err := transfer(from, to)
 			_, serr := os.Stat(filepath.Join(to.Location, "base/b/manifest"))
 			if (err == nil) != test.want || errors.Is(serr, os.ErrNotExist) == test.want {
