@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/prefetch"
+	"pgpipes/lib/push"
 	"pgpipes/lib/wait"
 )
 
@@ -87,7 +87,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	}
 	memory := options.State.Open(p)
 	guard := options.guard(p, memory, locations)
-	pusher := archive.Pusher{
+	pusher := push.Pusher{
 		Locations: locations, Codec: compression, Retry: options.Retry,
 		Ahead: options.Ahead, State: memory, Reached: guard.Reached,
 	}

@@ -58,8 +58,7 @@ func (r *Repo) branch(t testing.TB, tli wal.Timeline, text string) {
 func pushed(t testing.TB, r *Repo, o codec.Options, names ...string) {
 	t.Helper()
 	for _, s := range names {
-		c := memory(fixture.Segment{Name: s}.Bytes())
-		if err := pushContent(t, &ours, s, c, o, r.Location); err != nil {
+		if err := push(t, r, s, fixture.Segment{Name: s}.Bytes(), o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,10 +83,4 @@ func read(t testing.TB, f *durable.File) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func pushContent(t testing.TB, cluster *Cluster, s string, c Content, o codec.Options, locations ...string) error {
-	t.Helper()
-	p := Pusher{Locations: locations, Codec: o}
-	return p.Push(context.Background(), cluster, name(t, s), &Source{Content: c}).Err()
 }

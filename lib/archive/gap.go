@@ -22,8 +22,8 @@ const (
 )
 
 // A Gap is a run of segments that wal-push answered for without storing them,
-// because it was told to save the server rather than its WAL (see Guard). It is
-// the object gap/FIRST-LAST: the name alone says what was dropped, and the text
+// because it was told to save the server rather than its WAL (see push.Guard). It
+// is the object gap/FIRST-LAST: the name alone says what was dropped, and the text
 // says when and why, in lines of a key, a tab and a value:
 //
 //	pgpipes-gap  1
@@ -93,9 +93,9 @@ func (g *Gap) readText(text []byte) {
 	g.From, g.To, g.Host, g.Reason = from.UTC().Truncate(time.Second), to.UTC().Truncate(time.Second), value["host"], value["reason"]
 }
 
-// putGap records a gap. The name being taken by other words is success: the
+// PutGap records a gap. The name being taken by other words is success: the
 // range is the same.
-func (r *Repo) putGap(ctx context.Context, g Gap) error {
+func (r *Repo) PutGap(ctx context.Context, g Gap) error {
 	return r.putNote(ctx, layout.Gap+g.String(), g.text())
 }
 

@@ -17,9 +17,10 @@ import (
 	"pgpipes/test/fixture"
 )
 
-func push(t *testing.T, s string, contents []byte, o codec.Options, locations ...string) error {
+func push(t testing.TB, r *Repo, s string, contents []byte, o codec.Options) error {
 	t.Helper()
-	return pushContent(t, &ours, s, memory(contents), o, locations...)
+	_, err := r.Push(t.Context(), name(t, s), memory(contents), o, nil)
+	return err
 }
 
 func keys(t *testing.T, r *Repo, prefix string) (found []string) {
@@ -44,7 +45,7 @@ func TestPushThenGet(t *testing.T) {
 			"000000020000000000000003": fixture.Segment{Name: "000000020000000000000003", Timeline: 1, Sparse: true}.Bytes(),
 		} {
 			for range 2 { // again is no error
-				if err := push(t, file, contents, codec.Options{Format: format}, r.Location); err != nil {
+				if err := push(t, r, file, contents, codec.Options{Format: format}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -68,11 +69,11 @@ func TestPushThenGet(t *testing.T) {
 func TestPushOfOtherContents(t *testing.T) {
 	r := repository(t)
 	first, second := fixture.Segment{Name: three}.Bytes(), fixture.Segment{Name: three, Seed: 1}.Bytes()
-	if err := push(t, three, first, plain, r.Location); err != nil {
+	if err := push(t, r, three, first, plain); err != nil {
 		t.Fatal(err)
 	}
 	for _, format := range codec.Formats() {
-		err := push(t, three, second, codec.Options{Format: format}, r.Location)
+		err := push(t, r, three, second, codec.Options{Format: format})
 		if !errors.Is(err, store.ErrDiffers) || strings.Count(err.Error(), "sha256") != 1 || !strings.Contains(err.Error(), "offered") {
 			t.Errorf("%s: %v", format.Name, err)
 		}
@@ -93,7 +94,7 @@ func TestPushOverADamagedCopy(t *testing.T) {
 			"longer":  func(b []byte) []byte { return append(b, "garbage"...) },
 		} {
 			r := repository(t)
-			if err := push(t, three, contents, codec.Options{Format: format}, r.Location); err != nil {
+			if err := push(t, r, three, contents, codec.Options{Format: format}); err != nil {
 				t.Fatal(err)
 			}
 			key := layout.WALKey(name(t, three)) + format.Suffix
@@ -104,7 +105,7 @@ func TestPushOverADamagedCopy(t *testing.T) {
 			}
 			bad := damage(b)
 			r.place(t, key, bad)
-			if err := push(t, three, contents, codec.Options{Format: codec.Zstd}, r.Location); err == nil {
+			if err := push(t, r, three, contents, codec.Options{Format: codec.Zstd}); err == nil {
 				t.Errorf("%s, %s: taken for stored", format.Name, what)
 			}
 			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, bad) {
@@ -120,43 +121,15 @@ func TestPushOverADamagedCopy(t *testing.T) {
 	}
 }
 
-// One repository that fails does not keep the file from the others.
-func TestPushToSeveral(t *testing.T) {
-	a, b := repository(t), repository(t)
-	down := filepath.Join(t.TempDir(), "not/mounted")
-	contents := fixture.Segment{Name: three}.Bytes()
-	if err := push(t, three, contents, plain, a.Location, down, b.Location); err == nil || !strings.Contains(err.Error(), down) {
-		t.Errorf("%v", err)
-	}
-	for _, r := range []*Repo{a, b} {
-		if got, _, err := get(t, &ours, three, r.Location); err != nil || !bytes.Equal(got, contents) {
-			t.Error(err)
-		}
-	}
-}
-
 func TestPushOfAFileThatShrinks(t *testing.T) {
 	r := repository(t)
 	contents := fixture.Segment{Name: three}.Bytes()
 	c := Content{bytes.NewReader(contents[:1<<19]), int64(len(contents))}
-	if err := pushContent(t, &ours, three, c, plain, r.Location); err == nil {
+	if _, err := r.Push(t.Context(), name(t, three), c, plain, nil); err == nil {
 		t.Error("stored")
 	}
 	if got := keys(t, r, layout.WAL); got != nil {
 		t.Errorf("stored %q", got)
-	}
-}
-
-func TestPushWithoutACluster(t *testing.T) {
-	location := filepath.Join(t.TempDir(), "r")
-	err := pushContent(t, nil, "00000002.history", memory([]byte(fork2)), plain, location)
-	if !errors.Is(err, ErrNoRepository) {
-		t.Error(err)
-	}
-	r := repository(t)
-	err = pushContent(t, nil, "00000002.history", memory([]byte(fork2)), plain, r.Location)
-	if err != nil {
-		t.Error(err)
 	}
 }
 

@@ -37,8 +37,8 @@ var (
 	ErrFormat = errors.New("unknown repository format")
 	// ErrDamaged says that something in the repository is not as it was stored.
 	ErrDamaged = errors.New("damaged in the repository")
-	// errOccupied says that a repository cannot be made where something is.
-	errOccupied = errors.New("nor can one be made")
+	// ErrOccupied says that a repository cannot be made where something is.
+	ErrOccupied = errors.New("nor can one be made")
 	// ErrHole says that a file is missing which must have existed.
 	ErrHole = errors.New("hole in the archive")
 )
@@ -169,7 +169,7 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 	if d, isDir := s.(interface{ Root() string }); isDir {
 		for at := d.Root(); at != filepath.Dir(at); at = filepath.Dir(at) {
 			if _, err := os.Stat(filepath.Join(at, "global/pg_control")); err == nil {
-				return fmt.Errorf("%w: %w: %s is a data directory", ErrNoRepository, errOccupied, at)
+				return fmt.Errorf("%w: %w: %s is a data directory", ErrNoRepository, ErrOccupied, at)
 			}
 		}
 	}
@@ -185,7 +185,7 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if info.Key != layout.Identity && !strings.HasPrefix(info.Key, "lock/") {
-			return fmt.Errorf("%w: %w: it is not empty (%s)", ErrNoRepository, errOccupied, info.Key)
+			return fmt.Errorf("%w: %w: it is not empty (%s)", ErrNoRepository, ErrOccupied, info.Key)
 		}
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/test/fixture"
 	"pgpipes/test/sshd"
@@ -31,9 +30,6 @@ func TestConnectionsAreClosed(t *testing.T) {
 		"not there": func() error {
 			_, _, err := get(t, &ours, three, host.Location(r.Location))
 			return err
-		},
-		"nowhere to push": func() error {
-			return pushContent(t, nil, "00000002.history", memory([]byte(fork2)), codec.Options{Format: codec.None}, host.Location(nothing))
 		},
 	} {
 		for range 3 {

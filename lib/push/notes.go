@@ -1,4 +1,4 @@
-package archive
+package push
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
@@ -30,7 +31,7 @@ const noteLife = 24 * time.Hour
 type notes struct{ dir string } // of one repository; "" remembers nothing
 
 // notesOf returns the notes for a repository; a nil state directory has none.
-func notesOf(s *state.Dir, r *Repo) notes {
+func notesOf(s *state.Dir, r *archive.Repo) notes {
 	if s == nil {
 		return notes{}
 	}
@@ -61,11 +62,11 @@ func (n notes) add(name wal.Name, id string, object store.Info) error {
 var errNoNotes = errors.New("nothing can be noted")
 
 // has reports whether the file is known to be stored in r, and still is.
-func (n notes) has(ctx context.Context, r *Repo, name wal.Name, id string) bool {
+func (n notes) has(ctx context.Context, r *archive.Repo, name wal.Name, id string) bool {
 	if n.dir == "" || id == "" {
 		return false
 	}
-	text, err := ReadSmall(filepath.Join(n.dir, name.String()))
+	text, err := archive.ReadSmall(filepath.Join(n.dir, name.String()))
 	if err != nil {
 		return false
 	}
@@ -106,7 +107,7 @@ func (n notes) sweep(dir string) {
 // identity tells the file from every other, and from itself after a change: a
 // segment that was renamed for new contents has another change time. It is ""
 // for what is no file. Take it before the contents are read.
-func (s *Source) identity() string {
+func identity(s *archive.Source) string {
 	file, ok := s.Closer.(*os.File)
 	if !ok {
 		return ""
@@ -120,8 +121,8 @@ func (s *Source) identity() string {
 
 // unchanged is an error if the file is another one than its identity says: what
 // was read may be a mixture then.
-func (s *Source) unchanged(id string) error {
-	if s.identity() != id {
+func unchanged(s *archive.Source, id string) error {
+	if identity(s) != id {
 		return fmt.Errorf("the file changed while it was read")
 	}
 	return nil

@@ -1,4 +1,4 @@
-package archive
+package push
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
@@ -44,7 +45,7 @@ type Guard struct {
 // Reached is called with every repository that could be opened, before anything
 // is stored in it. It tells the repository what was dropped while it could not
 // be reached. When it cannot, the records stay for the next time.
-func (g Guard) Reached(ctx context.Context, r *Repo) {
+func (g Guard) Reached(ctx context.Context, r *archive.Repo) {
 	if g.State == nil {
 		return
 	}
@@ -70,10 +71,10 @@ func (g Guard) Reached(ctx context.Context, r *Repo) {
 // ErrUnrecorded if the file would have been dropped had there been a record.
 //
 // An error of ctx counts as its cause does.
-func (g Guard) After(ctx context.Context, file string, n wal.Name, c *Cluster, outcomes Outcomes) error {
+func (g Guard) After(ctx context.Context, file string, n wal.Name, c *archive.Cluster, outcomes Outcomes) error {
 	defer wait.For(ctx, "counting what waits, and recording what is dropped")()
 	failed := outcomes.Err()
-	if failed == nil || g.Max <= 0 || c == nil || !IsSegment(n) || !allUnable(ctx, outcomes, file) {
+	if failed == nil || g.Max <= 0 || c == nil || !archive.IsSegment(n) || !allUnable(ctx, outcomes, file) {
 		return failed
 	}
 	count, err := waiting(file, n)
@@ -104,7 +105,7 @@ func consequence(n wal.Name) string {
 
 // drop records a file as dropped for all repositories that have not got it, or
 // for none.
-func (g Guard) drop(n wal.Name, c *Cluster, outcomes Outcomes) error {
+func (g Guard) drop(n wal.Name, c *archive.Cluster, outcomes Outcomes) error {
 	d, err := dropsOf(g.State, c.SystemID)
 	if err != nil {
 		return err
@@ -140,7 +141,7 @@ func unable(ctx context.Context, err error, file string) bool {
 		err = context.Cause(ctx)
 	}
 	for _, other := range []error{
-		store.ErrDiffers, store.ErrKey, store.ErrLocation, errOccupied, ErrForeign, ErrFormat, ErrDamaged, ErrHole, wal.ErrName, context.Canceled,
+		store.ErrDiffers, store.ErrKey, store.ErrLocation, archive.ErrOccupied, archive.ErrForeign, archive.ErrFormat, archive.ErrDamaged, archive.ErrHole, wal.ErrName, context.Canceled,
 		unix.EMFILE, unix.ENFILE, unix.ENOMEM, // lacking here, not there
 	} {
 		if errors.Is(err, other) {
@@ -153,7 +154,7 @@ func unable(ctx context.Context, err error, file string) bool {
 	}
 	var system unix.Errno
 	var late interface{ Timeout() bool }
-	return errors.Is(err, ErrNoRepository) || errors.As(err, &system) || errors.As(err, &late) && late.Timeout()
+	return errors.Is(err, archive.ErrNoRepository) || errors.As(err, &system) || errors.As(err, &late) && late.Timeout()
 }
 
 const readyName = ".ready"
@@ -175,7 +176,7 @@ func waiting(file string, n wal.Name) (int64, error) {
 		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
 			plain, ready := strings.CutSuffix(name, readyName)
-			if waits, err := wal.ParseName(plain); ready && err == nil && IsSegment(waits) {
+			if waits, err := wal.ParseName(plain); ready && err == nil && archive.IsSegment(waits) {
 				count++
 			}
 		}

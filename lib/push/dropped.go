@@ -1,4 +1,4 @@
-package archive
+package push
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/note"
 	"pgpipes/lib/state"
@@ -115,7 +116,7 @@ func (d drops) takeBack(r drop) {
 
 // remember notes which repository is at a location, for records made while
 // nobody can ask. It does without if it cannot.
-func (d drops) remember(r *Repo) {
+func (d drops) remember(r *archive.Repo) {
 	dir := d.of(r.Location)
 	if readID(dir) == r.ID || os.MkdirAll(dir, 0o700) != nil {
 		return
@@ -127,7 +128,7 @@ func (d drops) remember(r *Repo) {
 }
 
 func readID(dir string) string {
-	text, _ := ReadSmall(filepath.Join(dir, knownName))
+	text, _ := archive.ReadSmall(filepath.Join(dir, knownName))
 	return note.InLine(string(text))
 }
 
@@ -136,7 +137,7 @@ func readID(dir string) string {
 //
 // A record that is about a repository by its id, but was made for the location
 // of another one of this call, is for that one.
-func (d drops) settle(ctx context.Context, r *Repo, locations []string) error {
+func (d drops) settle(ctx context.Context, r *archive.Repo, locations []string) error {
 	elsewhere := map[string]bool{}
 	for _, l := range locations {
 		elsewhere[d.of(l)] = d.of(l) != d.of(r.Location)
@@ -159,12 +160,12 @@ func (d drops) settle(ctx context.Context, r *Repo, locations []string) error {
 
 // settleRuns settles the records in a directory as runs of consecutive
 // segments. Here says that they are of the repository's present location.
-func settleRuns(ctx context.Context, r *Repo, dir string, kind wal.Kind, here bool) error {
+func settleRuns(ctx context.Context, r *archive.Repo, dir string, kind wal.Kind, here bool) error {
 	entries, err := os.ReadDir(dir) // in the order of names
 	if err != nil {
 		return err
 	}
-	var run Gap
+	var run archive.Gap
 	var failed error
 	for _, e := range entries {
 		n, err := wal.ParseName(e.Name())
@@ -179,24 +180,24 @@ func settleRuns(ctx context.Context, r *Repo, dir string, kind wal.Kind, here bo
 		if !about {
 			continue
 		}
-		if run.Segments > 0 && !r.follows(run.Last, n) {
+		if run.Segments > 0 && !follow(r, run.Last, n) {
 			if err := settleRun(ctx, r, dir, run); err != nil {
 				return err
 			}
-			run = Gap{}
+			run = archive.Gap{}
 		}
-		run.extend(record)
+		extend(&run, record)
 	}
 	return errors.Join(failed, settleRun(ctx, r, dir, run))
 }
 
-func (r *Repo) follows(last, n wal.Name) bool {
+func follow(r *archive.Repo, last, n wal.Name) bool {
 	return last.Timeline == n.Timeline && r.Number(last)+1 == r.Number(n)
 }
 
-func (g *Gap) extend(d drop) {
+func extend(g *archive.Gap, d drop) {
 	if g.Segments == 0 {
-		*g = Gap{Span: Span{First: d.name}, From: d.time, To: d.time, Host: d.host, Reason: d.reason}
+		*g = archive.Gap{Span: archive.Span{First: d.name}, From: d.time, To: d.time, Host: d.host, Reason: d.reason}
 	}
 	g.Last = d.name
 	g.Segments++
@@ -209,11 +210,11 @@ func (g *Gap) extend(d drop) {
 }
 
 // settleRun stores the gap before it removes the records of it.
-func settleRun(ctx context.Context, r *Repo, dir string, g Gap) error {
+func settleRun(ctx context.Context, r *archive.Repo, dir string, g archive.Gap) error {
 	if g.Segments == 0 {
 		return nil
 	}
-	if err := r.putGap(ctx, g); err != nil {
+	if err := r.PutGap(ctx, g); err != nil {
 		return err
 	}
 	for number := r.Number(g.First); number <= r.Number(g.Last); number++ {
@@ -232,8 +233,8 @@ func settleRun(ctx context.Context, r *Repo, dir string, g Gap) error {
 // readDrop reads a record and reports whether it is about a repository: that of
 // the same id wherever it is now, or if the id was never known the one at the
 // location. Of a damaged record the file's name and directory still tell.
-func readDrop(path string, n wal.Name, r *Repo, here bool) (d drop, about bool, err error) {
-	text, err := ReadSmall(path)
+func readDrop(path string, n wal.Name, r *archive.Repo, here bool) (d drop, about bool, err error) {
+	text, err := archive.ReadSmall(path)
 	if errors.Is(err, fs.ErrNotExist) { // settled by another process
 		return drop{}, false, nil
 	}

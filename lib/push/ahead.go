@@ -1,4 +1,4 @@
-package archive
+package push
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
@@ -40,8 +41,8 @@ const (
 // has them become visible in their order: a reader that finds a later one but
 // not an earlier one has to take that for a hole.
 type convoy struct {
-	repo    *Repo
-	cluster *Cluster
+	repo    *archive.Repo
+	cluster *archive.Cluster
 	codec   codec.Options
 	notes   notes
 	dir     string    // where the files are, pg_wal
@@ -52,8 +53,8 @@ type convoy struct {
 type member struct {
 	name   wal.Name
 	path   string
-	source *Source // nil before it is opened
-	id     string  // the identity of the source
+	source *archive.Source // nil before it is opened
+	id     string          // the identity of the source
 	object store.Info
 	err    error
 	done   chan struct{} // closed when it is stored, or will not be
@@ -61,10 +62,10 @@ type member struct {
 
 // convoy is one of a single file, which was asked for. Nothing can follow what is
 // no segment, or not in a file.
-func (p *Pusher) convoy(r *Repo, cluster *Cluster, n wal.Name, s *Source) *convoy {
+func (p *Pusher) convoy(r *archive.Repo, cluster *archive.Cluster, n wal.Name, s *archive.Source) *convoy {
 	c := &convoy{repo: r, cluster: cluster, codec: p.Codec, notes: notesOf(p.State, r)}
 	c.add(n, "", s)
-	c.members[0].id = s.identity()
+	c.members[0].id = identity(s)
 	if file, isFile := s.Closer.(*os.File); isFile && n.Kind == wal.Segment && c.notes.dir != "" {
 		c.dir = filepath.Dir(file.Name())
 	}
@@ -101,7 +102,7 @@ func (c *convoy) after(n wal.Name) (next wal.Name, path string, ready bool) {
 // as others lack it, which ends ctx, but not much longer than goOnFor: the server
 // asks for nothing else meanwhile. It begins behind what earlier calls have stored
 // ahead. As in run, several are worked on only where one does not take long.
-func (p *Pusher) goOn(ctx context.Context, r *Repo, cluster *Cluster, n wal.Name, s *Source) {
+func (p *Pusher) goOn(ctx context.Context, r *archive.Repo, cluster *archive.Cluster, n wal.Name, s *archive.Source) {
 	c := p.convoy(r, cluster, n, s)
 	close(c.members[0].done)
 	c.skip(ctx)
@@ -156,11 +157,11 @@ func (c *convoy) skip(ctx context.Context) {
 		noted = append(noted, &member{name: next, path: path, done: c.members[0].done})
 	}
 	for _, m := range slices.Backward(noted[1:]) {
-		s, err := OpenSource(m.path)
+		s, err := archive.OpenSource(m.path)
 		if err != nil {
 			continue
 		}
-		known := c.notes.has(ctx, c.repo, m.name, s.identity())
+		known := c.notes.has(ctx, c.repo, m.name, identity(s))
 		s.Close()
 		if known {
 			c.members[0] = m
@@ -169,7 +170,7 @@ func (c *convoy) skip(ctx context.Context) {
 	}
 }
 
-func (c *convoy) add(n wal.Name, path string, s *Source) {
+func (c *convoy) add(n wal.Name, path string, s *archive.Source) {
 	c.members = append(c.members, &member{name: n, path: path, source: s, done: make(chan struct{})})
 }
 
@@ -178,8 +179,8 @@ func (c *convoy) add(n wal.Name, path string, s *Source) {
 // becomes of the others is not this call's success or failure.
 func (c *convoy) run(ctx context.Context) (store.Info, error) {
 	first, begun := c.members[0], time.Now()
-	turn := func(io.Writer) error { return first.source.unchanged(first.id) }
-	first.object, first.err = c.repo.push(ctx, first.name, first.source.Content, c.codec, turn)
+	turn := func(io.Writer) error { return unchanged(first.source, first.id) }
+	first.object, first.err = c.repo.Push(ctx, first.name, first.source.Content, c.codec, turn)
 	close(first.done)
 	workers := c.workers()
 	if slow := time.Duration(workers) * time.Since(begun); first.err == nil && slow < patience {
@@ -250,17 +251,17 @@ func (c *convoy) await(working *sync.WaitGroup) {
 func (c *convoy) store(ctx context.Context, i int) {
 	m := c.members[i]
 	defer close(m.done)
-	if m.source, m.err = OpenSource(m.path); m.err != nil {
+	if m.source, m.err = archive.OpenSource(m.path); m.err != nil {
 		return // it was just removed, for example
 	}
 	defer m.source.Close()
-	m.id = m.source.identity()
+	m.id = identity(m.source)
 	if c.notes.has(ctx, c.repo, m.name, m.id) {
 		return
 	}
-	cluster, err := Inspect(m.name, m.source.Content)
+	cluster, err := archive.Inspect(m.name, m.source.Content)
 	if m.err = err; err == nil && cluster != *c.cluster {
-		m.err = fmt.Errorf("%s %w", m.name, ErrForeign)
+		m.err = fmt.Errorf("%s %w", m.name, archive.ErrForeign)
 	}
 	if m.err != nil {
 		return
@@ -270,7 +271,7 @@ func (c *convoy) store(ctx context.Context, i int) {
 		return
 	}
 	turn := func(w io.Writer) error { return c.turn(ctx, i, w) }
-	if m.object, m.err = c.repo.pushBeside(ctx, there, m.name, m.source.Content, c.codec, turn); m.err == nil {
+	if m.object, m.err = c.repo.PushBeside(ctx, there, m.name, m.source.Content, c.codec, turn); m.err == nil {
 		m.err = c.notes.add(m.name, m.id, m.object)
 	}
 }
@@ -300,7 +301,7 @@ func (c *convoy) turn(ctx context.Context, i int, w io.Writer) error {
 	if !isReady(c.members[i].path) {
 		return errOutOfTurn
 	}
-	return c.members[i].source.unchanged(c.members[i].id)
+	return unchanged(c.members[i].source, c.members[i].id)
 }
 
 // isReady reports whether the server wants a segment archived.

@@ -1,4 +1,4 @@
-package archive
+package push
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
@@ -26,7 +27,7 @@ import (
 type backlog struct {
 	*testing.T
 	dir    string
-	repo   *Repo
+	repo   *archive.Repo
 	pusher Pusher
 }
 
@@ -68,12 +69,12 @@ func (b *backlog) ready(n, seed uint64) {
 
 func (b *backlog) push(n uint64) error {
 	b.Helper()
-	s, err := OpenSource(filepath.Join(b.dir, b.name(n)))
+	s, err := archive.OpenSource(filepath.Join(b.dir, b.name(n)))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	return b.pusher.Push(context.Background(), &ours, name(b, b.name(n)), s).Err()
+	return b.pusher.Push(context.Background(), &ours, fixture.Name(b, b.name(n)), s).Err()
 }
 
 func (b *backlog) must(err error) {
@@ -99,10 +100,10 @@ func (b *backlog) stored() (numbers []uint64) {
 // again: the source is then not even read.
 func (b *backlog) noted(n uint64) bool {
 	b.Helper()
-	s, err := OpenSource(filepath.Join(b.dir, b.name(n)))
+	s, err := archive.OpenSource(filepath.Join(b.dir, b.name(n)))
 	b.must(err)
 	defer s.Close()
-	return notesOf(b.pusher.State, b.repo).has(context.Background(), b.repo, name(b, b.name(n)), s.identity())
+	return notesOf(b.pusher.State, b.repo).has(context.Background(), b.repo, fixture.Name(b, b.name(n)), identity(s))
 }
 
 func TestPushStoresWhatIsReadyBehindIt(t *testing.T) {
@@ -150,7 +151,7 @@ func TestPushStopsAheadAtWhatIsWrong(t *testing.T) {
 			b.write(b.name(5), fixture.Segment{Name: b.name(5), SystemID: fixture.SystemID + 1}.Bytes())
 		},
 		"in conflict": func(b *backlog) {
-			b.must(pushContent(b, &ours, b.name(5), memory(b.contents(5, 9)), plain, b.repo.Location))
+			b.must(pushed(b, &ours, b.name(5), b.contents(5, 9), plain, b.repo.Location))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,14 +176,14 @@ func TestNotesThatDoNotCount(t *testing.T) {
 		},
 		"the file was written to": func(b *backlog) { b.write(b.name(4), b.contents(4, 1)) },
 		"the object is gone": func(b *backlog) {
-			b.must(b.repo.Remove(context.Background(), layout.WALKey(name(b, b.name(4)))+".zst"))
+			b.must(b.repo.Remove(context.Background(), layout.WALKey(fixture.Name(b, b.name(4)))+".zst"))
 		},
 		"the object has another size": func(b *backlog) {
-			b.must(os.Truncate(filepath.Join(b.repo.Location, layout.WALKey(name(b, b.name(4)))+".zst"), 10))
+			b.must(os.Truncate(filepath.Join(b.repo.Location, layout.WALKey(fixture.Name(b, b.name(4)))+".zst"), 10))
 		},
 		"it is another repository": func(b *backlog) {
 			b.must(os.RemoveAll(b.repo.Location))
-			r, err := OpenFor(context.Background(), b.repo.Location, ours)
+			r, err := archive.OpenFor(context.Background(), b.repo.Location, ours)
 			b.must(err)
 			b.repo = r
 		},
@@ -255,13 +256,13 @@ func TestConvoyKeepsTheOrder(t *testing.T) {
 	for _, fails := range []uint64{0, 3, 5} {
 		t.Run(fmt.Sprint("failing at ", fails), func(t *testing.T) {
 			b := newBacklog(t, 3, 4, 5, 6, 7, 8, 9)
-			w := &wayward{Store: b.repo.Store, failing: layout.WALKey(name(t, b.name(fails))) + ".zst"}
+			w := &wayward{Store: b.repo.Store, failing: layout.WALKey(fixture.Name(t, b.name(fails))) + ".zst"}
 			b.repo.Store = w
-			s, err := OpenSource(filepath.Join(b.dir, b.name(3)))
+			s, err := archive.OpenSource(filepath.Join(b.dir, b.name(3)))
 			b.must(err)
 			defer s.Close()
 			b.pusher.Codec.Jobs = 4
-			_, err = b.pusher.convoy(b.repo, &ours, name(t, b.name(3)), s).gather(b.pusher.Ahead).run(context.Background())
+			_, err = b.pusher.convoy(b.repo, &ours, fixture.Name(t, b.name(3)), s).gather(b.pusher.Ahead).run(context.Background())
 			if (err != nil) != (fails == 3) {
 				t.Errorf("failing at %d: %v", fails, err)
 			}
@@ -296,9 +297,9 @@ func TestPushGoesOnWhereItCan(t *testing.T) {
 	b.ready(9, 0)
 	b.ready(10, 0)
 	for _, note := range []uint64{5, 8} { // one that was lost, and one that lies
-		notesOf(b.pusher.State, b.repo).remove(name(b, b.name(note)))
+		notesOf(b.pusher.State, b.repo).remove(fixture.Name(b, b.name(note)))
 	}
-	b.must(notesOf(b.pusher.State, b.repo).add(name(b, b.name(8)), "another file", store.Info{Key: "k"}))
+	b.must(notesOf(b.pusher.State, b.repo).add(fixture.Name(b, b.name(8)), "another file", store.Info{Key: "k"}))
 	lacking(3, 4, 5, 6, 7, 8, 9, 10)
 
 	b.pusher.Locations[1] = filepath.Join(t.TempDir(), "r")

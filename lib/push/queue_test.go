@@ -1,4 +1,4 @@
-package archive
+package push
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/state"
 	"pgpipes/lib/store"
@@ -97,18 +97,18 @@ func (q *queued) archive(names ...string) error {
 func (q *queued) push(s string, locations ...string) error {
 	q.t.Helper()
 	ctx, path := context.Background(), filepath.Join(q.pgWAL, s)
-	source, err := OpenSource(path)
+	source, err := archive.OpenSource(path)
 	if err != nil {
 		q.t.Fatal(err)
 	}
 	defer source.Close()
 	for _, location := range locations {
-		if r, err := Open(ctx, location); err == nil {
+		if r, err := archive.Open(ctx, location); err == nil {
 			q.guard.Reached(ctx, r)
 		}
 	}
 	p := Pusher{Locations: locations, Codec: plain}
-	return q.guard.After(ctx, path, name(q.t, s), &ours, p.Push(ctx, &ours, name(q.t, s), source))
+	return q.guard.After(ctx, path, fixture.Name(q.t, s), &ours, p.Push(ctx, &ours, fixture.Name(q.t, s), source))
 }
 
 func (q *queued) away(away bool) {
@@ -139,9 +139,9 @@ func (q *queued) records() (names []string) {
 	return names
 }
 
-func (q *queued) repo() *Repo {
+func (q *queued) repo() *archive.Repo {
 	q.t.Helper()
-	r, err := Open(context.Background(), q.location)
+	r, err := archive.Open(context.Background(), q.location)
 	if err != nil {
 		q.t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestQueueOverAnOutage(t *testing.T) {
 	for number := 1; number <= 12; number++ {
 		_, _, err := get(t, &ours, segmentName(number), q.location)
 		dropped := number >= 5 && number <= 8
-		if dropped != errors.Is(err, ErrHole) || !dropped && err != nil {
+		if dropped != errors.Is(err, archive.ErrHole) || !dropped && err != nil {
 			t.Errorf("%d: %v", number, err)
 		}
 		if want := "(4 segments, " + segmentName(5) + " to " + segmentName(8) + "): recovery cannot go past it"; dropped && !strings.Contains(err.Error(), want) {
@@ -223,14 +223,14 @@ func TestGapAtTheEnd(t *testing.T) {
 	}
 	q.away(false)
 	q.guard.Reached(context.Background(), q.repo()) // and is killed
-	if _, _, err := get(t, &ours, segmentName(2), q.location); !errors.Is(err, ErrHole) || errors.Is(err, store.ErrNotExist) {
+	if _, _, err := get(t, &ours, segmentName(2), q.location); !errors.Is(err, archive.ErrHole) || errors.Is(err, store.ErrNotExist) {
 		t.Error(err)
 	}
 	if _, _, err := get(t, &ours, segmentName(3), q.location); !errors.Is(err, store.ErrNotExist) {
 		t.Error(err)
 	}
 	// Pushed by hand after all.
-	pushed(t, q.repo(), plain, segmentName(2))
+	fixture.Archive(t, q.repo().Location, plain, segmentName(2))
 	if _, _, err := get(t, &ours, segmentName(2), q.location); err != nil {
 		t.Error(err)
 	}
@@ -293,10 +293,12 @@ func TestQueueKeeps(t *testing.T) {
 }
 
 func (q *queued) repoWith(s string, contents []byte) {
-	q.repo().place(q.t, layout.WALKey(name(q.t, s)), contents)
+	fixture.Place(q.t, q.repo().Location, layout.WALKey(fixture.Name(q.t, s)), contents)
 }
 
-func (q *queued) identity(text string) { q.repo().place(q.t, layout.Identity, []byte(text)) }
+func (q *queued) identity(text string) {
+	fixture.Place(q.t, q.repo().Location, layout.Identity, []byte(text))
+}
 
 func (q *queued) foreign() {
 	r := q.repo()
@@ -351,7 +353,7 @@ func TestUnable(t *testing.T) {
 		{nil, fmt.Errorf("/r: %w", &fs.PathError{Op: "fsync", Path: "/r/wal/x", Err: unix.EIO}), true},
 		{nil, unix.ESTALE, true},
 		{nil, &os.LinkError{Op: "link", Old: "/r/a", New: "/r/b", Err: unix.EDQUOT}, true},
-		{nil, fmt.Errorf("%w (no file pgpipes)", ErrNoRepository), true},
+		{nil, fmt.Errorf("%w (no file pgpipes)", archive.ErrNoRepository), true},
 		{nil, context.DeadlineExceeded, true},
 		{nil, late, true},
 		{timed, fmt.Errorf("/r: %w", context.Canceled), true},
@@ -363,8 +365,8 @@ func TestUnable(t *testing.T) {
 		{nil, errors.New("shrank from 2 to 1 bytes while it was read"), false},
 		{nil, store.ErrDiffers, false},
 		{nil, errors.Join(unix.EIO, store.ErrDiffers), false},
-		{nil, ErrForeign, false},
-		{nil, ErrDamaged, false},
+		{nil, archive.ErrForeign, false},
+		{nil, archive.ErrDamaged, false},
 		{nil, store.ErrLocation, false},
 	} {
 		if test.ctx == nil {
@@ -392,7 +394,7 @@ func TestQueueOfSeveral(t *testing.T) {
 	q.away(true)
 	good, bad := repository(t), repository(t)
 	down := filepath.Join(t.TempDir(), "not", "there")
-	bad.place(t, layout.WALKey(name(t, segmentName(1))), nil)
+	fixture.Place(t, bad.Location, layout.WALKey(fixture.Name(t, segmentName(1))), nil)
 	if err := q.push(segmentName(1), q.location, bad.Location, good.Location); err == nil || q.records() != nil {
 		t.Errorf("%v; recorded %q", err, q.records())
 	}
@@ -443,7 +445,7 @@ func TestQueueDropsAPartial(t *testing.T) {
 	q.guard.Reached(context.Background(), q.repo())
 	r := q.repo()
 	same(t, "gaps", keys(t, r, layout.Gap), []string{layout.Gap + segmentName(2) + ".partial-" + segmentName(2) + ".partial"})
-	if _, _, err := get(t, nil, segmentName(2)+".partial", q.location); !errors.Is(err, ErrHole) {
+	if _, _, err := get(t, nil, segmentName(2)+".partial", q.location); !errors.Is(err, archive.ErrHole) {
 		t.Error(err)
 	}
 	if _, _, err := get(t, nil, segmentName(2), q.location); !errors.Is(err, store.ErrNotExist) {
@@ -456,25 +458,8 @@ func TestQueueDropsAPartial(t *testing.T) {
 	if open, err := r.OpenGaps(context.Background(), c); err != nil || len(open) != 1 {
 		t.Error(open, err)
 	}
-	pushed(t, r, plain, segmentName(2)+".partial")
+	fixture.Archive(t, r.Location, plain, segmentName(2)+".partial")
 	if open, err := r.OpenGaps(context.Background(), c); err != nil || len(open) != 0 {
 		t.Error(open, err)
-	}
-}
-
-func TestGapStory(t *testing.T) {
-	at := time.Date(2026, 11, 22, 10, 15, 0, 0, time.UTC)
-	g := Gap{Span: Span{name(t, segmentName(5)), name(t, segmentName(9))}, Segments: 5, From: at, To: at}
-	for want, change := range map[string]func(g *Gap){
-		"was dropped on 2026-11-22T10:15:00Z by wal-push --queue-max (5 segments, 000000010000000000000005 to 000000010000000000000009)": func(*Gap) {},
-		"between 2026-11-22T10:15:00Z and 2026-11-22T10:16:00Z by":                                                                       func(g *Gap) { g.To = at.Add(time.Minute) },
-		"was dropped by wal-push": func(g *Gap) { g.From = time.Time{} },
-		"(this segment alone)":    func(g *Gap) { g.Last, g.Segments = g.First, 1 },
-	} {
-		changed := g
-		change(&changed)
-		if got := changed.Story(); !strings.Contains(got, want) {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }

@@ -1,15 +1,17 @@
-package archive
+package push
 
 import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/note"
-	"pgpipes/lib/wal"
+	"pgpipes/test/fixture"
 )
 
 // outage drops some of the segments that wait.
@@ -24,7 +26,7 @@ func (q *queued) outage(names ...string) {
 	q.away(false)
 }
 
-func (q *queued) settled(r *Repo) []string {
+func (q *queued) settled(r *archive.Repo) []string {
 	q.t.Helper()
 	q.guard.Reached(context.Background(), r)
 	return keys(q.t, r, layout.Gap)
@@ -36,7 +38,7 @@ func gapKey(first, last int) string { return layout.Gap + segmentName(first) + "
 func newRepoQueue(t *testing.T) *queued {
 	t.Helper()
 	q := newQueue(t)
-	if _, err := OpenFor(context.Background(), q.location, ours); err != nil {
+	if _, err := archive.OpenFor(context.Background(), q.location, ours); err != nil {
 		t.Fatal(err)
 	}
 	q.wait(1, 12)
@@ -86,11 +88,13 @@ func TestSettleKilled(t *testing.T) {
 				}
 			}
 		}, gapKey(2, 6)},
-		"the gap has other words": {func(q *queued, _ string) { q.repo().place(q.t, gapKey(2, 6), []byte("pgpipes-gap\t1\n")) }, gapKey(2, 6)},
-		"the gap is empty":        {func(q *queued, _ string) { q.repo().place(q.t, gapKey(2, 6), nil) }, gapKey(2, 6)},
+		"the gap has other words": {func(q *queued, _ string) {
+			fixture.Place(q.t, q.repo().Location, gapKey(2, 6), []byte("pgpipes-gap\t1\n"))
+		}, gapKey(2, 6)},
+		"the gap is empty": {func(q *queued, _ string) { fixture.Place(q.t, q.repo().Location, gapKey(2, 6), nil) }, gapKey(2, 6)},
 		"a part of it was written": {func(q *queued, _ string) {
-			q.repo().place(q.t, gapKey(2, 3), nil)
-			q.repo().place(q.t, gapKey(5, 6), nil)
+			fixture.Place(q.t, q.repo().Location, gapKey(2, 3), nil)
+			fixture.Place(q.t, q.repo().Location, gapKey(5, 6), nil)
 		}, gapKey(2, 6)},
 		"more was dropped since": {func(q *queued, _ string) {
 			q.settled(q.repo())
@@ -127,9 +131,11 @@ func TestSettleKilled(t *testing.T) {
 			if got := strings.Join(found, " "); err != nil || got != test.open {
 				t.Errorf("open: %s, %v; want %s", got, err, test.open)
 			}
+			gaps, err := q.repo().Gaps(context.Background())
 			for number := 2; number <= 6; number++ {
-				if g, found, err := q.repo().gapFrom(context.Background(), name(t, segmentName(number))); err != nil || !found {
-					t.Errorf("%d: %v, %v, %v", number, g, found, err)
+				n := fixture.Name(t, segmentName(number))
+				if err != nil || !slices.ContainsFunc(gaps, func(g archive.Gap) bool { return g.Holds(n) }) {
+					t.Errorf("%d: %v, %v", number, gaps, err)
 				}
 			}
 			if len(q.warned) > 6 {
@@ -144,13 +150,13 @@ func TestSettleFails(t *testing.T) {
 	q := newRepoQueue(t)
 	q.outage(segmentName(2))
 	q.warned = nil
-	q.repo().place(t, "gap", nil)
+	fixture.Place(t, q.repo().Location, "gap", nil)
 	q.guard.Reached(context.Background(), q.repo())
 	same(t, "records", q.records(), named(2, 2))
 	if len(q.warned) != 1 || !strings.Contains(q.warned[0], "not recorded there yet") {
 		t.Errorf("warned: %q", q.warned)
 	}
-	remove(t, q.repo(), "gap")
+	fixture.Remove(t, q.repo().Location, "gap")
 	same(t, "gaps", q.settled(q.repo()), []string{gapKey(2, 2)})
 }
 
@@ -176,7 +182,7 @@ func TestSettleWhose(t *testing.T) {
 		if err := os.Rename(q.location, old); err != nil {
 			t.Fatal(err)
 		}
-		other, err := OpenFor(context.Background(), q.location, ours)
+		other, err := archive.OpenFor(context.Background(), q.location, ours)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +198,7 @@ func TestSettleWhose(t *testing.T) {
 		q.outage(segmentName(2))
 		elsewhere := repository(t)
 		same(t, "gaps elsewhere", q.settled(elsewhere), nil)
-		r, err := OpenFor(context.Background(), q.location, ours)
+		r, err := archive.OpenFor(context.Background(), q.location, ours)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +210,7 @@ func TestSettleWhose(t *testing.T) {
 		q.outage(segmentName(2))
 		theirs := ours
 		theirs.SystemID++
-		r, err := OpenFor(context.Background(), q.location, theirs)
+		r, err := archive.OpenFor(context.Background(), q.location, theirs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +223,7 @@ func TestSettleWhose(t *testing.T) {
 		q.outage(segmentName(2))
 		larger := ours
 		larger.SegmentSize *= 2
-		r, err := OpenFor(context.Background(), q.location, larger)
+		r, err := archive.OpenFor(context.Background(), q.location, larger)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +248,7 @@ func TestRelativeLocation(t *testing.T) {
 func TestDropIsReadAsWritten(t *testing.T) {
 	r := repository(t)
 	odd := Outcome{Location: "/a\tb\nc", Repo: r, Err: context.DeadlineExceeded}
-	d := newDrop(odd, name(t, segmentName(2)), mib)
+	d := newDrop(odd, fixture.Name(t, segmentName(2)), mib)
 	path := filepath.Join(t.TempDir(), "x")
 	if err := os.WriteFile(path, []byte(d.text()), 0o600); err != nil {
 		t.Fatal(err)
@@ -254,27 +260,4 @@ func TestDropIsReadAsWritten(t *testing.T) {
 	if long := note.InLine(strings.Repeat("ä\n", 5000)); len(long) > 1100 || strings.Contains(long, "\n") {
 		t.Errorf("%d bytes", len(long))
 	}
-}
-
-func FuzzGap(f *testing.F) {
-	r := &Repo{Identity: Identity{"X", ours}}
-	f.Add(gapKey(5, 9), "pgpipes-gap\t1\nfrom\t2026-11-22T10:15:00Z\nto\t2026-11-22T10:16:10Z\nhost\tdb1\nreason\tx\n")
-	f.Add(gapKey(9, 5), "pgpipes-gap\t2\n")
-	f.Add(layout.Gap+segmentName(5)+".partial-"+segmentName(5)+".partial", "")
-	f.Add(layout.Gap+segmentName(5)+"-"+mib.Name(2, 9), "\t")
-	f.Fuzz(func(t *testing.T, key, text string) {
-		g, ok := r.ParseGapKey(key)
-		if !ok {
-			return
-		}
-		if layout.Gap+g.String() != layout.Gap+strings.TrimPrefix(key, layout.Gap) || g.Segments == 0 || !g.Covers(g.Span) || g.First.Kind > wal.Partial {
-			t.Errorf("%q: %+v", key, g)
-		}
-		g.readText([]byte(text))
-		var again Gap
-		again.First, again.Last, again.Segments = g.First, g.Last, g.Segments
-		if again.readText([]byte(g.text())); !g.From.IsZero() && again != g {
-			t.Errorf("%+v, written and read again %+v", g, again)
-		}
-	})
 }
