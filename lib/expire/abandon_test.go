@@ -14,6 +14,7 @@ import (
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // left makes what an interrupted backup has left: its start, and a part.
@@ -43,7 +44,7 @@ func increment(t *testing.T, r *archive.Repo, label, parent string, segment uint
 // been given up because it was not whole: but for what a manifest or the start of
 // another one names, and what is pinned. Nothing else goes.
 func TestAbandon(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Mark(t, r.Location, mib.Name(1, 1), mib.Name(1, 2), mib.Name(1, 4)) // without 3, of a backup that is damaged
 	now := time.Now()
 	placeBackup(t, r, "damaged", 1, 3, now)
@@ -59,13 +60,13 @@ func TestAbandon(t *testing.T) {
 	if err := r.Pin(t.Context(), "pinned", "to look into"); err != nil {
 		t.Fatal(err)
 	}
-	before := keys(t, r, "")
+	before := repository.Keys(t, r, "")
 	p := retain.Policy{Abandon: []string{"given-up", "pinned", "dead", "orphan", "whole", "nobody"}}
 	e := expire(t, r, p, now)
 	want := slices.DeleteFunc(before, func(key string) bool {
 		return strings.HasPrefix(key, layout.BaseKey("dead", "")) || strings.HasPrefix(key, layout.BaseKey("orphan", ""))
 	})
-	same(t, "left", keys(t, r, ""), want)
+	same(t, "left", repository.Keys(t, r, ""), want)
 	for _, d := range e.Decisions {
 		if want := d.Name != "dead" && d.Name != "orphan"; d.Keep != want {
 			t.Errorf("%v", d)
@@ -120,7 +121,7 @@ func TestAbandonedIsAlive(t *testing.T) {
 		}, []string{layout.BaseKey("b", layout.Start)}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r := repository(t)
+			r := repository.New(t)
 			fixture.Mark(t, r.Location, mib.Name(1, 1))
 			placeBackup(t, r, "whole", 1, 1, time.Now())
 			left(t, r, "b", "", time.Now())
@@ -149,14 +150,14 @@ func TestAbandonedIsAlive(t *testing.T) {
 
 // A backup that takes days is at work as long as parts come.
 func TestSlowBackupIsNotAbandoned(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	now := time.Now()
 	fixture.Mark(t, r.Location, mib.Name(1, 1), mib.Name(1, 2))
 	placeBackup(t, r, "whole", 1, 2, now)
 	left(t, r, "slow", "", now.Add(-72*time.Hour))
 	policy := retain.Policy{KeepLast: 1, Abandoned: archive.Abandoned}
 	expire(t, r, policy, now)
-	if len(keys(t, r, layout.BaseKey("slow", ""))) != 2 {
+	if len(repository.Keys(t, r, layout.BaseKey("slow", ""))) != 2 {
 		t.Error("it was removed")
 	}
 	s := archive.Survey{At: now}
@@ -165,5 +166,5 @@ func TestSlowBackupIsNotAbandoned(t *testing.T) {
 		t.Errorf("%s: %s, %v", all[0].Label, s.State(all[0]), err)
 	}
 	expire(t, r, policy, now.Add(49*time.Hour))
-	same(t, "left", keys(t, r, layout.BaseKey("slow", "")), nil)
+	same(t, "left", repository.Keys(t, r, layout.BaseKey("slow", "")), nil)
 }

@@ -15,6 +15,7 @@ import (
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // placeBackup places one that needs a single segment.
@@ -45,7 +46,7 @@ func expire(t *testing.T, r *archive.Repo, p retain.Policy, now time.Time) *Expi
 // goes, also the end of a branch that was left: nobody takes what is before it for
 // all there ever was.
 func TestHolesOfExpire(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	for n := range 12 {
 		fixture.Mark(t, r.Location, mib.Name(1, uint64(n+1)))
 	}
@@ -65,7 +66,7 @@ func TestHolesOfExpire(t *testing.T) {
 		return layout.Hole + mib.Name(tli, first) + "-" + mib.Name(tli, last)
 	}
 	want := []string{span(1, 3, 7), span(1, 9, 12), span(2, 5, 8), span(2, 10, 11)}
-	same(t, "holes", keys(t, r, layout.Hole), want)
+	same(t, "holes", repository.Keys(t, r, layout.Hole), want)
 
 	c, err := r.Coverage(t.Context())
 	if err != nil {
@@ -93,12 +94,12 @@ func TestHolesOfExpire(t *testing.T) {
 			t.Errorf("the second time: %v", d)
 		}
 	}
-	same(t, "holes", keys(t, r, layout.Hole), want)
+	same(t, "holes", repository.Keys(t, r, layout.Hole), want)
 }
 
 // A removal of WAL that was cut short goes on, and says nothing twice.
 func TestHolesAreRecordedOnce(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
 	for n := range 9 {
 		fixture.Mark(t, r.Location, mib.Name(1, uint64(n+1)))
@@ -117,8 +118,8 @@ func TestHolesAreRecordedOnce(t *testing.T) {
 	}
 	r.Store = whole
 	expire(t, r, policy, day(4))
-	same(t, "WAL", keys(t, r, "wal/"), []string{layout.WALKey(fixture.Name(t, mib.Name(1, 1))), layout.WALKey(fixture.Name(t, mib.Name(1, 8))), layout.WALKey(fixture.Name(t, mib.Name(1, 9)))})
-	same(t, "holes", keys(t, r, layout.Hole), []string{layout.Hole + mib.Name(1, 2) + "-" + mib.Name(1, 7)})
+	same(t, "WAL", repository.Keys(t, r, "wal/"), []string{layout.WALKey(fixture.Name(t, mib.Name(1, 1))), layout.WALKey(fixture.Name(t, mib.Name(1, 8))), layout.WALKey(fixture.Name(t, mib.Name(1, 9)))})
+	same(t, "holes", repository.Keys(t, r, layout.Hole), []string{layout.Hole + mib.Name(1, 2) + "-" + mib.Name(1, 7)})
 	accepted, err := r.AcceptedHoles(t.Context())
 	if err != nil || accepted[0].By != archive.ByExpire || accepted[0].Reason != "expire --wal-keep 36h" {
 		t.Errorf("%+v, %v", accepted, err)
@@ -128,23 +129,23 @@ func TestHolesAreRecordedOnce(t *testing.T) {
 // What a removal has left that was killed, of a backup that does not say when it
 // began, goes when all of it is old.
 func TestLeavingsGrowOld(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	now := time.Now()
 	fixture.Mark(t, r.Location, mib.Name(1, 1))
 	placeBackup(t, r, "whole", 1, 1, now.Add(72*time.Hour))
 	fixture.Place(t, r.Location, layout.BaseKey("left", "000.tar"), []byte("x"))
 	for hours, want := range map[int][]string{47: {layout.BaseKey("left", "000.tar")}, 0: {layout.BaseKey("left", "000.tar")}} {
 		expire(t, r, retain.Policy{KeepLast: 1, Abandoned: archive.Abandoned}, now.Add(time.Duration(hours)*time.Hour))
-		same(t, "leavings", keys(t, r, layout.BaseKey("left", "")), want)
+		same(t, "leavings", repository.Keys(t, r, layout.BaseKey("left", "")), want)
 	}
 	expire(t, r, retain.Policy{KeepLast: 1, Abandoned: archive.Abandoned}, now.Add(49*time.Hour))
-	same(t, "leavings", keys(t, r, layout.BaseKey("left", "")), nil)
+	same(t, "leavings", repository.Keys(t, r, layout.BaseKey("left", "")), nil)
 }
 
 // Of a timeline that was left a partial segment may be all that is there. It goes
 // as a whole one would, as was said.
 func TestPartialsExpire(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	day := func(n int) time.Time { return time.Date(2026, 11, n, 10, 0, 0, 0, time.UTC) }
 	partial := func(tli wal.Timeline, n uint64) string { return mib.Name(tli, n) + ".partial" }
 	fixture.Mark(t, r.Location, mib.Name(2, 5), mib.Name(2, 6), mib.Name(3, 7), mib.Name(3, 8), partial(1, 5), partial(2, 7), partial(3, 9))
@@ -155,10 +156,10 @@ func TestPartialsExpire(t *testing.T) {
 	placeBackup(t, r, "b", 3, 8, day(2))
 
 	e := expire(t, r, retain.Policy{KeepLast: 2}, day(3))
-	same(t, "left at first", keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
+	same(t, "left at first", repository.Keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(2, 5), mib.Name(2, 6), partial(2, 7), mib.Name(3, 7), mib.Name(3, 8), partial(3, 9)))
 	same(t, "said", dropped(e), []string{partial(1, 5)})
 	e = expire(t, r, retain.Policy{KeepLast: 1}, day(3))
-	same(t, "left", keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
+	same(t, "left", repository.Keys(t, r, layout.WAL+"0"), walKeys(t, mib.Name(3, 8), partial(3, 9)))
 	same(t, "said", dropped(e), []string{"a", mib.Name(2, 5) + ".." + mib.Name(2, 6), mib.Name(3, 7), partial(2, 7)})
 }
 
@@ -191,7 +192,7 @@ func TestRecordsExpire(t *testing.T) {
 		"nothing was done": {},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r := repository(t)
+			r := repository.New(t)
 			at := map[int]string{}
 			put := func(kind string, days []int, key, value string) {
 				for _, n := range days {
@@ -207,9 +208,9 @@ func TestRecordsExpire(t *testing.T) {
 			put(archive.KindDrill, test.passed, "result", "ok")
 			put(archive.KindDrill, test.failed, "result", "failed")
 			fixture.Place(t, r.Location, "verify/notes", nil)
-			all := keys(t, r, "")
+			all := repository.Keys(t, r, "")
 			expire(t, r, retain.Policy{}, now)
-			same(t, "without a rule", keys(t, r, ""), all)
+			same(t, "without a rule", repository.Keys(t, r, ""), all)
 			var gone []string
 			for _, n := range test.gone {
 				gone = append(gone, at[n])
@@ -218,7 +219,7 @@ func TestRecordsExpire(t *testing.T) {
 			said := dropped(expire(t, r, retain.Policy{KeepLast: 1}, now))
 			slices.Sort(said)
 			same(t, "said", said, gone)
-			same(t, "records", keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(gone, key) }))
+			same(t, "records", repository.Keys(t, r, ""), slices.DeleteFunc(all, func(key string) bool { return slices.Contains(gone, key) }))
 		})
 	}
 }
@@ -226,7 +227,7 @@ func TestRecordsExpire(t *testing.T) {
 // What a policy does with records of gaps: they stay while recovery can come
 // upon them.
 func TestExpireGaps(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	gap := func(first, last uint64) string { return layout.Gap + mib.Name(1, first) + "-" + mib.Name(1, last) }
 	fixture.Mark(t, r.Location, mib.Name(1, 1), mib.Name(1, 5), mib.Name(1, 6), mib.Name(1, 9))
 	for _, key := range []string{gap(2, 4), gap(3, 4), gap(7, 8), layout.Gap + "README"} {
@@ -245,6 +246,6 @@ func TestExpireGaps(t *testing.T) {
 		{1, []string{layout.Gap + "README"}},
 	} {
 		expire(t, r, retain.Policy{KeepLast: test.keep}, at(60))
-		same(t, "gaps", keys(t, r, layout.Gap), test.gaps)
+		same(t, "gaps", repository.Keys(t, r, layout.Gap), test.gaps)
 	}
 }

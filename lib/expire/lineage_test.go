@@ -16,12 +16,13 @@ import (
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // lineage fills a repository with backups, of which some use the part of one
 // before them, and with the WAL of all.
 func lineage(t *testing.T, seed uint64) *archive.Repo {
-	r, random := repository(t), rand.New(rand.NewPCG(seed, 0))
+	r, random := repository.New(t), rand.New(rand.NewPCG(seed, 0))
 	for i := range 6 {
 		label, parent := fmt.Sprintf("%c%d", "xyz"[random.IntN(3)], i), ""
 		if all := labels(t, r); i > 0 && random.IntN(3) > 0 {

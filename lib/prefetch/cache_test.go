@@ -19,6 +19,7 @@ import (
 	"pgpipes/lib/state"
 	"pgpipes/lib/wait"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // newCache makes one in a new state directory.
@@ -35,7 +36,7 @@ func newCache(t testing.TB) (*Cache, *state.Dir) {
 	return c, s
 }
 
-// numbered is the name of a segment of ours on timeline 1.
+// numbered is the name of a segment on timeline 1.
 func numbered(number int) string { return mib.Name(1, uint64(number)) }
 
 // names are those of the segments from the first to the last number.
@@ -67,7 +68,7 @@ func (c *Cache) on(r *archive.Repo) (found []string) {
 func (c *Cache) delivers(t testing.TB, s string, locations ...string) bool {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "RECOVERYXLOG")
-	if !c.Deliver(context.Background(), locations, ours, fixture.Name(t, s), path) {
+	if !c.Deliver(context.Background(), locations, repository.Cluster, fixture.Name(t, s), path) {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("%s: not delivered, but there", s)
 		}
@@ -82,7 +83,7 @@ func (c *Cache) delivers(t testing.TB, s string, locations ...string) bool {
 
 func TestCacheDeliversOnce(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	for i, format := range codec.Formats() {
 		fixture.Archive(t, r.Location, codec.Options{Format: format}, numbered(i+1))
 	}
@@ -129,7 +130,7 @@ func TestCacheChecksWhatItDelivers(t *testing.T) {
 		"an unfinished copy": {good[:100], sum(good[:100])},
 	} {
 		c, _ := newCache(t)
-		r, err := c.open(context.Background(), repository(t).Location)
+		r, err := c.open(context.Background(), repository.New(t).Location)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +159,7 @@ func TestCacheChecksWhatItDelivers(t *testing.T) {
 // Of many who ask for one segment, one has it, and the others fetch it.
 func TestCacheDeliversToOne(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	c.filled(t, numbered(1), 3, r.Location)
 	for _, s := range names(2, 4) {
@@ -180,7 +181,7 @@ func TestCacheDeliversToOne(t *testing.T) {
 
 func TestCacheDeliversToAnotherFileSystem(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 2)...)
 	c.filled(t, numbered(1), 1, r.Location)
 	dir, err := os.MkdirTemp("/dev/shm", "pgpipes")
@@ -199,10 +200,10 @@ func TestCacheDeliversToAnotherFileSystem(t *testing.T) {
 
 func TestCacheIsOfOneCluster(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 2)...)
 	c.filled(t, numbered(1), 1, r.Location)
-	other := ours
+	other := repository.Cluster
 	other.SystemID++
 	if c.Deliver(context.Background(), []string{r.Location}, other, fixture.Name(t, numbered(2)), filepath.Join(t.TempDir(), "x")) {
 		t.Error("delivered to another cluster")
@@ -230,7 +231,7 @@ func TestCacheLease(t *testing.T) {
 		"never":                     {func(string) string { return "\n" }, false},
 	} {
 		c, _ := newCache(t)
-		r := repository(t)
+		r := repository.New(t)
 		fixture.Archive(t, r.Location, plain, names(1, 3)...)
 		c.filled(t, numbered(1), 2, r.Location)
 		if err := os.WriteFile(c.lease(r.Location), []byte(test.head(r.Location)+r.Identity.String()), 0o600); err != nil {
@@ -243,7 +244,7 @@ func TestCacheLease(t *testing.T) {
 		if got := c.delivers(t, numbered(2), r.Location); got != test.proved {
 			t.Errorf("%s: delivered %t", what, got)
 		}
-		another, err := archive.OpenFor(context.Background(), r.Location, ours)
+		another, err := archive.OpenFor(context.Background(), r.Location, repository.Cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +256,7 @@ func TestCacheLease(t *testing.T) {
 
 func TestCacheLeaseDamaged(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 2)...)
 	c.filled(t, numbered(1), 1, r.Location)
 	whole, err := os.ReadFile(c.lease(r.Location))
@@ -286,7 +287,7 @@ func TestPruneCache(t *testing.T) {
 	if err := PruneCache(s); err != nil {
 		t.Error(err)
 	}
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	c.filled(t, numbered(1), 3, r.Location)
 	if err := PruneCache(s); err != nil || len(c.on(r)) != 3 {

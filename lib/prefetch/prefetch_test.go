@@ -17,6 +17,7 @@ import (
 	"pgpipes/lib/lock"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 func TestFill(t *testing.T) {
@@ -38,7 +39,7 @@ func TestFill(t *testing.T) {
 		{"its own timeline", append(names(1, 9), mib.Name(2, 4), mib.Name(2, 5), mib.Name(3, 6)), mib.Name(2, 3), 4, []string{mib.Name(2, 4), mib.Name(2, 5)}},
 	} {
 		c, _ := newCache(t)
-		r := repository(t)
+		r := repository.New(t)
 		fixture.Archive(t, r.Location, plain, test.there...)
 		fixture.Mark(t, r.Location, numbered(3)+".00000028.backup", numbered(5)+".partial", "00000002.history")
 		if n := c.filled(t, test.after, test.n, r.Location); n != len(test.want) {
@@ -70,7 +71,7 @@ func (c *counting) Get(ctx context.Context, key string, offset, length int64) (i
 func TestFillAsksForLittle(t *testing.T) {
 	for _, format := range []codec.Format{codec.Zstd, codec.Gzip, codec.None} {
 		c, _ := newCache(t)
-		r := repository(t)
+		r := repository.New(t)
 		there := append(names(3, 6), names(8, 12)...)
 		fixture.Archive(t, r.Location, codec.Options{Format: format}, there...)
 		asked := &counting{Store: r.Store, asked: map[string]int{}}
@@ -98,7 +99,7 @@ func TestFillAsksForLittle(t *testing.T) {
 // While segments are taken away, others take their place.
 func TestFillFollows(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(2, 16)...)
 	if _, err := c.open(context.Background(), r.Location); err != nil { // Deliver wants to know of it
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func (k *taker) Get(ctx context.Context, key string, offset, length int64) (io.R
 // too far ahead, other timelines', and what was left unfinished.
 func TestFillMovesOn(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 12)...)
 	fixture.Archive(t, r.Location, plain, mib.Name(2, 6), mib.Name(2, 7))
 	for _, step := range []struct {
@@ -182,7 +183,7 @@ func TestFillMovesOn(t *testing.T) {
 // A damaged segment is not kept, and does not keep the others away.
 func TestFillLeavesDamageAlone(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 6)...)
 	fixture.Place(t, r.Location, layout.WALKey(fixture.Name(t, numbered(3))), fixture.Segment{Name: numbered(4)}.Bytes())
 	fixture.Archive(t, r.Location, codec.Options{Format: codec.Gzip}, numbered(7))
@@ -198,7 +199,7 @@ func TestFillLeavesDamageAlone(t *testing.T) {
 func TestFillFromSeveral(t *testing.T) {
 	down := filepath.Join(t.TempDir(), "not/mounted")
 	c, _ := newCache(t)
-	old, recent := repository(t), repository(t)
+	old, recent := repository.New(t), repository.New(t)
 	fixture.Archive(t, old.Location, plain, names(1, 4)...)
 	fixture.Archive(t, recent.Location, plain, names(3, 9)...)
 	n, err := c.Fill(context.Background(), []string{down, old.Location, recent.Location}, fixture.Name(t, numbered(2)), Supply{Segments: 5, Jobs: 2})
@@ -217,7 +218,7 @@ func TestFillFromSeveral(t *testing.T) {
 
 func TestFillIsAlone(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	l, err := c.shelf(r.Identity, r.Location).lock(context.Background(), 0)
 	if err != nil {
@@ -237,7 +238,7 @@ func TestFillIsAlone(t *testing.T) {
 
 func TestFillEndsWithItsContext(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -265,7 +266,7 @@ func (b broken) Get(ctx context.Context, key string, offset, length int64) (io.R
 func TestFillEndsWithAFailure(t *testing.T) {
 	for _, at := range []int{2, 3, 7} {
 		c, _ := newCache(t)
-		r := repository(t)
+		r := repository.New(t)
 		fixture.Archive(t, r.Location, plain, names(2, 9)...)
 		r.Store = broken{r.Store, numbered(at)}
 		w, err := windowAfter(fixture.Name(t, numbered(1)), mib, 8)
@@ -283,7 +284,7 @@ const tooMany = 1 << 40 // segments, more than any disk has room for
 
 func TestFillNeedsRoom(t *testing.T) {
 	c, _ := newCache(t)
-	r := repository(t)
+	r := repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 4)...)
 	n, err := c.Fill(context.Background(), []string{r.Location}, fixture.Name(t, numbered(1)), Supply{Segments: tooMany, Jobs: 2})
 	if n != 0 || !errors.Is(err, errNoRoom) || len(c.on(r)) > 0 {
@@ -293,7 +294,7 @@ func TestFillNeedsRoom(t *testing.T) {
 
 func TestLow(t *testing.T) {
 	c, _ := newCache(t)
-	r, other := repository(t), repository(t)
+	r, other := repository.New(t), repository.New(t)
 	fixture.Archive(t, r.Location, plain, names(1, 9)...)
 	low := func(after, n int, locations ...string) bool {
 		return c.Low(context.Background(), locations, fixture.Name(t, numbered(after)), n)

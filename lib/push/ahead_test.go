@@ -21,6 +21,7 @@ import (
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // A backlog is a pg_wal with segments that are ready, and a repository.
@@ -36,7 +37,7 @@ func newBacklog(t *testing.T, numbers ...uint64) *backlog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &backlog{T: t, dir: t.TempDir(), repo: repository(t)}
+	b := &backlog{T: t, dir: t.TempDir(), repo: repository.New(t)}
 	b.pusher = Pusher{Locations: []string{b.repo.Location}, Codec: codec.Options{Format: codec.Zstd}, Ahead: 8, State: s}
 	if err := os.Mkdir(filepath.Join(b.dir, "archive_status"), 0o700); err != nil {
 		t.Fatal(err)
@@ -74,7 +75,7 @@ func (b *backlog) push(n uint64) error {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	return b.pusher.Push(context.Background(), &ours, fixture.Name(b, b.name(n)), s).Err()
+	return b.pusher.Push(context.Background(), &repository.Cluster, fixture.Name(b, b.name(n)), s).Err()
 }
 
 func (b *backlog) must(err error) {
@@ -87,7 +88,7 @@ func (b *backlog) must(err error) {
 // stored are the numbers of the segments in the repository.
 func (b *backlog) stored() (numbers []uint64) {
 	b.Helper()
-	for _, key := range keys(b.T, b.repo, layout.WAL) {
+	for _, key := range repository.Keys(b.T, b.repo, layout.WAL) {
 		n, _, _ := layout.ParseWALKey(key)
 		number, err := wal.SegmentSize(mib).Split(n)
 		b.must(err)
@@ -120,7 +121,7 @@ func TestPushStoresWhatIsReadyBehindIt(t *testing.T) {
 		t.Errorf("a note stays when it has served")
 	}
 	for _, n := range []uint64{3, 4, 5} {
-		got, warned, err := get(t, &ours, b.name(n), b.repo.Location)
+		got, warned, err := get(t, &repository.Cluster, b.name(n), b.repo.Location)
 		if err != nil || len(warned) > 0 || !bytes.Equal(got, b.contents(n, 0)) {
 			t.Errorf("%d: %d bytes, %v, %v", n, len(got), warned, err)
 		}
@@ -151,7 +152,7 @@ func TestPushStopsAheadAtWhatIsWrong(t *testing.T) {
 			b.write(b.name(5), fixture.Segment{Name: b.name(5), SystemID: fixture.SystemID + 1}.Bytes())
 		},
 		"in conflict": func(b *backlog) {
-			b.must(pushed(b, &ours, b.name(5), b.contents(5, 9), plain, b.repo.Location))
+			b.must(pushed(b, &repository.Cluster, b.name(5), b.contents(5, 9), plain, b.repo.Location))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,7 +184,7 @@ func TestNotesThatDoNotCount(t *testing.T) {
 		},
 		"it is another repository": func(b *backlog) {
 			b.must(os.RemoveAll(b.repo.Location))
-			r, err := archive.OpenFor(context.Background(), b.repo.Location, ours)
+			r, err := archive.OpenFor(context.Background(), b.repo.Location, repository.Cluster)
 			b.must(err)
 			b.repo = r
 		},
@@ -262,7 +263,7 @@ func TestConvoyKeepsTheOrder(t *testing.T) {
 			b.must(err)
 			defer s.Close()
 			b.pusher.Codec.Jobs = 4
-			_, err = b.pusher.convoy(b.repo, &ours, fixture.Name(t, b.name(3)), s).gather(b.pusher.Ahead).run(context.Background())
+			_, err = b.pusher.convoy(b.repo, &repository.Cluster, fixture.Name(t, b.name(3)), s).gather(b.pusher.Ahead).run(context.Background())
 			if (err != nil) != (fails == 3) {
 				t.Errorf("failing at %d: %v", fails, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"pgpipes/lib/layout"
 	"pgpipes/lib/note"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // outage drops some of the segments that wait.
@@ -29,7 +30,7 @@ func (q *queued) outage(names ...string) {
 func (q *queued) settled(r *archive.Repo) []string {
 	q.t.Helper()
 	q.guard.Reached(context.Background(), r)
-	return keys(q.t, r, layout.Gap)
+	return repository.Keys(q.t, r, layout.Gap)
 }
 
 func gapKey(first, last int) string { return layout.Gap + segmentName(first) + "-" + segmentName(last) }
@@ -38,7 +39,7 @@ func gapKey(first, last int) string { return layout.Gap + segmentName(first) + "
 func newRepoQueue(t *testing.T) *queued {
 	t.Helper()
 	q := newQueue(t)
-	if _, err := archive.OpenFor(context.Background(), q.location, ours); err != nil {
+	if _, err := archive.OpenFor(context.Background(), q.location, repository.Cluster); err != nil {
 		t.Fatal(err)
 	}
 	q.wait(1, 12)
@@ -111,7 +112,7 @@ func TestSettleKilled(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			q := newRepoQueue(t)
 			q.outage(named(2, 6)...)
-			d, err := dropsOf(q.guard.State, ours.SystemID)
+			d, err := dropsOf(q.guard.State, repository.Cluster.SystemID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +183,7 @@ func TestSettleWhose(t *testing.T) {
 		if err := os.Rename(q.location, old); err != nil {
 			t.Fatal(err)
 		}
-		other, err := archive.OpenFor(context.Background(), q.location, ours)
+		other, err := archive.OpenFor(context.Background(), q.location, repository.Cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,9 +197,9 @@ func TestSettleWhose(t *testing.T) {
 		q := newQueue(t)
 		q.wait(1, 6)
 		q.outage(segmentName(2))
-		elsewhere := repository(t)
+		elsewhere := repository.New(t)
 		same(t, "gaps elsewhere", q.settled(elsewhere), nil)
-		r, err := archive.OpenFor(context.Background(), q.location, ours)
+		r, err := archive.OpenFor(context.Background(), q.location, repository.Cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func TestSettleWhose(t *testing.T) {
 		q := newQueue(t)
 		q.wait(1, 6)
 		q.outage(segmentName(2))
-		theirs := ours
+		theirs := repository.Cluster
 		theirs.SystemID++
 		r, err := archive.OpenFor(context.Background(), q.location, theirs)
 		if err != nil {
@@ -221,7 +222,7 @@ func TestSettleWhose(t *testing.T) {
 		q := newQueue(t)
 		q.wait(1, 6)
 		q.outage(segmentName(2))
-		larger := ours
+		larger := repository.Cluster
 		larger.SegmentSize *= 2
 		r, err := archive.OpenFor(context.Background(), q.location, larger)
 		if err != nil {
@@ -246,7 +247,7 @@ func TestRelativeLocation(t *testing.T) {
 }
 
 func TestDropIsReadAsWritten(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	odd := Outcome{Location: "/a\tb\nc", Repo: r, Err: context.DeadlineExceeded}
 	d := newDrop(odd, fixture.Name(t, segmentName(2)), mib)
 	path := filepath.Join(t.TempDir(), "x")

@@ -20,32 +20,7 @@ const (
 	backupHistory = "START WAL LOCATION: 0/3000028 (file 000000010000000000000003)\nLABEL: x\n"
 )
 
-// ours is the cluster of all segments here that are of no other.
-var ours = archive.Cluster{SystemID: fixture.SystemID, Major: 15, SegmentSize: mib}
-
 var plain = codec.Options{Format: codec.None}
-
-// repository makes one of our cluster in a new directory.
-func repository(t testing.TB) *archive.Repo {
-	t.Helper()
-	r, err := archive.OpenFor(t.Context(), filepath.Join(t.TempDir(), "r"), ours)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-// keys are those of the objects with a prefix.
-func keys(t testing.TB, r *archive.Repo, prefix string) (found []string) {
-	t.Helper()
-	for info, err := range r.List(context.Background(), prefix, "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, info.Key)
-	}
-	return found
-}
 
 // get fetches a file into memory, and what was warned of.
 func get(t testing.TB, cluster *archive.Cluster, s string, locations ...string) (contents []byte, warned []error, err error) {

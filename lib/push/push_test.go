@@ -9,18 +9,19 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // One repository that fails does not keep the file from the others.
 func TestPushToSeveral(t *testing.T) {
-	a, b := repository(t), repository(t)
+	a, b := repository.New(t), repository.New(t)
 	down := filepath.Join(t.TempDir(), "not/mounted")
 	contents := fixture.Segment{Name: three}.Bytes()
-	if err := pushed(t, &ours, three, contents, plain, a.Location, down, b.Location); err == nil || !strings.Contains(err.Error(), down) {
+	if err := pushed(t, &repository.Cluster, three, contents, plain, a.Location, down, b.Location); err == nil || !strings.Contains(err.Error(), down) {
 		t.Errorf("%v", err)
 	}
 	for _, r := range []*archive.Repo{a, b} {
-		if got, _, err := get(t, &ours, three, r.Location); err != nil || !bytes.Equal(got, contents) {
+		if got, _, err := get(t, &repository.Cluster, three, r.Location); err != nil || !bytes.Equal(got, contents) {
 			t.Error(err)
 		}
 	}
@@ -32,7 +33,7 @@ func TestPushWithoutACluster(t *testing.T) {
 	if !errors.Is(err, archive.ErrNoRepository) {
 		t.Error(err)
 	}
-	r := repository(t)
+	r := repository.New(t)
 	err = pushed(t, nil, "00000002.history", []byte(fork2), plain, r.Location)
 	if err != nil {
 		t.Error(err)

@@ -19,6 +19,7 @@ import (
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // A queued is a server's pg_wal whose segments wait, a repository that can be
@@ -108,7 +109,7 @@ func (q *queued) push(s string, locations ...string) error {
 		}
 	}
 	p := Pusher{Locations: locations, Codec: plain}
-	return q.guard.After(ctx, path, fixture.Name(q.t, s), &ours, p.Push(ctx, &ours, fixture.Name(q.t, s), source))
+	return q.guard.After(ctx, path, fixture.Name(q.t, s), &repository.Cluster, p.Push(ctx, &repository.Cluster, fixture.Name(q.t, s), source))
 }
 
 func (q *queued) away(away bool) {
@@ -190,13 +191,13 @@ func TestQueueOverAnOutage(t *testing.T) {
 	same(t, "records", q.records(), nil)
 	r := q.repo()
 	key := layout.Gap + segmentName(5) + "-" + segmentName(8)
-	same(t, "gaps", keys(t, r, layout.Gap), []string{key})
+	same(t, "gaps", repository.Keys(t, r, layout.Gap), []string{key})
 	text, err := os.ReadFile(filepath.Join(q.location, key))
 	if err != nil || !strings.HasPrefix(string(text), "pgpipes-gap\t1\n") || !strings.Contains(string(text), "no such file") {
 		t.Errorf("%v\n%s", err, text)
 	}
 	for number := 1; number <= 12; number++ {
-		_, _, err := get(t, &ours, segmentName(number), q.location)
+		_, _, err := get(t, &repository.Cluster, segmentName(number), q.location)
 		dropped := number >= 5 && number <= 8
 		if dropped != errors.Is(err, archive.ErrHole) || !dropped && err != nil {
 			t.Errorf("%d: %v", number, err)
@@ -205,7 +206,7 @@ func TestQueueOverAnOutage(t *testing.T) {
 			t.Errorf("%d: %v, want %q", number, err, want)
 		}
 	}
-	if _, _, err := get(t, &ours, segmentName(13), q.location); !errors.Is(err, store.ErrNotExist) {
+	if _, _, err := get(t, &repository.Cluster, segmentName(13), q.location); !errors.Is(err, store.ErrNotExist) {
 		t.Error(err)
 	}
 }
@@ -223,15 +224,15 @@ func TestGapAtTheEnd(t *testing.T) {
 	}
 	q.away(false)
 	q.guard.Reached(context.Background(), q.repo()) // and is killed
-	if _, _, err := get(t, &ours, segmentName(2), q.location); !errors.Is(err, archive.ErrHole) || errors.Is(err, store.ErrNotExist) {
+	if _, _, err := get(t, &repository.Cluster, segmentName(2), q.location); !errors.Is(err, archive.ErrHole) || errors.Is(err, store.ErrNotExist) {
 		t.Error(err)
 	}
-	if _, _, err := get(t, &ours, segmentName(3), q.location); !errors.Is(err, store.ErrNotExist) {
+	if _, _, err := get(t, &repository.Cluster, segmentName(3), q.location); !errors.Is(err, store.ErrNotExist) {
 		t.Error(err)
 	}
 	// Pushed by hand after all.
 	fixture.Archive(t, q.repo().Location, plain, segmentName(2))
-	if _, _, err := get(t, &ours, segmentName(2), q.location); err != nil {
+	if _, _, err := get(t, &repository.Cluster, segmentName(2), q.location); err != nil {
 		t.Error(err)
 	}
 	c, err := q.repo().Coverage(context.Background())
@@ -392,7 +393,7 @@ func TestQueueOfSeveral(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.away(true)
-	good, bad := repository(t), repository(t)
+	good, bad := repository.New(t), repository.New(t)
 	down := filepath.Join(t.TempDir(), "not", "there")
 	fixture.Place(t, bad.Location, layout.WALKey(fixture.Name(t, segmentName(1))), nil)
 	if err := q.push(segmentName(1), q.location, bad.Location, good.Location); err == nil || q.records() != nil {
@@ -406,18 +407,18 @@ func TestQueueOfSeveral(t *testing.T) {
 		t.Errorf("warned: %q", q.warned)
 	}
 	q.away(false)
-	if _, _, err := get(t, &ours, segmentName(2), q.location, good.Location); err != nil {
+	if _, _, err := get(t, &repository.Cluster, segmentName(2), q.location, good.Location); err != nil {
 		t.Error(err)
 	}
 	q.guard.Reached(context.Background(), good)
-	same(t, "gaps", keys(t, good, layout.Gap), nil)
+	same(t, "gaps", repository.Keys(t, good, layout.Gap), nil)
 	q.guard.Reached(context.Background(), q.repo())
-	same(t, "gaps", keys(t, q.repo(), layout.Gap), []string{layout.Gap + segmentName(2) + "-" + segmentName(2)})
+	same(t, "gaps", repository.Keys(t, q.repo(), layout.Gap), []string{layout.Gap + segmentName(2) + "-" + segmentName(2)})
 	same(t, "records left", q.records(), []string{segmentName(2)})
 
 	// The second record cannot be written: the first is taken back.
 	q.away(true)
-	d, err := dropsOf(q.guard.State, ours.SystemID)
+	d, err := dropsOf(q.guard.State, repository.Cluster.SystemID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +445,7 @@ func TestQueueDropsAPartial(t *testing.T) {
 	q.away(false)
 	q.guard.Reached(context.Background(), q.repo())
 	r := q.repo()
-	same(t, "gaps", keys(t, r, layout.Gap), []string{layout.Gap + segmentName(2) + ".partial-" + segmentName(2) + ".partial"})
+	same(t, "gaps", repository.Keys(t, r, layout.Gap), []string{layout.Gap + segmentName(2) + ".partial-" + segmentName(2) + ".partial"})
 	if _, _, err := get(t, nil, segmentName(2)+".partial", q.location); !errors.Is(err, archive.ErrHole) {
 		t.Error(err)
 	}

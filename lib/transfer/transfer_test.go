@@ -12,11 +12,15 @@ import (
 	"time"
 
 	"pgpipes/lib/archive"
+	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
+
+var plain = codec.Options{Format: codec.None}
 
 // backUp places a complete backup.
 func backUp(t testing.TB, r *archive.Repo, b fixture.Backup) {
@@ -83,7 +87,7 @@ const (
 
 // A backup that ends while WAL is copied comes with its last segment, or later.
 func TestTransferWhileABackupEnds(t *testing.T) {
-	from, to := repository(t), repository(t)
+	from, to := repository.New(t), repository.New(t)
 	fixture.Archive(t, from.Location, plain, segment1)
 	busy := watched(from, layout.WAL, func() {
 		fixture.Archive(t, from.Location, plain, segment2)
@@ -99,7 +103,7 @@ func TestTransferWhileABackupEnds(t *testing.T) {
 
 // A backup whose WAL expire removes in the copy meanwhile is not carried.
 func TestTransferWhileWALExpires(t *testing.T) {
-	from, to := repository(t), repository(t)
+	from, to := repository.New(t), repository.New(t)
 	fixture.Archive(t, from.Location, plain, segment1, segment2)
 	backUp(t, from, fixture.Backup{Label: "b", First: 1, Last: 2})
 	busy := watched(to, layout.BaseKey("b", ""), func() {
@@ -129,7 +133,7 @@ func TestTransferAsksForWAL(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			from, to := repository(t), repository(t)
+			from, to := repository.New(t), repository.New(t)
 			fixture.Archive(t, from.Location, plain, test.stored...)
 			if test.history {
 				fixture.Branch(t, from.Location, wal.Timeline(2), "1\t0/100000\tno recovery target specified\n")

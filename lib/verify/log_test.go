@@ -12,6 +12,7 @@ import (
 	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
 
 // astray is a segment that is whole, but whose first record follows another one
@@ -48,7 +49,7 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 		{"after a hole", 1, 4, mib.Name(1, 3), ""},
 		{"the first of a timeline, the parent's last is gone", 2, 5, mib.Name(1, 4), ""},
 	} {
-		r := repository(t)
+		r := repository.New(t)
 		fixture.Branch(t, r.Location, 2, "1\t0/580000\tno recovery target specified\n")
 		for number := uint64(1); number <= 7; number++ {
 			tli := wal.Timeline(1)
@@ -75,7 +76,7 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 
 // What a journal knows is read again if it lies beside what it does not know.
 func TestVerifyFollowsTheLogFromTheJournal(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	var names []string
 	for number := uint64(1); number <= 6; number++ {
 		names = append(names, mib.Name(1, number))

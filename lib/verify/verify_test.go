@@ -17,8 +17,12 @@ import (
 	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
+	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
 )
+
+const mib = wal.MinSegmentSize
 
 // verified is what verifying a repository finds, what could not be looked at, and
 // the error that has ended it. Parts are only read, not compared.
@@ -48,7 +52,7 @@ func verified(t *testing.T, r *archive.Repo, o Verification) (found []string, fa
 // stocked is a repository of ten segments, and a backup at either end of them.
 func stocked(t *testing.T) *archive.Repo {
 	t.Helper()
-	r := repository(t)
+	r := repository.New(t)
 	var names []string
 	for n := 1; n <= 10; n++ {
 		names = append(names, mib.Name(1, uint64(n)))
@@ -158,7 +162,7 @@ func TestVerifyEndsWhenNobodyListens(t *testing.T) {
 }
 
 func TestWrongSize(t *testing.T) {
-	r := repository(t)
+	r := repository.New(t)
 	v := &verifier{Repo: r}
 	segment, history := fixture.Name(t, mib.Name(1, 2)), fixture.Name(t, mib.Name(1, 2)+".00000028.backup")
 	for _, c := range []struct {
@@ -182,7 +186,7 @@ func TestWrongSize(t *testing.T) {
 
 // What random bytes and zeros are compressed to is of a possible size.
 func TestNoSegmentIsOfWrongSize(t *testing.T) {
-	v := &verifier{Repo: repository(t)}
+	v := &verifier{Repo: repository.New(t)}
 	for _, f := range codec.Formats() {
 		for i, s := range []fixture.Segment{{Name: mib.Name(1, 1)}, {Name: mib.Name(1, 2), Sparse: true}} {
 			contents := s.Bytes()
