@@ -26,6 +26,11 @@ const (
 // all.
 var floors = map[string]int{
 	"lib/cli":             4,
+	"lib/expire":          4,
+	"lib/prefetch":        4,
+	"lib/push":            4,
+	"lib/transfer":        4,
+	"lib/verify":          4,
 	"lib/archive":         3,
 	"lib/base":            3,
 	"lib/lock":            2,
@@ -37,10 +42,12 @@ var floors = map[string]int{
 	"lib/store/storetest": 2, // the conformance suite
 	"lib/filter":          1,
 	"lib/guard":           1,
+	"lib/layout":          1,
 	"lib/state":           1,
 	"lib/store":           1,
 	"lib/codec":           0,
 	"lib/durable":         0,
+	"lib/note":            0,
 	"lib/store/sshconn":   0,
 	"lib/pagecache":       0,
 	"lib/sftpmsg":         0,

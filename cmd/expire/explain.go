@@ -7,11 +7,12 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/expire"
 )
 
 // hinted says how to go on without a backup that is damaged.
 func hinted(err error) error {
-	var broken *archive.NotWhole
+	var broken *expire.NotWhole
 	if !errors.As(err, &broken) || !errors.Is(err, archive.ErrDamaged) && !errors.Is(err, archive.ErrHole) {
 		return err
 	}
@@ -28,7 +29,7 @@ func hinted(err error) error {
 
 // explain prints what each rule says of a backup, who needs it, what WAL is kept
 // for it, and what that comes to.
-func explain(p *cli.Process, e *archive.Expiry, label string) error {
+func explain(p *cli.Process, e *expire.Expiry, label string) error {
 	x, err := e.Explain(label)
 	if errors.Is(err, archive.ErrNoBackup) {
 		return cli.No(err)

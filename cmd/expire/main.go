@@ -8,6 +8,7 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/expire"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/retain"
 )
@@ -65,7 +66,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	work := func(ctx context.Context) error { return expire(ctx, p, r, policy) }
+	work := func(ctx context.Context) error { return apply(ctx, p, r, policy) }
 	if options.DryRun || options.Explain != "" {
 		return work(ctx)
 	}
@@ -76,9 +77,9 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 // only while no other removes anything.
 const lockName = "expire"
 
-// expire decides, says what, and does it.
-func expire(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.Policy) error {
-	e, err := r.Decide(ctx, policy, time.Now())
+// apply decides by the policy, says what, and does it.
+func apply(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.Policy) error {
+	e, err := expire.Decide(ctx, r, policy, time.Now())
 	if err != nil {
 		return hinted(err)
 	}

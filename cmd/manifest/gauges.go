@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgpipes/lib/archive"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 )
 
@@ -89,7 +90,7 @@ func (c *condition) holeGauges(m *metrics) {
 // walBytes sums up what is stored of each timeline.
 func walBytes(ctx context.Context, r *archive.Repo) (map[wal.Timeline]int64, error) {
 	bytes := map[wal.Timeline]int64{}
-	for info, err := range r.List(ctx, "wal/", "") {
+	for info, err := range r.List(ctx, layout.WAL, "") {
 		if err != nil {
 			return nil, err
 		}

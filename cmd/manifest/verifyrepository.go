@@ -16,6 +16,7 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
+	"pgpipes/lib/verify"
 	"pgpipes/lib/wait"
 )
 
@@ -33,7 +34,7 @@ func verifyRepository(ctx context.Context, p *cli.Process, labels []string) erro
 	if err != nil {
 		return whyClosed(ctx, p, location, err)
 	}
-	var journal *archive.Journal
+	var journal *verify.Journal
 	if verifyOptions.Journal != "" {
 		if journal, err = openJournal(r); err != nil {
 			return err
@@ -44,7 +45,7 @@ func verifyRepository(ctx context.Context, p *cli.Process, labels []string) erro
 		return err
 	}
 	v := verification(ctx, p, r, labels, journal, wait.NewPace(int64(verifyOptions.MaxRate), meter.Progress()))
-	result, err := r.Verify(ctx, v)
+	result, err := verify.Run(ctx, r, v)
 	meter.Stop()
 	if journal != nil {
 		err = errors.Join(err, journal.Finish(err == nil && result.Failures == 0))
@@ -76,7 +77,7 @@ func checkVerify() error {
 // whyClosed turns an error of opening a repository into a finding if the fault is
 // in the repository.
 func whyClosed(ctx context.Context, p *cli.Process, location string, err error) error {
-	f, found := archive.WhyClosed(ctx, location, err)
+	f, found := verify.WhyClosed(ctx, location, err)
 	if !found {
 		return err
 	}
@@ -86,19 +87,19 @@ func whyClosed(ctx context.Context, p *cli.Process, location string, err error) 
 	return errDiffers
 }
 
-func openJournal(r *archive.Repo) (*archive.Journal, error) {
-	j, err := r.OpenJournal(verifyOptions.Journal)
-	if errors.Is(err, archive.ErrJournal) {
+func openJournal(r *archive.Repo) (*verify.Journal, error) {
+	j, err := verify.OpenJournal(r, verifyOptions.Journal)
+	if errors.Is(err, verify.ErrJournal) {
 		err = cli.Hint(cli.Mistake(err), "give a file of its own outside the repository, or remove this one to begin anew")
 	}
 	return j, err
 }
 
-func verification(ctx context.Context, p *cli.Process, r *archive.Repo, labels []string, j *archive.Journal, pace *wait.Pace) archive.Verification {
-	v := archive.Verification{
+func verification(ctx context.Context, p *cli.Process, r *archive.Repo, labels []string, j *verify.Journal, pace *wait.Pace) verify.Verification {
+	v := verify.Verification{
 		Quick: verifyOptions.Quick, Labels: labels, Jobs: cmp.Or(verifyOptions.Jobs, runtime.GOMAXPROCS(0)), Pace: pace, Journal: j,
 		Tars: readTars,
-		Found: func(f archive.Finding) error {
+		Found: func(f verify.Finding) error {
 			_, err := fmt.Fprintln(p.Text, f)
 			return err
 		},
@@ -112,7 +113,7 @@ func verification(ctx context.Context, p *cli.Process, r *archive.Repo, labels [
 }
 
 // readTars has lib/base read parts, whose faults are damage for the repository.
-func readTars(ctx context.Context, t archive.Tars) iter.Seq2[manifest.Difference, error] {
+func readTars(ctx context.Context, t verify.Tars) iter.Seq2[manifest.Difference, error] {
 	told := t.Read
 	t.Read = func(part manifest.Part, err error) {
 		if errors.Is(err, base.ErrStream) {
@@ -125,7 +126,7 @@ func readTars(ctx context.Context, t archive.Tars) iter.Seq2[manifest.Difference
 
 // record stores what came of it, for monitoring. That a repository cannot be
 // written to makes it no worse.
-func record(ctx context.Context, p *cli.Process, r *archive.Repo, v archive.Verified) {
+func record(ctx context.Context, p *cli.Process, r *archive.Repo, v verify.Verified) {
 	if verifyOptions.NoRecord || v.Failures > 0 {
 		return
 	}
@@ -150,7 +151,7 @@ func record(ctx context.Context, p *cli.Process, r *archive.Repo, v archive.Veri
 
 // conclude makes the status: what is wrong counts for more than what could not be
 // looked at.
-func conclude(v archive.Verified, r *archive.Repo, labels []string) error {
+func conclude(v verify.Verified, r *archive.Repo, labels []string) error {
 	switch {
 	case v.Findings == 0 && v.Failures > 0:
 		return cli.Failure(fmt.Errorf("%s: %d objects could not be looked at", r.Location, v.Failures))

@@ -7,8 +7,8 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/transfer"
 )
 
 var copyOptions struct {
@@ -39,7 +39,7 @@ func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
 		}
 	}
 	var objects, bytes atomic.Int64
-	t := archive.Transfer{From: from, To: to, Jobs: cmp.Or(copyOptions.Jobs, runtime.GOMAXPROCS(0)+1), Backup: copyOptions.Backup, Compare: copyOptions.Compare, Copied: func(key string, size int64) {
+	t := transfer.Transfer{From: from, To: to, Jobs: cmp.Or(copyOptions.Jobs, runtime.GOMAXPROCS(0)+1), Backup: copyOptions.Backup, Compare: copyOptions.Compare, Copied: func(key string, size int64) {
 		objects.Add(1)
 		bytes.Add(size)
 		p.Verbosef("%s: copied", key)

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/prefetch"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
@@ -63,7 +63,7 @@ const unwind = 500 * time.Millisecond
 // cache is where segments that were fetched ahead are, nil for calls that have
 // nothing to do with it: it serves recovering servers, which ask from within
 // their data directory and under this name (xlogarchive.c:RestoreArchivedFile).
-func cache(p *cli.Process, r request) *archive.Cache {
+func cache(p *cli.Process, r request) *prefetch.Cache {
 	if options.Ahead == 0 || r.name.Kind != wal.Segment || filepath.Base(r.path) != "RECOVERYXLOG" || r.here == nil {
 		return nil
 	}
@@ -71,7 +71,7 @@ func cache(p *cli.Process, r request) *archive.Cache {
 	if dir == nil {
 		return nil
 	}
-	c, err := archive.OpenCache(dir)
+	c, err := prefetch.OpenCache(dir)
 	if err != nil {
 		p.Verbosef("nothing is fetched ahead: %v", err)
 		return nil
@@ -83,7 +83,7 @@ func cache(p *cli.Process, r request) *archive.Cache {
 // of one, where histories are asked for.
 func prune(p *cli.Process) {
 	if dir := options.State.Open(p); dir != nil && options.Ahead > 0 {
-		wait.Within(cachePatience, func() { _ = archive.PruneCache(dir) })
+		wait.Within(cachePatience, func() { _ = prefetch.PruneCache(dir) })
 	}
 }
 
@@ -91,7 +91,7 @@ func prune(p *cli.Process) {
 const cachePatience = 5 * time.Second
 
 // fetchedAhead has the cache deliver the file, if it has it.
-func fetchedAhead(ctx context.Context, c *archive.Cache, r request) bool {
+func fetchedAhead(ctx context.Context, c *prefetch.Cache, r request) bool {
 	if c == nil {
 		return false
 	}
@@ -109,7 +109,7 @@ func fetchedAhead(ctx context.Context, c *archive.Cache, r request) bool {
 
 // goAhead starts the background if it can be of use. That it cannot be started
 // is no failure.
-func goAhead(ctx context.Context, p *cli.Process, c *archive.Cache, r request) {
+func goAhead(ctx context.Context, p *cli.Process, c *prefetch.Cache, r request) {
 	if !c.Low(ctx, r.locations, r.name, options.Ahead) {
 		return
 	}
@@ -147,7 +147,7 @@ func refuseInit() error {
 func background(r request) error {
 	argv := []string{os.Args[0], "--prefetch", "--detached", fmt.Sprintf("--ahead=%d", options.Ahead), fmt.Sprintf("--jobs=%d", options.jobs())}
 	for _, location := range r.locations {
-		there, err := archive.Absolute(location)
+		there, err := prefetch.Absolute(location)
 		if err != nil {
 			return err
 		}
@@ -197,8 +197,8 @@ func keepDescriptors() error {
 	return err
 }
 
-// prefetch is the work of --prefetch.
-func prefetch(ctx context.Context, p *cli.Process, locations []string, name wal.Name, more []string) error {
+// fill is the work of --prefetch.
+func fill(ctx context.Context, p *cli.Process, locations []string, name wal.Name, more []string) error {
 	if len(more) > 0 {
 		return cli.Usagef("unexpected operand: %s", more[0])
 	}
@@ -209,14 +209,14 @@ func prefetch(ctx context.Context, p *cli.Process, locations []string, name wal.
 	if dir == nil {
 		return cli.Usagef("without a state directory nothing can be fetched ahead")
 	}
-	c, err := archive.OpenCache(dir)
+	c, err := prefetch.OpenCache(dir)
 	if err != nil {
 		return err
 	}
 	// Segments are decoded side by side; each on all cores would take memory
 	// and gain nothing.
 	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), options.jobs()))
-	supply := archive.Supply{Segments: options.Ahead, Jobs: options.jobs()}
+	supply := prefetch.Supply{Segments: options.Ahead, Jobs: options.jobs()}
 	if options.Detached {
 		supply.Linger = linger
 	}

@@ -75,7 +75,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	if options.Prefetch {
-		return prefetch(ctx, p, locations, name, operands[1:])
+		return fill(ctx, p, locations, name, operands[1:])
 	}
 	r := request{locations: locations, name: name, path: "-"}
 	if len(operands) == 2 {

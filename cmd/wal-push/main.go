@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/codec"
+	"pgpipes/lib/prefetch"
+	"pgpipes/lib/push"
 	"pgpipes/lib/wait"
 )
 
@@ -86,7 +87,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	}
 	memory := options.State.Open(p)
 	guard := options.guard(p, memory, locations)
-	pusher := archive.Pusher{
+	pusher := push.Pusher{
 		Locations: locations, Codec: compression, Retry: options.Retry,
 		Ahead: options.Ahead, State: memory, Reached: guard.Reached,
 	}
@@ -94,7 +95,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
 	}
 	if memory != nil {
-		wait.Within(quick, func() { _ = archive.PruneCache(memory) }) // what the recovery before this server's promotion has left
+		wait.Within(quick, func() { _ = prefetch.PruneCache(memory) }) // what the recovery before this server's promotion has left
 	}
 	p.Verbosef("%s: stored", name)
 	return nil

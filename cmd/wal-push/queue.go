@@ -7,6 +7,7 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/push"
 	"pgpipes/lib/state"
 	"pgpipes/lib/wal"
 )
@@ -18,8 +19,8 @@ type queue struct {
 
 // guard drops what does not fit in the queue. Without a state directory it can
 // drop nothing.
-func (q queue) guard(p *cli.Process, s *state.Dir, locations []string) archive.Guard {
-	return archive.Guard{Max: int64(q.QueueMax), State: s, Locations: locations, Warn: func(err error) { p.Warnf("%v", err) }}
+func (q queue) guard(p *cli.Process, s *state.Dir, locations []string) push.Guard {
+	return push.Guard{Max: int64(q.QueueMax), State: s, Locations: locations, Warn: func(err error) { p.Warnf("%v", err) }}
 }
 
 // dropped says whether the guard has dropped the file. It is locked while that
@@ -30,11 +31,11 @@ var dropped struct {
 }
 
 // afterPush has the guard decide what a failed push means.
-func afterPush(ctx context.Context, g archive.Guard, path string, name wal.Name, cluster *archive.Cluster, outcomes archive.Outcomes) error {
+func afterPush(ctx context.Context, g push.Guard, path string, name wal.Name, cluster *archive.Cluster, outcomes push.Outcomes) error {
 	dropped.Lock()
 	defer dropped.Unlock()
 	err := g.After(ctx, path, name, cluster, outcomes)
-	if errors.Is(err, archive.ErrUnrecorded) {
+	if errors.Is(err, push.ErrUnrecorded) {
 		return cli.Hint(err, "--queue-max needs a state directory that can be written, on a disk with room: --state DIR")
 	}
 	dropped.yes = err == nil && outcomes.Err() != nil

@@ -7,12 +7,13 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
 const (
-	acceptedPrefix = "hole/"
 	acceptedTitle  = "pgpipes-accepted-hole"
 	acceptedFormat = 1
 )
@@ -49,14 +50,14 @@ func (r *Repo) Accept(ctx context.Context, a Accepted) error {
 	if err != nil {
 		host = "unknown"
 	}
-	return r.putNote(ctx, acceptedPrefix+a.Span.String(), writeLines(acceptedTitle, acceptedFormat,
+	return r.putNote(ctx, layout.Hole+a.Span.String(), note.Text(acceptedTitle, acceptedFormat,
 		"time", a.Time.UTC().Format(time.RFC3339), "host", host, "by", a.By, "reason", a.Reason))
 }
 
 // AcceptedHoles lists the holes that have been accepted, in the order of their
 // keys. They may overlap, and segments of them may be there again.
 func (r *Repo) AcceptedHoles(ctx context.Context) ([]Accepted, error) {
-	return r.acceptedHoles(ctx, acceptedPrefix, func(Span) bool { return true })
+	return r.acceptedHoles(ctx, layout.Hole, func(Span) bool { return true })
 }
 
 func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Span) bool) ([]Accepted, error) {
@@ -65,11 +66,11 @@ func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Spa
 		if err != nil {
 			return nil, err
 		}
-		span, segments, ok := r.parseSpan(strings.TrimPrefix(info.Key, acceptedPrefix))
+		span, segments, ok := r.parseSpan(strings.TrimPrefix(info.Key, layout.Hole))
 		if !ok || span.First.Kind != wal.Segment || !wanted(span) {
 			continue
 		}
-		text, err := r.small(ctx, info.Key)
+		text, err := r.Text(ctx, info.Key)
 		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
 			continue
 		}
@@ -85,7 +86,7 @@ func (r *Repo) acceptedHoles(ctx context.Context, prefix string, wanted func(Spa
 // counts.
 func parseAccepted(span Span, segments uint64, text []byte) Accepted {
 	a := Accepted{Span: span, Segments: segments, Reason: "the record is damaged"}
-	if value, ok := readLines(text, acceptedTitle, acceptedFormat); ok {
+	if value, ok := note.Parse(text, acceptedTitle, acceptedFormat); ok {
 		a.Time, _ = time.Parse(time.RFC3339, value["time"])
 		a.Host, a.By, a.Reason = value["host"], value["by"], value["reason"]
 	}

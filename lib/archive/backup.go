@@ -11,25 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 )
-
-const (
-	manifestName = "manifest"
-	startName    = "start"
-	pinName      = "keep"
-)
-
-// small reads an object of a few lines.
-func (r *Repo) small(ctx context.Context, key string) ([]byte, error) {
-	body, err := r.Get(ctx, key, 0, identityLimit)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	return io.ReadAll(body)
-}
 
 // A Backup is one directory below base/.
 type Backup struct {
@@ -54,14 +39,17 @@ func (b Backup) Ended() time.Time {
 	return b.Header.StopTime
 }
 
-// lastStored is when the last of its objects was: a backup that takes long is at
+// LastStored is when the last of its objects was: a backup that takes long is at
 // work as long as something comes.
-func (b Backup) lastStored() time.Time {
+func (b Backup) LastStored() time.Time {
 	if len(b.times) == 0 {
 		return b.Start.Time
 	}
 	return slices.MaxFunc(b.times, time.Time.Compare)
 }
+
+// ErrNoBackup says that there is no backup of a label.
+var ErrNoBackup = errors.New("no such backup")
 
 // CompareEnds puts backups in the order in which they ended. Clocks that say the
 // same of two leave it to the log.
@@ -71,17 +59,20 @@ func CompareEnds(a, b Backup) int {
 
 // Backups lists what is below base/, in the order of labels.
 func (r *Repo) Backups(ctx context.Context) ([]Backup, error) {
-	return r.backupsBelow(ctx, basePrefix)
+	return r.BackupsBelow(ctx, layout.Base)
 }
 
-func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error) {
+// BackupsBelow lists those whose keys begin with a prefix, as those of a single one
+// do with layout.BaseKey(label, ""). What they say of Lost counts for nothing then:
+// it takes the list of them all.
+func (r *Repo) BackupsBelow(ctx context.Context, prefix string) ([]Backup, error) {
 	var all []Backup
 	sizes := map[string]int64{}
 	for info, err := range r.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, err
 		}
-		label, _, inside := strings.Cut(strings.TrimPrefix(info.Key, basePrefix), "/")
+		label, _, inside := strings.Cut(strings.TrimPrefix(info.Key, layout.Base), "/")
 		if !inside {
 			continue
 		}
@@ -91,7 +82,7 @@ func (r *Repo) backupsBelow(ctx context.Context, prefix string) ([]Backup, error
 		b := &all[len(all)-1]
 		b.Keys, b.times = append(b.Keys, info.Key), append(b.times, info.ModTime)
 		b.Stored += info.Size
-		b.Err = errors.Join(b.Err, r.describe(ctx, b, info.Key))
+		b.Err = errors.Join(b.Err, r.Describe(ctx, b, info.Key))
 		sizes[info.Key] = info.Size
 	}
 	for i := range all {
@@ -106,7 +97,7 @@ func (b *Backup) findLost(sizes map[string]int64) error {
 	for _, p := range b.Header.Parts {
 		size, there := sizes[p.Key]
 		switch {
-		case !strings.HasPrefix(p.Key, basePrefix):
+		case !strings.HasPrefix(p.Key, layout.Base):
 		case !there:
 			return fmt.Errorf("part %s: %s: %w", p.Name, p.Key, store.ErrNotExist)
 		case size != p.Size:
@@ -120,17 +111,18 @@ func otherSize(p manifest.Part, size int64) error {
 	return fmt.Errorf("%s: %w: %d bytes, stored were %d", p.Key, ErrDamaged, size, p.Size)
 }
 
-// describe reads what an object says about its backup.
-func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) {
+// Describe reads what an object says about its backup, and adds it to b: a
+// manifest, the note of the start, a pin. Others say nothing.
+func (r *Repo) Describe(ctx context.Context, b *Backup, key string) (err error) {
 	switch key {
-	case baseKey(b.Label, manifestName):
+	case layout.BaseKey(b.Label, layout.Manifest):
 		b.Complete = true
 		b.Header, err = r.Header(ctx, b.Label)
-	case baseKey(b.Label, startName):
+	case layout.BaseKey(b.Label, layout.Start):
 		b.Start, err = r.ReadStart(ctx, b.Label)
-	case baseKey(b.Label, pinName):
+	case layout.BaseKey(b.Label, layout.Pin):
 		var text []byte
-		text, err = r.small(ctx, key)
+		text, err = r.Text(ctx, key)
 		b.Pin = cmp.Or(string(bytes.TrimSpace(text)), "without a reason")
 	}
 	return err
@@ -138,13 +130,13 @@ func (r *Repo) describe(ctx context.Context, b *Backup, key string) (err error) 
 
 // Manifest opens the manifest of a backup.
 func (r *Repo) Manifest(ctx context.Context, label string) (io.ReadCloser, error) {
-	return r.Get(ctx, baseKey(label, manifestName), 0, -1)
+	return r.Get(ctx, layout.BaseKey(label, layout.Manifest), 0, -1)
 }
 
 // Header reads the header of a backup's manifest, which has to be of this label
 // and this cluster.
 func (r *Repo) Header(ctx context.Context, label string) (manifest.Header, error) {
-	key := baseKey(label, manifestName)
+	key := layout.BaseKey(label, layout.Manifest)
 	body, err := r.Manifest(ctx, label)
 	if err != nil {
 		return manifest.Header{}, err

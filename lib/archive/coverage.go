@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
@@ -19,9 +20,9 @@ func (r *Repo) FirstMissing(ctx context.Context, tli wal.Timeline, first, last u
 	next := first
 	after := ""
 	if first > 0 {
-		after = afterSegment(r.SegmentSize.Name(tli, first-1))
+		after = layout.AfterSegment(r.SegmentSize.Name(tli, first-1))
 	}
-	for n, err := range r.segments(ctx, timelinePrefix(tli), after) {
+	for n, err := range r.segments(ctx, layout.Timeline(tli), after) {
 		if err != nil {
 			return "", err
 		}
@@ -67,7 +68,7 @@ func (r *Repo) storedSegments(ctx context.Context, prefix, after string) iter.Se
 				yield(storedSegment{}, err)
 				return
 			}
-			if n, _, ok := parseWALKey(info.Key); ok && isSegment(n) && !yield(storedSegment{n, info.ModTime}, nil) {
+			if n, _, ok := layout.ParseWALKey(info.Key); ok && IsSegment(n) && !yield(storedSegment{n, info.ModTime}, nil) {
 				return
 			}
 		}
@@ -77,11 +78,12 @@ func (r *Repo) storedSegments(ctx context.Context, prefix, after string) iter.Se
 // Times says when the first and the last segment of a range were stored.
 type Times struct{ First, Last time.Time }
 
-// listSegments lists the stored segments as runs of consecutive numbers, by
+// ListSegments lists the stored segments as runs of consecutive numbers, by
 // timeline and number, when each run begins and ends, and the partial ones.
-// Memory grows with the number of gaps and timelines, not of segments.
-func (r *Repo) listSegments(ctx context.Context) (c Coverage, err error) {
-	for s, err := range r.storedSegments(ctx, walPrefix, "") {
+// The rest of a Coverage is left empty. Memory grows with the number of gaps and
+// timelines, not of segments.
+func (r *Repo) ListSegments(ctx context.Context) (c Coverage, err error) {
+	for s, err := range r.storedSegments(ctx, layout.WAL, "") {
 		if err != nil {
 			return Coverage{}, err
 		}
@@ -124,7 +126,7 @@ type Coverage struct {
 
 // Coverage reads it.
 func (r *Repo) Coverage(ctx context.Context) (Coverage, error) {
-	c, err := r.listSegments(ctx)
+	c, err := r.ListSegments(ctx)
 	if err != nil {
 		return Coverage{}, err
 	}
@@ -152,16 +154,16 @@ func (c Coverage) MissingFor(h manifest.Header) string {
 	if missing := c.missingHistory(h.StopTimeline); missing != "" { // recovery asks for it at once
 		return missing
 	}
-	return c.firstMissing(c.needed(h))
+	return c.firstMissing(c.Needed(h))
 }
 
-// needed is what MissingFor looks for.
-func (c Coverage) needed(h manifest.Header) []retain.WALRange {
-	return c.line(h.StartTimeline, c.Size.Number(h.StartLSN), h.StopTimeline, c.Size.LastNumber(h.StopLSN))
+// Needed are the segments that MissingFor looks for, by timeline.
+func (c Coverage) Needed(h manifest.Header) []retain.WALRange {
+	return c.Line(h.StartTimeline, c.Size.Number(h.StartLSN), h.StopTimeline, c.Size.LastNumber(h.StopLSN))
 }
 
 func (c Coverage) missingPath(from wal.Timeline, first uint64, to wal.Timeline, last uint64) string {
-	return c.firstMissing(c.line(from, first, to, last))
+	return c.firstMissing(c.Line(from, first, to, last))
 }
 
 func (c Coverage) firstMissing(way []retain.WALRange) string {
@@ -173,10 +175,10 @@ func (c Coverage) firstMissing(way []retain.WALRange) string {
 	return ""
 }
 
-// line follows the line of history from segment first on timeline from to
+// Line follows the line of history from segment first on timeline from to
 // segment last on timeline to. The segment of a switch point is the child's: the
 // parent's copy of it may never have been archived.
-func (c Coverage) line(from wal.Timeline, first uint64, to wal.Timeline, last uint64) []retain.WALRange {
+func (c Coverage) Line(from wal.Timeline, first uint64, to wal.Timeline, last uint64) []retain.WALRange {
 	var way []retain.WALRange
 	steps := append(slices.Clone(c.ancestry(to)), wal.Switch{Parent: to, At: math.MaxUint64})
 	next := first

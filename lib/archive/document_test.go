@@ -2,6 +2,7 @@ package archive
 
 import (
 	"os"
+	"pgpipes/lib/note"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,31 +18,6 @@ func readText(t *testing.T, name string) string {
 	return string(b)
 }
 
-// The table of keys in the document tells of every key in the package comment.
-func TestLayoutInDocument(t *testing.T) {
-	document := readText(t, "../../doc/repository.md")
-	_, layout, _ := strings.Cut(readText(t, "repo.go"), "// # Layout\n")
-	layout, _, _ = strings.Cut(layout, "// # ")
-	keys := regexp.MustCompile(`(?m)^//\t(\S+)`).FindAllStringSubmatch(layout, -1)
-	if len(keys) < 10 {
-		t.Fatalf("the layout in repo.go has only %d keys", len(keys))
-	}
-	for _, key := range keys {
-		prefix, name, isBelow := strings.Cut(key[1], "/")
-		row := "`" + prefix + "`"
-		if isBelow {
-			row = "`" + prefix + "/"
-		}
-		if prefix == "base" {
-			row = "`base/LABEL/" + regexp.MustCompile("^000").ReplaceAllString(name[strings.IndexByte(name, '/')+1:], "NNN")
-			row = strings.TrimSuffix(row, "zst")
-		}
-		if !strings.Contains(document, "\n| "+row) {
-			t.Errorf("doc/repository.md has no row %s for %s", row, key[1])
-		}
-	}
-}
-
 // The document names every key of the notes, each with a tab after it, and what
 // it shows of them is read as it says.
 func TestNotesInDocument(t *testing.T) {
@@ -52,7 +28,7 @@ func TestNotesInDocument(t *testing.T) {
 		title, _, _ := strings.Cut(text, "\t")
 		notes[title] += text
 	}
-	if id, err := parseIdentity([]byte(notes[identityTitle])); err != nil || id.String() != notes[identityTitle] {
+	if id, err := ParseIdentity([]byte(notes[identityTitle])); err != nil || id.String() != notes[identityTitle] {
 		t.Errorf("the identity: %v, %v", id, err)
 	}
 	if s, err := parseStart([]byte(notes["timeline"])); err != nil || s.BlockSize != 8192 || s.From != "primary" || s.FirstTime.IsZero() {
@@ -65,7 +41,7 @@ func TestNotesInDocument(t *testing.T) {
 	if a := parseAccepted(Span{}, 1, []byte(notes[acceptedTitle])); a.By != ByOperator || a.Time.IsZero() || a.Host == "" {
 		t.Errorf("hole: %+v", a)
 	}
-	if v, ok := readLines([]byte(notes[recordTitle]), recordTitle, recordFormat); !ok || v["result"] == "" || v["findings"] != "0" || v["step"] == "" {
+	if v, ok := note.Parse([]byte(notes[recordTitle]), recordTitle, recordFormat); !ok || v["result"] == "" || v["findings"] != "0" || v["step"] == "" {
 		t.Errorf("records: %v", v)
 	}
 	full := Start{BlockSize: 1, From: "x", Parent: "y", FirstTimeline: 9}.text() + g.text()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -23,11 +22,7 @@ var plain = codec.Options{Format: codec.None}
 
 func name(t testing.TB, s string) wal.Name {
 	t.Helper()
-	n, err := wal.ParseName(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return fixture.Name(t, s)
 }
 
 func memory(b []byte) Content { return Content{bytes.NewReader(b), int64(len(b))} }
@@ -42,38 +37,28 @@ func repository(t testing.TB) *Repo {
 	return r
 }
 
-// place puts a file into a repository as it is, past all checks.
 func (r *Repo) place(t testing.TB, key string, contents []byte) {
 	t.Helper()
-	path := filepath.Join(r.Location, key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, contents, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	fixture.Place(t, r.Location, key, contents)
 }
 
 // mark makes segments and other WAL files appear that are only to be listed.
 func (r *Repo) mark(t testing.TB, names ...string) {
 	t.Helper()
-	for _, s := range names {
-		r.place(t, walKey(name(t, s)), nil)
-	}
+	fixture.Mark(t, r.Location, names...)
 }
 
 // branch places a timeline history.
 func (r *Repo) branch(t testing.TB, tli wal.Timeline, text string) {
 	t.Helper()
-	r.place(t, historyPrefix+tli.String()+".history", []byte(text))
+	fixture.Branch(t, r.Location, tli, text)
 }
 
 // push stores segments as wal-push would.
 func pushed(t testing.TB, r *Repo, o codec.Options, names ...string) {
 	t.Helper()
 	for _, s := range names {
-		c := memory(fixture.Segment{Name: s}.Bytes())
-		if err := pushContent(t, &ours, s, c, o, r.Location); err != nil {
+		if err := push(t, r, s, fixture.Segment{Name: s}.Bytes(), o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,10 +83,4 @@ func read(t testing.TB, f *durable.File) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func pushContent(t testing.TB, cluster *Cluster, s string, c Content, o codec.Options, locations ...string) error {
-	t.Helper()
-	p := Pusher{Locations: locations, Codec: o}
-	return p.Push(context.Background(), cluster, name(t, s), &Source{Content: c}).Err()
 }

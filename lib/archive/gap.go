@@ -10,19 +10,20 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
 const (
-	gapPrefix = "gap/"
 	gapTitle  = "pgpipes-gap"
 	gapFormat = 1
 )
 
 // A Gap is a run of segments that wal-push answered for without storing them,
-// because it was told to save the server rather than its WAL (see Guard). It is
-// the object gap/FIRST-LAST: the name alone says what was dropped, and the text
+// because it was told to save the server rather than its WAL (see push.Guard). It
+// is the object gap/FIRST-LAST: the name alone says what was dropped, and the text
 // says when and why, in lines of a key, a tab and a value:
 //
 //	pgpipes-gap  1
@@ -44,8 +45,9 @@ type Gap struct {
 	Reason   string
 }
 
-// number is that of a segment whose name has been found good before.
-func (r *Repo) number(n wal.Name) uint64 {
+// Number is that of a segment on its timeline. Its name has been found to be one
+// that this cluster can have.
+func (r *Repo) Number(n wal.Name) uint64 {
 	number, _ := r.SegmentSize.Split(n)
 	return number
 }
@@ -68,20 +70,20 @@ func (g Gap) Story() string {
 }
 
 func (g Gap) text() string {
-	return writeLines(gapTitle, gapFormat, "first", g.First.String(), "last", g.Last.String(), "segments", strconv.FormatUint(g.Segments, 10),
+	return note.Text(gapTitle, gapFormat, "first", g.First.String(), "last", g.Last.String(), "segments", strconv.FormatUint(g.Segments, 10),
 		"from", g.From.Format(time.RFC3339), "to", g.To.Format(time.RFC3339), "host", g.Host, "reason", g.Reason)
 }
 
-// parseGapKey reads the range from the key of a gap. Other keys are not ok.
-func (r *Repo) parseGapKey(key string) (g Gap, ok bool) {
-	g.Span, g.Segments, ok = r.parseSpan(strings.TrimPrefix(key, gapPrefix))
+// ParseGapKey reads the range from the key of a gap. Other keys are not ok.
+func (r *Repo) ParseGapKey(key string) (g Gap, ok bool) {
+	g.Span, g.Segments, ok = r.parseSpan(strings.TrimPrefix(key, layout.Gap))
 	return g, ok
 }
 
 // readText adds what the text of the record says. One that is damaged says
 // nothing; it is the name that counts.
 func (g *Gap) readText(text []byte) {
-	value, ok := readLines(text, gapTitle, gapFormat)
+	value, ok := note.Parse(text, gapTitle, gapFormat)
 	from, err1 := time.Parse(time.RFC3339, value["from"])
 	to, err2 := time.Parse(time.RFC3339, value["to"])
 	if !ok || err1 != nil || err2 != nil {
@@ -91,23 +93,23 @@ func (g *Gap) readText(text []byte) {
 	g.From, g.To, g.Host, g.Reason = from.UTC().Truncate(time.Second), to.UTC().Truncate(time.Second), value["host"], value["reason"]
 }
 
-// putGap records a gap. The name being taken by other words is success: the
+// PutGap records a gap. The name being taken by other words is success: the
 // range is the same.
-func (r *Repo) putGap(ctx context.Context, g Gap) error {
-	return r.putNote(ctx, gapPrefix+g.String(), g.text())
+func (r *Repo) PutGap(ctx context.Context, g Gap) error {
+	return r.putNote(ctx, layout.Gap+g.String(), g.text())
 }
 
 // Gaps lists the records of what was dropped, by timeline and number. Those
 // that are part of another one are left out: a process that was killed between
 // two steps has written twice.
 func (r *Repo) Gaps(ctx context.Context) ([]Gap, error) {
-	return r.gaps(ctx, gapPrefix, func(Gap) bool { return true })
+	return r.gaps(ctx, layout.Gap, func(Gap) bool { return true })
 }
 
 // gapFrom finds the gap that holds a file, or else the first one after it on
 // its timeline.
 func (r *Repo) gapFrom(ctx context.Context, n wal.Name) (g Gap, found bool, err error) {
-	all, err := r.gaps(ctx, gapPrefix+n.Timeline.String(), func(g Gap) bool {
+	all, err := r.gaps(ctx, layout.Gap+n.Timeline.String(), func(g Gap) bool {
 		return g.First.Kind == n.Kind && compareSegments(n, g.Last) <= 0
 	})
 	if err != nil || len(all) == 0 {
@@ -122,7 +124,7 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 		if err != nil {
 			return nil, err
 		}
-		if g, ok := r.parseGapKey(info.Key); ok && wanted(g) {
+		if g, ok := r.ParseGapKey(info.Key); ok && wanted(g) {
 			all = append(all, g)
 		}
 	}
@@ -134,7 +136,7 @@ func (r *Repo) gaps(ctx context.Context, prefix string, wanted func(Gap) bool) (
 		if n := len(gaps); n > 0 && gaps[n-1].Covers(g.Span) {
 			continue
 		}
-		text, err := r.small(ctx, gapPrefix+g.String())
+		text, err := r.Text(ctx, layout.Gap+g.String())
 		if errors.Is(err, store.ErrNotExist) { // expire has just removed it
 			continue
 		}
@@ -163,7 +165,7 @@ func (r *Repo) OpenGaps(ctx context.Context, c Coverage) ([]Gap, error) {
 }
 
 func (r *Repo) missingOf(ctx context.Context, c Coverage, g Gap) (bool, error) {
-	first, last := r.number(g.First), r.number(g.Last)
+	first, last := r.Number(g.First), r.Number(g.Last)
 	if g.First.Kind == wal.Segment {
 		_, missing := c.missingIn(g.First.Timeline, first, last)
 		return missing, nil
@@ -174,11 +176,23 @@ func (r *Repo) missingOf(ctx context.Context, c Coverage, g Gap) (bool, error) {
 			return false, err
 		}
 		n.Kind = g.First.Kind
-		if forms, err := r.forms(ctx, n); err != nil || len(forms) == 0 {
+		if forms, err := r.Forms(ctx, n); err != nil || len(forms) == 0 {
 			return true, err
 		}
 	}
 	return false, nil
+}
+
+// Open reports whether something of a gap of whole segments is missing and not
+// accepted.
+func (c Coverage) Open(g Gap) bool {
+	first, last, _ := c.numbers(g.Span)
+	for _, run := range c.absent(g.First.Timeline, first, last) {
+		if slices.ContainsFunc(c.divide(run), Hole.Open) {
+			return true
+		}
+	}
+	return false
 }
 
 // Gap finds the gap that holds a file that is missing.

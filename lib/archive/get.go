@@ -9,14 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"pgpipes/lib/codec"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
-// deliveredMode is that of files delivered into pg_wal, less the umask.
-const deliveredMode fs.FileMode = 0o600
+// DeliveredMode is that of files delivered into pg_wal, less the umask.
+const DeliveredMode fs.FileMode = 0o600
 
 // Get fetches a WAL file from the first repository that has it whole and
 // returns it as a file in the making, to be named path or only read. The caller
@@ -96,23 +95,23 @@ func getFrom(ctx context.Context, location string, cluster *Cluster, n wal.Name,
 }
 
 func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error)) (*durable.File, error) {
-	there, err := r.forms(ctx, n)
+	there, err := r.Forms(ctx, n)
 	if err != nil {
 		return nil, err
 	}
 	if len(there) == 0 {
-		if err := r.proveEnd(ctx, n); err != nil {
+		if err := r.ProveEnd(ctx, n); err != nil {
 			return nil, err
 		}
-		if err := r.stillThere(ctx); err != nil {
+		if err := r.StillThere(ctx); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s: %w", n, store.ErrNotExist)
 	}
-	slices.SortFunc(there, byForm)
+	slices.SortFunc(there, CompareForms)
 	var failed []error
 	for _, form := range there {
-		f, err := r.fetch(ctx, form.Key, n, path)
+		f, err := r.Fetch(ctx, form.Key, n, path)
 		if err == nil {
 			for _, err := range failed {
 				warn(err)
@@ -124,9 +123,9 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 	return nil, errors.Join(failed...)
 }
 
-// stillThere makes sure that the lists that were read were those of this
+// StillThere makes sure that the lists that were read were those of this
 // repository: a file system that went away meanwhile leaves an empty directory.
-func (r *Repo) stillThere(ctx context.Context) error {
+func (r *Repo) StillThere(ctx context.Context) error {
 	now, err := readIdentity(ctx, r.Store)
 	if err == nil && now != r.Identity {
 		err = fmt.Errorf("the repository was exchanged while it was read")
@@ -134,24 +133,18 @@ func (r *Repo) stillThere(ctx context.Context) error {
 	return err
 }
 
-// byForm orders the forms of one file: checksummed codecs before none, in an
-// order that is always the same.
-func byForm(a, b store.Info) int { return formRank(a.Key) - formRank(b.Key) }
-
-func formRank(key string) int {
-	_, f := codec.SplitName(key)
-	return slices.Index(codec.Formats(), f)
-}
-
-// fetch decodes one object into a new file and checks it.
-func (r *Repo) fetch(ctx context.Context, key string, n wal.Name, path string) (*durable.File, error) {
-	f, err := durable.Create(path, deliveredMode)
+// Fetch decodes the object of a key that holds a WAL file into a file in the making,
+// to be named path, and checks it. The caller closes it. What is not what the name
+// says, or of another cluster, is ErrDamaged. An object that is not there is an
+// error too, but no proof that the file is absent.
+func (r *Repo) Fetch(ctx context.Context, key string, n wal.Name, path string) (*durable.File, error) {
+	f, err := durable.Create(path, DeliveredMode)
 	if err != nil {
 		return nil, err
 	}
 	limit := int64(r.SegmentSize)
 	if n.Kind == wal.TimelineHistory || n.Kind == wal.BackupHistory {
-		limit = textLimit
+		limit = TextLimit
 	}
 	if err = r.decode(ctx, key, f, limit); err == nil {
 		err = r.check(key, n, Content{f, f.Size()})

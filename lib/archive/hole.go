@@ -8,15 +8,16 @@ import (
 	"path"
 	"sync"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
-// proveEnd succeeds when a file that is not there may honestly be called
+// ProveEnd succeeds when a file that is not there may honestly be called
 // absent. The error wraps ErrHole if something in the repository proves that it
 // must have existed: a recovering server that is told "absent" takes this for
 // the end of the log and begins a new timeline.
-func (r *Repo) proveEnd(ctx context.Context, n wal.Name) error {
+func (r *Repo) ProveEnd(ctx context.Context, n wal.Name) error {
 	switch n.Kind {
 	case wal.Segment:
 		return r.proveSegmentEnd(ctx, n)
@@ -46,7 +47,7 @@ func allAtOnce(proofs ...func() error) error {
 // proveNoGap looks for a record that the file, or a later one, was dropped. It
 // was there, also if nothing after it is.
 func (r *Repo) proveNoGap(ctx context.Context, n wal.Name) error {
-	if !isSegment(n) {
+	if !IsSegment(n) {
 		return nil
 	}
 	g, found, err := r.gapFrom(ctx, n)
@@ -62,7 +63,7 @@ func (r *Repo) proveNoGap(ctx context.Context, n wal.Name) error {
 // proveNotExpired looks for a record that expire has removed the segment, or a
 // later one: the rest of a timeline, of which backups keep the beginning.
 func (r *Repo) proveNotExpired(ctx context.Context, n wal.Name) error {
-	all, err := r.acceptedHoles(ctx, acceptedPrefix+n.Timeline.String(), func(s Span) bool { return compareSegments(n, s.Last) <= 0 })
+	all, err := r.acceptedHoles(ctx, layout.Hole+n.Timeline.String(), func(s Span) bool { return compareSegments(n, s.Last) <= 0 })
 	for _, a := range all {
 		if a.By == ByExpire {
 			return fmt.Errorf("%w: %s is missing: %s to %s were removed by %s", ErrHole, n, a.First, a.Last, a.Reason)
@@ -86,7 +87,7 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 }
 
 func (r *Repo) proveNoLater(ctx context.Context, n wal.Name) error {
-	later, err := r.firstFile(ctx, timelinePrefix(n.Timeline), afterSegment(n.Base()))
+	later, err := r.firstFile(ctx, layout.Timeline(n.Timeline), layout.AfterSegment(n.Base()))
 	if err == nil && later != "" {
 		err = fmt.Errorf("%w: %s is missing, a later file of its timeline is there: %s", ErrHole, n, later)
 	}
@@ -134,12 +135,12 @@ func (r *Repo) eachBackup(ctx context.Context, do func(b Backup) error) error {
 		if !b.Complete {
 			continue
 		}
-		first, err := r.firstFile(ctx, walPrefix, "")
+		first, err := r.firstFile(ctx, layout.WAL, "")
 		if err == nil && first == "" && b.Header.WAL {
 			continue // archiving may never have been in use
 		}
 		if err != nil || first == "" {
-			return errors.Join(err, fmt.Errorf("%w: there is no WAL at all, but backup %s is there: is %s mounted?", ErrHole, b.Label, walPrefix))
+			return errors.Join(err, fmt.Errorf("%w: there is no WAL at all, but backup %s is there: is %s mounted?", ErrHole, b.Label, layout.WAL))
 		}
 		if b.Err != nil && !errors.Is(b.Err, ErrDamaged) && !errors.Is(b.Err, store.ErrNotExist) {
 			return b.Err // not reached: no proof of anything
@@ -168,7 +169,7 @@ func (r *Repo) proveBranchEnd(ctx context.Context, n wal.Name, number uint64, h 
 		if err != nil {
 			return err
 		}
-		forms, err := r.forms(ctx, ancestor)
+		forms, err := r.Forms(ctx, ancestor)
 		if err != nil {
 			return err
 		}
@@ -211,7 +212,7 @@ func (r *Repo) proveNoLaterHistory(ctx context.Context, tli wal.Timeline) error 
 }
 
 func (r *Repo) proveNoFile(ctx context.Context, tli wal.Timeline) error {
-	file, err := r.firstFile(ctx, timelinePrefix(tli), "")
+	file, err := r.firstFile(ctx, layout.Timeline(tli), "")
 	if err == nil && file != "" {
 		err = fmt.Errorf("%w: %s.history is missing, a file of its timeline is there: %s", ErrHole, tli, file)
 	}
@@ -224,7 +225,7 @@ func (r *Repo) firstFile(ctx context.Context, prefix, after string) (string, err
 		if err != nil {
 			return "", err
 		}
-		if n, _, ok := parseWALKey(info.Key); ok {
+		if n, _, ok := layout.ParseWALKey(info.Key); ok {
 			return n.String(), nil
 		}
 	}
@@ -234,7 +235,7 @@ func (r *Repo) firstFile(ctx context.Context, prefix, after string) (string, err
 // Histories reads all timeline histories.
 func (r *Repo) Histories(ctx context.Context) (map[wal.Timeline]wal.History, error) {
 	histories := map[wal.Timeline]wal.History{}
-	for info, err := range r.List(ctx, historyPrefix, "") {
+	for info, err := range r.List(ctx, layout.History, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -242,7 +243,7 @@ func (r *Repo) Histories(ctx context.Context) (map[wal.Timeline]wal.History, err
 		if err != nil || n.Kind != wal.TimelineHistory {
 			continue
 		}
-		h, err := r.history(ctx, n.Timeline)
+		h, err := r.History(ctx, n.Timeline)
 		if errors.Is(err, store.ErrNotExist) {
 			continue
 		}
@@ -254,9 +255,11 @@ func (r *Repo) Histories(ctx context.Context) (map[wal.Timeline]wal.History, err
 	return histories, nil
 }
 
-func (r *Repo) history(ctx context.Context, tli wal.Timeline) (wal.History, error) {
-	key := historyPrefix + tli.String() + ".history"
-	body, err := r.Get(ctx, key, 0, textLimit)
+// History reads the history of a timeline, which is store.ErrNotExist if it is
+// not there and ErrDamaged if it is none.
+func (r *Repo) History(ctx context.Context, tli wal.Timeline) (wal.History, error) {
+	key := layout.History + tli.String() + ".history"
+	body, err := r.Get(ctx, key, 0, TextLimit)
 	if err != nil {
 		return nil, err
 	}

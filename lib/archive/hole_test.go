@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -89,9 +90,9 @@ func TestDamageIsNotAbsent(t *testing.T) {
 	tests := map[string]func(t *testing.T, r *Repo){
 		"a history":          func(t *testing.T, r *Repo) { r.branch(t, 2, "1\t0/30") },
 		"an empty history":   func(t *testing.T, r *Repo) { r.branch(t, 2, "") },
-		"the identity":       func(t *testing.T, r *Repo) { r.place(t, identityKey, []byte("nonsense")) },
-		"an empty identity":  func(t *testing.T, r *Repo) { r.place(t, identityKey, nil) },
-		"no identity":        func(t *testing.T, r *Repo) { remove(t, r, identityKey) },
+		"the identity":       func(t *testing.T, r *Repo) { r.place(t, layout.Identity, []byte("nonsense")) },
+		"an empty identity":  func(t *testing.T, r *Repo) { r.place(t, layout.Identity, nil) },
+		"no identity":        func(t *testing.T, r *Repo) { remove(t, r, layout.Identity) },
 		"no repository":      func(t *testing.T, r *Repo) { remove(t, r, "") },
 		"a file for wal":     func(t *testing.T, r *Repo) { remove(t, r, "wal"); r.place(t, "wal", nil) },
 		"wal is not mounted": func(t *testing.T, r *Repo) { link(t, r, "/not/mounted", "wal") },
@@ -124,7 +125,7 @@ func TestBackupWithoutWAL(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, contents := range files {
-		r.place(t, baseKey("b", file), contents)
+		r.place(t, layout.BaseKey("b", file), contents)
 	}
 	for wanted, there := range map[string]error{"000000010000000000000003": store.ErrNotExist, "00000002.history": store.ErrNotExist} {
 		if _, _, err := get(t, nil, wanted, r.Location); !errors.Is(err, there) {
@@ -149,7 +150,7 @@ func TestBackupWithItsWAL(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, contents := range files {
-		r.place(t, baseKey("b", file), contents)
+		r.place(t, layout.BaseKey("b", file), contents)
 	}
 	h, err := r.Header(t.Context(), "b")
 	if err != nil {
@@ -175,9 +176,7 @@ func TestBackupWithItsWAL(t *testing.T) {
 
 func remove(t *testing.T, r *Repo, key string) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(r.Location, key)); err != nil {
-		t.Fatal(err)
-	}
+	fixture.Remove(t, r.Location, key)
 }
 
 func link(t *testing.T, r *Repo, target, key string) {

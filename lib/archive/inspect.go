@@ -8,8 +8,8 @@ import (
 	"pgpipes/lib/wal"
 )
 
-// textLimit bounds .history and .backup files, which are a few lines.
-const textLimit = 1 << 20
+// TextLimit bounds .history and .backup files, which are a few lines, in bytes.
+const TextLimit = 1 << 20
 
 // Content is a WAL file that can be read as often as needed.
 type Content struct {
@@ -41,7 +41,7 @@ func Inspect(n wal.Name, c Content) (Cluster, error) {
 }
 
 func (c Content) text() ([]byte, error) {
-	if c.Size > textLimit {
+	if c.Size > TextLimit {
 		return nil, fmt.Errorf("%d bytes are too many for such a file", c.Size)
 	}
 	return io.ReadAll(c.Reader())

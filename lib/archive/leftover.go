@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 )
@@ -17,7 +18,7 @@ import (
 // The time and the timeline in the header are those of its first run, the LSN is
 // that of the last one.
 func (r *Repo) Leftover(ctx context.Context, label string) (manifest.Header, []manifest.Part, error) {
-	if _, err := r.Stat(ctx, baseKey(label, manifestName)); !errors.Is(err, store.ErrNotExist) {
+	if _, err := r.Stat(ctx, layout.BaseKey(label, layout.Manifest)); !errors.Is(err, store.ErrNotExist) {
 		return manifest.Header{}, nil, cmp.Or(err, fmt.Errorf("%s: %w: it is complete", label, ErrNoLeftover))
 	}
 	s, err := r.ReadStart(ctx, label)
@@ -41,11 +42,11 @@ var ErrNoLeftover = errors.New("not an interrupted backup")
 func (r *Repo) storedParts(ctx context.Context, label string) ([]manifest.Part, error) {
 	var parts []manifest.Part
 	seen := map[string]string{}
-	for info, err := range r.List(ctx, baseKey(label, ""), "") {
+	for info, err := range r.List(ctx, layout.BaseKey(label, ""), "") {
 		if err != nil {
 			return nil, err
 		}
-		name := partNumber(info.Key)
+		name := PartNumber(info.Key)
 		if name == "" {
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"pgpipes/lib/manifest"
-	"pgpipes/lib/retain"
 )
 
 // Needs are the labels of the other backups whose parts a backup uses, or will
@@ -43,100 +42,26 @@ func (b Backup) Orphans() []string {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(b.Keys), func(key string) bool {
-		number := partNumber(key)
+		number := PartNumber(key)
 		return number == "" || named[key] || taken[number]
 	})
 }
 
-// stored is when an object of the backup was.
-func (b Backup) stored(key string) time.Time {
+// StoredAt is when an object of the backup was stored, zero if it has none of this
+// key.
+func (b Backup) StoredAt(key string) time.Time {
 	if i := slices.Index(b.Keys, key); i >= 0 && i < len(b.times) {
 		return b.times[i]
 	}
 	return time.Time{}
 }
 
-// partNumber is the number of the part that a key is for by its name, NNN and
+// PartNumber is the number of the part that a key is for by its name, NNN and
 // perhaps a suffix, "" if it is no part's.
-func partNumber(key string) string {
+func PartNumber(key string) string {
 	number, _, _ := strings.Cut(path.Base(key), ".")
 	if !manifest.ValidPart(number) {
 		return ""
 	}
 	return number
-}
-
-// kindPart is the kind of decisions about stored parts that nobody needs.
-const kindPart = "part"
-
-// decideOrphans lets those of the backups go that stay, when they are old. None is
-// one that another backup uses: that has it from the manifest of this one.
-func (e *Expiry) decideOrphans() {
-	used := map[string]bool{}
-	for _, b := range e.backups {
-		for _, p := range b.Header.Parts {
-			used[p.Key] = true
-		}
-	}
-	for _, b := range e.backups {
-		if e.drops(b.Label) {
-			continue
-		}
-		for _, key := range b.Orphans() {
-			if !used[key] && e.now.Sub(b.stored(key)) > sweepAge {
-				e.orphans = append(e.orphans, key)
-				e.Decisions = append(e.Decisions, retain.Decision{Kind: kindPart, Name: key, Reason: "no manifest names it"})
-			}
-		}
-	}
-}
-
-// generations are the backups that are dropped: the first those whose parts no
-// other one of them uses, then those that these use, and so on.
-func (e *Expiry) generations() [][]Backup {
-	depth := map[string]int{}
-	var all [][]Backup
-	for _, b := range e.childrenFirst() {
-		d := depth[b.Label]
-		for _, label := range b.Needs() {
-			depth[label] = max(depth[label], d+1)
-		}
-		for len(all) <= d {
-			all = append(all, nil)
-		}
-		all[d] = append(all[d], b)
-	}
-	return all
-}
-
-// childrenFirst are the backups that are dropped, each one after those that use
-// its parts.
-func (e *Expiry) childrenFirst() []Backup {
-	users, dropped := map[string][]Backup{}, []Backup{}
-	for _, b := range e.backups {
-		if !e.drops(b.Label) {
-			continue
-		}
-		dropped = append(dropped, b)
-		for _, label := range b.Needs() {
-			users[label] = append(users[label], b)
-		}
-	}
-	var order []Backup
-	seen := map[string]bool{}
-	var visit func(b Backup)
-	visit = func(b Backup) {
-		if seen[b.Label] {
-			return
-		}
-		seen[b.Label] = true
-		for _, user := range users[b.Label] {
-			visit(user)
-		}
-		order = append(order, b)
-	}
-	for _, b := range dropped {
-		visit(b)
-	}
-	return order
 }

@@ -49,8 +49,8 @@ func (c Coverage) Holes(backups []Backup) []Hole {
 	return all
 }
 
-// firstNeeded is the first segment of a timeline that some backup needs.
-func (c Coverage) firstNeeded(tli wal.Timeline, backups []Backup) (first uint64, ok bool) {
+// FirstNeeded is the first segment of a timeline that some backup needs.
+func (c Coverage) FirstNeeded(tli wal.Timeline, backups []Backup) (first uint64, ok bool) {
 	for _, b := range backups {
 		if from, needs := c.needsFrom(tli, b); needs && (!ok || from < first) {
 			first, ok = from, true
@@ -62,7 +62,7 @@ func (c Coverage) firstNeeded(tli wal.Timeline, backups []Backup) (first uint64,
 // expected are the segments of a timeline from the first that some backup needs
 // to the last that must have existed.
 func (c Coverage) expected(tli wal.Timeline, backups []Backup) (first, last uint64, ok bool) {
-	if first, ok = c.firstNeeded(tli, backups); !ok {
+	if first, ok = c.FirstNeeded(tli, backups); !ok {
 		return 0, 0, false
 	}
 	last, found := c.end(tli)
@@ -87,7 +87,7 @@ func (c Coverage) needsFrom(tli wal.Timeline, b Backup) (uint64, bool) {
 	if c.descends(b, tli) {
 		to = tli
 	}
-	for _, w := range c.line(h.StartTimeline, c.Size.Number(h.StartLSN), to, math.MaxUint64-1) {
+	for _, w := range c.Line(h.StartTimeline, c.Size.Number(h.StartLSN), to, math.MaxUint64-1) {
 		if w.Timeline == tli {
 			return w.First, true
 		}
@@ -136,7 +136,7 @@ func (c Coverage) divide(run retain.WALRange) []Hole {
 		if at < run.First || at > run.Last || at == next {
 			continue
 		}
-		h := c.hole(run.Timeline, at, min(next-1, run.Last))
+		h := c.Hole(run.Timeline, at, min(next-1, run.Last))
 		h.Since = since
 		if n := len(holes) - 1; n >= 0 && holes[n].State == h.State && holes[n].Reason == h.Reason {
 			holes[n].Last, holes[n].Segments = h.Last, holes[n].Segments+h.Segments
@@ -165,8 +165,8 @@ func (c Coverage) numbers(s Span) (first, last uint64, ok bool) {
 	return first, last, err1 == nil && err2 == nil && s.First.Kind == wal.Segment
 }
 
-// hole is a run about which the same is known from first to last.
-func (c Coverage) hole(tli wal.Timeline, first, last uint64) Hole {
+// Hole is a run about which the same is known from first to last.
+func (c Coverage) Hole(tli wal.Timeline, first, last uint64) Hole {
 	h := Hole{Segments: last - first + 1, State: HoleMissing}
 	h.First, _ = wal.ParseName(c.Size.Name(tli, first)) // made by Name
 	h.Last, _ = wal.ParseName(c.Size.Name(tli, last))

@@ -126,12 +126,12 @@ func (r *Repo) walkSegment(ctx context.Context, tli wal.Timeline, number uint64,
 	if err != nil {
 		return wal.Link{}, err
 	}
-	forms, err := r.forms(ctx, n)
+	forms, err := r.Forms(ctx, n)
 	if err != nil {
 		return wal.Link{}, err
 	}
 	failed := []error{}
-	slices.SortFunc(forms, byForm)
+	slices.SortFunc(forms, CompareForms)
 	for _, form := range forms {
 		link, err := r.walk(ctx, form.Key, n, listener())
 		if err == nil {

@@ -25,7 +25,7 @@ func logged(t *testing.T, l *fixture.Log) *Repo {
 	t.Helper()
 	r := repository(t)
 	for s, b := range l.Segments {
-		if err := pushContent(t, &ours, s, memory(b), codec.Options{Format: codec.Zstd}, r.Location); err != nil {
+		if err := push(t, r, s, b, codec.Options{Format: codec.Zstd}); err != nil {
 			t.Fatal(err)
 		}
 	}

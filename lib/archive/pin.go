@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 )
 
@@ -17,17 +19,17 @@ func (r *Repo) Pin(ctx context.Context, label, reason string) error {
 	if err != nil {
 		return err
 	}
-	key := baseKey(label, pinName)
+	key := layout.BaseKey(label, layout.Pin)
 	_, err = r.Put(ctx, key, func(w io.Writer) error {
-		_, err := io.WriteString(w, inLine(reason)+"\n")
+		_, err := io.WriteString(w, note.InLine(reason)+"\n")
 		return err
 	})
 	if errors.Is(err, store.ErrDiffers) {
-		text, rerr := r.small(ctx, key)
-		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, inLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
+		text, rerr := r.Text(ctx, key)
+		return errors.Join(fmt.Errorf("%s: pinned already, for another reason (%s): %w", label, note.InLine(strings.TrimSpace(string(text))), store.ErrDiffers), rerr)
 	}
 	if err == nil && complete { // expire may have been faster
-		if _, err = r.Stat(ctx, baseKey(label, manifestName)); err != nil {
+		if _, err = r.Stat(ctx, layout.BaseKey(label, layout.Manifest)); err != nil {
 			err = errors.Join(err, r.Remove(ctx, key))
 		}
 	}
@@ -39,7 +41,7 @@ func (r *Repo) Unpin(ctx context.Context, label string) error {
 	if _, err := r.exists(ctx, label); err != nil {
 		return err
 	}
-	err := r.Remove(ctx, baseKey(label, pinName))
+	err := r.Remove(ctx, layout.BaseKey(label, layout.Pin))
 	if errors.Is(err, store.ErrNotExist) {
 		return fmt.Errorf("%s: not pinned: %w", label, store.ErrNotExist)
 	}
@@ -50,12 +52,12 @@ func (r *Repo) Unpin(ctx context.Context, label string) error {
 // reports whether the backup has its manifest.
 func (r *Repo) exists(ctx context.Context, label string) (complete bool, err error) {
 	found := false
-	for info, err := range r.List(ctx, baseKey(label, ""), "") {
+	for info, err := range r.List(ctx, layout.BaseKey(label, ""), "") {
 		if err != nil {
 			return false, err
 		}
-		found = found || info.Key != baseKey(label, pinName)
-		complete = complete || info.Key == baseKey(label, manifestName)
+		found = found || info.Key != layout.BaseKey(label, layout.Pin)
+		complete = complete || info.Key == layout.BaseKey(label, layout.Manifest)
 	}
 	if !found {
 		err = fmt.Errorf("backup %s: %w", label, store.ErrNotExist)

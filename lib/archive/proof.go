@@ -138,7 +138,7 @@ func (c Coverage) wayOn(b Backup, to wal.Timeline) (way []retain.WALRange, missi
 	if at, ok := c.switchTo(to); ok {
 		last = max(last, c.Size.Number(at))
 	}
-	return c.unbroken(c.line(b.Header.StartTimeline, c.Size.Number(b.Header.StartLSN), to, last))
+	return c.unbroken(c.Line(b.Header.StartTimeline, c.Size.Number(b.Header.StartLSN), to, last))
 }
 
 // unbroken is the part of a way before the first missing segment.

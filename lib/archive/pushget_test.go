@@ -12,13 +12,15 @@ import (
 	"testing"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
 )
 
-func push(t *testing.T, s string, contents []byte, o codec.Options, locations ...string) error {
+func push(t testing.TB, r *Repo, s string, contents []byte, o codec.Options) error {
 	t.Helper()
-	return pushContent(t, &ours, s, memory(contents), o, locations...)
+	_, err := r.Push(t.Context(), name(t, s), memory(contents), o, nil)
+	return err
 }
 
 func keys(t *testing.T, r *Repo, prefix string) (found []string) {
@@ -43,7 +45,7 @@ func TestPushThenGet(t *testing.T) {
 			"000000020000000000000003": fixture.Segment{Name: "000000020000000000000003", Timeline: 1, Sparse: true}.Bytes(),
 		} {
 			for range 2 { // again is no error
-				if err := push(t, file, contents, codec.Options{Format: format}, r.Location); err != nil {
+				if err := push(t, r, file, contents, codec.Options{Format: format}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -58,7 +60,7 @@ func TestPushThenGet(t *testing.T) {
 			"wal/history/00000002.history",
 		}
 		slices.Sort(want)
-		if got := keys(t, r, walPrefix); !slices.Equal(got, want) {
+		if got := keys(t, r, layout.WAL); !slices.Equal(got, want) {
 			t.Errorf("%s: stored %q, want %q", format.Name, got, want)
 		}
 	}
@@ -67,18 +69,18 @@ func TestPushThenGet(t *testing.T) {
 func TestPushOfOtherContents(t *testing.T) {
 	r := repository(t)
 	first, second := fixture.Segment{Name: three}.Bytes(), fixture.Segment{Name: three, Seed: 1}.Bytes()
-	if err := push(t, three, first, plain, r.Location); err != nil {
+	if err := push(t, r, three, first, plain); err != nil {
 		t.Fatal(err)
 	}
 	for _, format := range codec.Formats() {
-		err := push(t, three, second, codec.Options{Format: format}, r.Location)
+		err := push(t, r, three, second, codec.Options{Format: format})
 		if !errors.Is(err, store.ErrDiffers) || strings.Count(err.Error(), "sha256") != 1 || !strings.Contains(err.Error(), "offered") {
 			t.Errorf("%s: %v", format.Name, err)
 		}
 	}
 	got, _, err := get(t, &ours, three, r.Location)
-	if err != nil || !bytes.Equal(got, first) || len(keys(t, r, walPrefix)) != 1 {
-		t.Errorf("%v; stored %q", err, keys(t, r, walPrefix))
+	if err != nil || !bytes.Equal(got, first) || len(keys(t, r, layout.WAL)) != 1 {
+		t.Errorf("%v; stored %q", err, keys(t, r, layout.WAL))
 	}
 }
 
@@ -92,10 +94,10 @@ func TestPushOverADamagedCopy(t *testing.T) {
 			"longer":  func(b []byte) []byte { return append(b, "garbage"...) },
 		} {
 			r := repository(t)
-			if err := push(t, three, contents, codec.Options{Format: format}, r.Location); err != nil {
+			if err := push(t, r, three, contents, codec.Options{Format: format}); err != nil {
 				t.Fatal(err)
 			}
-			key := walKey(name(t, three)) + format.Suffix
+			key := layout.WALKey(name(t, three)) + format.Suffix
 			path := filepath.Join(r.Location, key)
 			b, err := os.ReadFile(path)
 			if err != nil {
@@ -103,7 +105,7 @@ func TestPushOverADamagedCopy(t *testing.T) {
 			}
 			bad := damage(b)
 			r.place(t, key, bad)
-			if err := push(t, three, contents, codec.Options{Format: codec.Zstd}, r.Location); err == nil {
+			if err := push(t, r, three, contents, codec.Options{Format: codec.Zstd}); err == nil {
 				t.Errorf("%s, %s: taken for stored", format.Name, what)
 			}
 			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, bad) {
@@ -119,43 +121,15 @@ func TestPushOverADamagedCopy(t *testing.T) {
 	}
 }
 
-// One repository that fails does not keep the file from the others.
-func TestPushToSeveral(t *testing.T) {
-	a, b := repository(t), repository(t)
-	down := filepath.Join(t.TempDir(), "not/mounted")
-	contents := fixture.Segment{Name: three}.Bytes()
-	if err := push(t, three, contents, plain, a.Location, down, b.Location); err == nil || !strings.Contains(err.Error(), down) {
-		t.Errorf("%v", err)
-	}
-	for _, r := range []*Repo{a, b} {
-		if got, _, err := get(t, &ours, three, r.Location); err != nil || !bytes.Equal(got, contents) {
-			t.Error(err)
-		}
-	}
-}
-
 func TestPushOfAFileThatShrinks(t *testing.T) {
 	r := repository(t)
 	contents := fixture.Segment{Name: three}.Bytes()
 	c := Content{bytes.NewReader(contents[:1<<19]), int64(len(contents))}
-	if err := pushContent(t, &ours, three, c, plain, r.Location); err == nil {
+	if _, err := r.Push(t.Context(), name(t, three), c, plain, nil); err == nil {
 		t.Error("stored")
 	}
-	if got := keys(t, r, walPrefix); got != nil {
+	if got := keys(t, r, layout.WAL); got != nil {
 		t.Errorf("stored %q", got)
-	}
-}
-
-func TestPushWithoutACluster(t *testing.T) {
-	location := filepath.Join(t.TempDir(), "r")
-	err := pushContent(t, nil, "00000002.history", memory([]byte(fork2)), plain, location)
-	if !errors.Is(err, ErrNoRepository) {
-		t.Error(err)
-	}
-	r := repository(t)
-	err = pushContent(t, nil, "00000002.history", memory([]byte(fork2)), plain, r.Location)
-	if err != nil {
-		t.Error(err)
 	}
 }
 
@@ -164,7 +138,7 @@ func TestGetFromSeveral(t *testing.T) {
 	down := filepath.Join(t.TempDir(), "not/mounted")
 	contents := fixture.Segment{Name: three}.Bytes()
 	pushed(t, have, plain, three)
-	damaged.place(t, walKey(name(t, three))+".zst", []byte("nonsense"))
+	damaged.place(t, layout.WALKey(name(t, three))+".zst", []byte("nonsense"))
 	holed := repository(t)
 	holed.mark(t, "000000010000000000000009")
 	for _, test := range []struct {
@@ -205,7 +179,7 @@ func TestGetIgnoresOtherCodecsThatAreDamaged(t *testing.T) {
 	r := repository(t)
 	contents := fixture.Segment{Name: three}.Bytes()
 	pushed(t, r, codec.Options{Format: codec.Gzip}, three)
-	r.place(t, walKey(name(t, three))+".zst", []byte("nonsense"))
+	r.place(t, layout.WALKey(name(t, three))+".zst", []byte("nonsense"))
 	got, warned, err := get(t, &ours, three, r.Location)
 	if err != nil || !bytes.Equal(got, contents) || len(warned) != 1 || !errors.Is(warned[0], ErrDamaged) {
 		t.Errorf("%d bytes, warnings %v, %v", len(got), warned, err)
@@ -226,7 +200,7 @@ func TestGetChecksContents(t *testing.T) {
 		"nothing":            nil,
 	} {
 		r := repository(t)
-		r.place(t, walKey(name(t, three)), contents)
+		r.place(t, layout.WALKey(name(t, three)), contents)
 		if got, _, err := get(t, nil, three, r.Location); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %d bytes, %v", what, len(got), err)
 		}
@@ -264,8 +238,8 @@ func TestGetBoundsWhatItUnpacks(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.place(t, walKey(name(t, three))+".gz", packed.Bytes())
-	f, err := r.fetch(context.Background(), walKey(name(t, three))+".gz", name(t, three), filepath.Join(t.TempDir(), "x"))
+	r.place(t, layout.WALKey(name(t, three))+".gz", packed.Bytes())
+	f, err := r.Fetch(context.Background(), layout.WALKey(name(t, three))+".gz", name(t, three), filepath.Join(t.TempDir(), "x"))
 	if !errors.Is(err, ErrDamaged) {
 		t.Errorf("%v, %v", f, err)
 	}

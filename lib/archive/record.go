@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 )
 
@@ -35,15 +36,15 @@ const (
 
 // PutRecord stores a record; pairs are keys and values in turn.
 func (r *Repo) PutRecord(ctx context.Context, kind string, began time.Time, pairs ...string) error {
-	return r.putNote(ctx, recordKey(kind, began), writeLines(recordTitle, recordFormat, append([]string{"kind", kind}, pairs...)...))
+	return r.putNote(ctx, recordKey(kind, began), note.Text(recordTitle, recordFormat, append([]string{"kind", kind}, pairs...)...))
 }
 
 func recordKey(kind string, began time.Time) string {
 	return kind + "/" + began.UTC().Format(recordTime)
 }
 
-// recordBegan is the inverse of recordKey.
-func recordBegan(kind, key string) (time.Time, error) {
+// RecordBegan is when the record with a key began.
+func RecordBegan(kind, key string) (time.Time, error) {
 	return time.Parse(recordTime, strings.TrimPrefix(key, kind+"/"))
 }
 
@@ -52,7 +53,7 @@ func recordBegan(kind, key string) (time.Time, error) {
 // tell most. Those that are damaged, or removed meanwhile, are left out.
 func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		keys, err := r.recordKeys(ctx, kind)
+		keys, err := r.RecordKeys(ctx, kind)
 		if err != nil {
 			yield(Record{}, err)
 			return
@@ -66,10 +67,10 @@ func (r *Repo) Records(ctx context.Context, kind string) iter.Seq2[Record, error
 	}
 }
 
-// telling is when the newest record began that makes older ones of no interest: a
-// drill that passed, or a verification that has read everything. It is zero if there
-// is none.
-func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
+// LastTelling is when the newest record of a kind began that makes older ones of no
+// interest: a drill that passed, or a verification that has read everything. It is
+// zero if there is none.
+func (r *Repo) LastTelling(ctx context.Context, kind string) (time.Time, error) {
 	for record, err := range r.Records(ctx, kind) {
 		if err != nil || kind == KindDrill && record.Values["result"] == "ok" || record.Values["scope"] == "full" {
 			return record.Began, err
@@ -78,7 +79,9 @@ func (r *Repo) telling(ctx context.Context, kind string) (time.Time, error) {
 	return time.Time{}, nil
 }
 
-func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err error) {
+// RecordKeys lists the keys of the records of a kind, the oldest first, and of what
+// else lies there.
+func (r *Repo) RecordKeys(ctx context.Context, kind string) (keys []string, err error) {
 	for info, err := range r.List(ctx, kind+"/", "") {
 		if err != nil {
 			return nil, err
@@ -89,17 +92,17 @@ func (r *Repo) recordKeys(ctx context.Context, kind string) (keys []string, err 
 }
 
 func (r *Repo) record(ctx context.Context, kind, key string) (record Record, ok bool, err error) {
-	began, err := recordBegan(kind, key)
+	began, err := RecordBegan(kind, key)
 	if err != nil {
 		return Record{}, false, nil
 	}
-	text, err := r.small(ctx, key)
+	text, err := r.Text(ctx, key)
 	if errors.Is(err, store.ErrNotExist) {
 		return Record{}, false, nil
 	}
 	if err != nil {
 		return Record{}, false, err
 	}
-	values, whole := readLines(text, recordTitle, recordFormat)
+	values, whole := note.Parse(text, recordTitle, recordFormat)
 	return Record{kind, began, values}, whole && values["kind"] == kind, nil
 }

@@ -1,25 +1,6 @@
-// Package archive is what a repository means: which cluster it belongs to, how
-// WAL files and backups are named in it, when a file may be stored or
-// delivered, and what is missing.
-//
-// # Layout
-//
-//	pgpipes                                              identity, see Identity
-//	wal/0000000100000000/000000010000000000000003.zst    first 16 digits / name and codec
-//	wal/0000000100000000/000000010000000000000003.00000028.backup
-//	wal/history/00000002.history
-//	base/20261122T101500Z/start                          a backup was begun, see Start
-//	base/20261122T101500Z/000.tar.zst
-//	base/20261122T101500Z/manifest                       written last: the backup exists
-//	base/20261122T101500Z/keep                           a pin, the reason in it
-//	gap/FIRST-LAST                                       segments that were dropped, see Gap
-//	hole/FIRST-LAST                                      segments known to be missing, see Accepted
-//	verify/20261122T101500Z                              what came of a verification, see Record
-//	drill/20261122T101500Z                               what came of a restore that was tried
-//	restore/TIME-HOST-PID                                a restore is under way, see Restoring
-//	lock/NAME                                            or lease/NAME/NUMBER, see repo lock
-//
-// doc/repository.md has it to the byte, with the notes.
+// Package archive is what a repository means: which cluster it belongs to, when
+// a file may be stored or delivered, and what is missing. Where things are in it
+// is in lib/layout.
 //
 // # Guarantees
 //
@@ -41,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -55,18 +37,19 @@ var (
 	ErrFormat = errors.New("unknown repository format")
 	// ErrDamaged says that something in the repository is not as it was stored.
 	ErrDamaged = errors.New("damaged in the repository")
-	// errOccupied says that a repository cannot be made where something is.
-	errOccupied = errors.New("nor can one be made")
+	// ErrOccupied says that a repository cannot be made where something is.
+	ErrOccupied = errors.New("nor can one be made")
 	// ErrHole says that a file is missing which must have existed.
 	ErrHole = errors.New("hole in the archive")
 )
 
 const (
-	identityKey   = "pgpipes"
 	identityTitle = "pgpipes-repository"
 	format        = 1
-	identityLimit = 4096
 )
+
+// IdentityLimit is how many bytes the identity, or a note, may be long.
+const IdentityLimit = 4096
 
 // Cluster is what a repository is bound to.
 type Cluster struct {
@@ -170,7 +153,7 @@ func create(ctx context.Context, s store.Store, c Cluster) error {
 		}
 	}
 	id := Identity{rand.Text(), c}
-	_, err := s.Put(ctx, identityKey, func(w io.Writer) error {
+	_, err := s.Put(ctx, layout.Identity, func(w io.Writer) error {
 		_, err := io.WriteString(w, id.String())
 		return err
 	})
@@ -186,7 +169,7 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 	if d, isDir := s.(interface{ Root() string }); isDir {
 		for at := d.Root(); at != filepath.Dir(at); at = filepath.Dir(at) {
 			if _, err := os.Stat(filepath.Join(at, "global/pg_control")); err == nil {
-				return fmt.Errorf("%w: %w: %s is a data directory", ErrNoRepository, errOccupied, at)
+				return fmt.Errorf("%w: %w: %s is a data directory", ErrNoRepository, ErrOccupied, at)
 			}
 		}
 	}
@@ -201,8 +184,8 @@ func refuseOccupied(ctx context.Context, s store.Store) error {
 		if err != nil {
 			return err
 		}
-		if info.Key != identityKey && !strings.HasPrefix(info.Key, "lock/") {
-			return fmt.Errorf("%w: %w: it is not empty (%s)", ErrNoRepository, errOccupied, info.Key)
+		if info.Key != layout.Identity && !strings.HasPrefix(info.Key, "lock/") {
+			return fmt.Errorf("%w: %w: it is not empty (%s)", ErrNoRepository, ErrOccupied, info.Key)
 		}
 	}
 	return nil
@@ -215,9 +198,9 @@ func (i Identity) String() string {
 }
 
 func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
-	body, err := s.Get(ctx, identityKey, 0, identityLimit)
+	body, err := s.Get(ctx, layout.Identity, 0, IdentityLimit)
 	if errors.Is(err, store.ErrNotExist) || errors.Is(err, os.ErrNotExist) {
-		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, identityKey)
+		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, layout.Identity)
 	}
 	if err != nil {
 		return Identity{}, err
@@ -227,11 +210,13 @@ func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	return parseIdentity(text)
+	return ParseIdentity(text)
 }
 
-func parseIdentity(text []byte) (Identity, error) {
-	damaged := fmt.Errorf("%s: %w", identityKey, ErrDamaged)
+// ParseIdentity is the inverse of String. What cannot be read is ErrDamaged, or
+// ErrFormat if a newer program made it.
+func ParseIdentity(text []byte) (Identity, error) {
+	damaged := fmt.Errorf("%s: %w", layout.Identity, ErrDamaged)
 	value := map[string]string{}
 	for line := range bytes.Lines(text) {
 		key, v, found := strings.Cut(string(bytes.TrimSuffix(line, []byte("\n"))), "\t")

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/test/fixture"
 	"pgpipes/test/sshd"
 )
@@ -31,9 +31,6 @@ func TestConnectionsAreClosed(t *testing.T) {
 			_, _, err := get(t, &ours, three, host.Location(r.Location))
 			return err
 		},
-		"nowhere to push": func() error {
-			return pushContent(t, nil, "00000002.history", memory([]byte(fork2)), codec.Options{Format: codec.None}, host.Location(nothing))
-		},
 	} {
 		for range 3 {
 			if ask() == nil {
@@ -53,7 +50,7 @@ const goodIdentity = "pgpipes-repository\t1\nid\tABC\nsystem-identifier\t1844674
 func TestParseIdentity(t *testing.T) {
 	want := Identity{"ABC", Cluster{1<<64 - 1, 15, 16 << 20}}
 	for _, text := range []string{goodIdentity, goodIdentity + "x-later\tkept\n", goodIdentity + "odd\ta\tb\n"} {
-		if got, err := parseIdentity([]byte(text)); err != nil || got != want {
+		if got, err := ParseIdentity([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
@@ -83,7 +80,7 @@ func TestParseIdentityDamaged(t *testing.T) {
 		tests["cut "+goodIdentity[:cut]] = goodIdentity[:cut]
 	}
 	for what, text := range tests {
-		if id, err := parseIdentity([]byte(text)); !errors.Is(err, ErrDamaged) {
+		if id, err := ParseIdentity([]byte(text)); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %+v, %v", what, id, err)
 		}
 	}
@@ -91,7 +88,7 @@ func TestParseIdentityDamaged(t *testing.T) {
 
 func TestParseIdentityOfANewerFormat(t *testing.T) {
 	text := "pgpipes-repository\t2\nid\tABC\n"
-	if _, err := parseIdentity([]byte(text)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "2") {
+	if _, err := ParseIdentity([]byte(text)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "2") {
 		t.Error(err)
 	}
 }
@@ -101,14 +98,14 @@ func FuzzParseIdentity(f *testing.F) {
 	f.Add([]byte("pgpipes-repository\t2\n"))
 	f.Add([]byte("a\tb\nc"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		id, err := parseIdentity(text)
+		id, err := ParseIdentity(text)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrFormat) {
 				t.Errorf("%q: %v", text, err)
 			}
 			return
 		}
-		if again, err := parseIdentity([]byte(id.String())); err != nil || again != id {
+		if again, err := ParseIdentity([]byte(id.String())); err != nil || again != id {
 			t.Errorf("%+v reads back as %+v, %v", id, again, err)
 		}
 	})
@@ -222,11 +219,11 @@ func TestKeys(t *testing.T) {
 		"0000000A.history":                         "wal/history/0000000A.history",
 	} {
 		n := name(t, file)
-		if got := walKey(n); got != key {
+		if got := layout.WALKey(n); got != key {
 			t.Errorf("%s: %s, want %s", file, got, key)
 		}
 		for _, suffix := range []string{"", ".zst", ".gz", ".xz", ".lz4"} {
-			got, f, ok := parseWALKey(key + suffix)
+			got, f, ok := layout.ParseWALKey(key + suffix)
 			if !ok || got != n || f.Suffix != suffix {
 				t.Errorf("%s: %v %v %v", key+suffix, got, f, ok)
 			}
@@ -238,7 +235,7 @@ func TestKeys(t *testing.T) {
 		"wal/0000000100000000/0000000100000000000000FG", "wal/0000000100000000/00000002.history", "wal/history/000000010000000000000003",
 		"base/x/manifest", "wal/0000000100000000/000000010000000000000003.zst.zst", "wal/0000000100000000/sub/000000010000000000000003",
 	} {
-		if n, _, ok := parseWALKey(key); ok {
+		if n, _, ok := layout.ParseWALKey(key); ok {
 			t.Errorf("%q is %v", key, n)
 		}
 	}
@@ -246,14 +243,14 @@ func TestKeys(t *testing.T) {
 
 // The key after a segment is behind all its files and before the next one's.
 func TestAfterSegment(t *testing.T) {
-	after := afterSegment("000000010000000000000003")
+	after := layout.AfterSegment("000000010000000000000003")
 	for _, own := range []string{"", ".zst", ".lz4", ".partial", ".partial.xz", ".00000028.backup", ".FFFFFFFF.backup.gz"} {
 		if key := "wal/0000000100000000/000000010000000000000003" + own; key >= after {
 			t.Errorf("%s comes after %s", key, after)
 		}
 	}
 	for _, next := range []string{"000000010000000000000004", "000000010000000000000010"} {
-		if key := walKey(name(t, next)); key <= after {
+		if key := layout.WALKey(name(t, next)); key <= after {
 			t.Errorf("%s comes before %s", key, after)
 		}
 	}

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
+	"pgpipes/lib/note"
 	"pgpipes/lib/store"
 )
 
 const (
-	restoringPrefix = "restore/"
 	restoringTitle  = "pgpipes-restoring"
 	restoringFormat = 1
 )
@@ -43,13 +44,13 @@ func (r *Repo) BeginRestore(ctx context.Context, label string, now, until time.T
 	if err != nil {
 		host = "unknown"
 	}
-	key = fmt.Sprintf("%s%s-%s-%d", restoringPrefix, now.UTC().Format(recordTime), strings.ReplaceAll(inLine(host), "/", "_"), os.Getpid())
-	err = r.putNote(ctx, key, writeLines(restoringTitle, restoringFormat, "backup", label, "host", host,
+	key = fmt.Sprintf("%s%s-%s-%d", layout.Restore, now.UTC().Format(recordTime), strings.ReplaceAll(note.InLine(host), "/", "_"), os.Getpid())
+	err = r.putNote(ctx, key, note.Text(restoringTitle, restoringFormat, "backup", label, "host", host,
 		"pid", strconv.Itoa(os.Getpid()), "time", now.UTC().Format(time.RFC3339), "until", until.UTC().Format(time.RFC3339)))
 	if err != nil {
 		return "", err
 	}
-	if _, err := r.Stat(ctx, baseKey(label, manifestName)); err != nil {
+	if _, err := r.Stat(ctx, layout.BaseKey(label, layout.Manifest)); err != nil {
 		return "", errors.Join(err, r.Remove(ctx, key))
 	}
 	return key, nil
@@ -59,18 +60,18 @@ func (r *Repo) BeginRestore(ctx context.Context, label string, now, until time.T
 // protects; it is of no use.
 func (r *Repo) Restorings(ctx context.Context) ([]Restoring, error) {
 	var all []Restoring
-	for info, err := range r.List(ctx, restoringPrefix, "") {
+	for info, err := range r.List(ctx, layout.Restore, "") {
 		if err != nil {
 			return nil, err
 		}
-		text, err := r.small(ctx, info.Key)
+		text, err := r.Text(ctx, info.Key)
 		if errors.Is(err, store.ErrNotExist) { // it has just ended
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		value, _ := readLines(text, restoringTitle, restoringFormat)
+		value, _ := note.Parse(text, restoringTitle, restoringFormat)
 		began, _ := time.Parse(time.RFC3339, value["time"])
 		until, _ := time.Parse(time.RFC3339, value["until"])
 		all = append(all, Restoring{info.Key, value["backup"], value["host"], began, until})

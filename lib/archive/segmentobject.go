@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
@@ -12,12 +13,12 @@ import (
 // segment that is stored in two codecs comes twice.
 func (r *Repo) SegmentObjects(ctx context.Context) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
-		for info, err := range r.List(ctx, walPrefix, "") {
+		for info, err := range r.List(ctx, layout.WAL, "") {
 			if err != nil {
 				yield(store.Info{}, err)
 				return
 			}
-			if n, _, ok := parseWALKey(info.Key); ok && n.Kind == wal.Segment && !yield(info, nil) {
+			if n, _, ok := layout.ParseWALKey(info.Key); ok && n.Kind == wal.Segment && !yield(info, nil) {
 				return
 			}
 		}

@@ -41,6 +41,17 @@ func OpenSource(path string) (*Source, error) {
 	return &Source{Content{pagecache.Of(file), info.Size()}, file}, nil
 }
 
+// ReadSmall reads a plain file of a state directory, where anything may lie, of
+// TextLimit bytes at most.
+func ReadSmall(path string) ([]byte, error) {
+	s, err := OpenSource(path)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.text()
+}
+
 // Spool keeps a WAL file that comes through a pipe in a file without a name in
 // the directory for temporary files.
 func Spool(r io.Reader) (*Source, error) {

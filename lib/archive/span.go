@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 )
 
@@ -28,8 +29,9 @@ func compareSegments(a, b wal.Name) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Timeline, b.Timeline), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Low, b.Low))
 }
 
-// isSegment reports whether a file is as long as a segment.
-func isSegment(n wal.Name) bool { return n.Kind == wal.Segment || n.Kind == wal.Partial }
+// IsSegment reports whether a file is as long as a segment: it is one, or a
+// .partial file.
+func IsSegment(n wal.Name) bool { return n.Kind == wal.Segment || n.Kind == wal.Partial }
 
 // parseSpan is the inverse of String; it also counts the segments. What is no
 // run of segments that this cluster can have is not ok.
@@ -38,7 +40,7 @@ func (r *Repo) parseSpan(text string) (s Span, segments uint64, ok bool) {
 	var err1, err2 error
 	s.First, err1 = wal.ParseName(first)
 	s.Last, err2 = wal.ParseName(last)
-	if !isRange || err1 != nil || err2 != nil || !isSegment(s.First) || !s.Holds(s.First) || !s.Holds(s.Last) {
+	if !isRange || err1 != nil || err2 != nil || !IsSegment(s.First) || !s.Holds(s.First) || !s.Holds(s.Last) {
 		return Span{}, 0, false
 	}
 	from, err1 := r.SegmentSize.Split(s.First)
@@ -61,10 +63,10 @@ func (r *Repo) ParseSpan(text string) (Span, error) {
 // FirstPresent names the first segment of a run that is stored, "" if none is.
 func (r *Repo) FirstPresent(ctx context.Context, s Span) (string, error) {
 	after := ""
-	if first := r.number(s.First); first > 0 {
-		after = afterSegment(r.SegmentSize.Name(s.First.Timeline, first-1))
+	if first := r.Number(s.First); first > 0 {
+		after = layout.AfterSegment(r.SegmentSize.Name(s.First.Timeline, first-1))
 	}
-	for n, err := range r.segments(ctx, timelinePrefix(s.First.Timeline), after) {
+	for n, err := range r.segments(ctx, layout.Timeline(s.First.Timeline), after) {
 		switch {
 		case err != nil:
 			return "", err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -64,7 +65,7 @@ func (r *Repo) Begin(ctx context.Context, h manifest.Header, resume bool) error 
 			return err
 		}
 	}
-	_, err := r.Put(ctx, baseKey(h.Label, startName), func(w io.Writer) error {
+	_, err := r.Put(ctx, layout.BaseKey(h.Label, layout.Start), func(w io.Writer) error {
 		_, err := io.WriteString(w, s.text())
 		return err
 	})
@@ -72,7 +73,7 @@ func (r *Repo) Begin(ctx context.Context, h manifest.Header, resume bool) error 
 		return fmt.Errorf("%s: a backup of this label has been begun before: %w", h.Label, store.ErrDiffers)
 	}
 	if err == nil && h.Parent != "" { // expire may have been faster
-		if _, err = r.Stat(ctx, baseKey(h.Parent, manifestName)); err != nil && !resume {
+		if _, err = r.Stat(ctx, layout.BaseKey(h.Parent, layout.Manifest)); err != nil && !resume {
 			err = errors.Join(err, r.Abort(ctx, h.Label))
 		}
 	}
@@ -83,7 +84,7 @@ func (r *Repo) Begin(ctx context.Context, h manifest.Header, resume bool) error 
 // what must not be forgotten. Between this and the next record nothing is known
 // of the backup, so that expire keeps everything for it.
 func (r *Repo) takeOver(ctx context.Context, label string, s *Start) error {
-	if _, err := r.Stat(ctx, baseKey(label, manifestName)); !errors.Is(err, store.ErrNotExist) {
+	if _, err := r.Stat(ctx, layout.BaseKey(label, layout.Manifest)); !errors.Is(err, store.ErrNotExist) {
 		return cmp.Or(err, fmt.Errorf("%s: it is complete: %w", label, store.ErrDiffers))
 	}
 	old, err := r.ReadStart(ctx, label)
@@ -96,12 +97,12 @@ func (r *Repo) takeOver(ctx context.Context, label string, s *Start) error {
 	if s.FirstTimeline = old.FirstTimeline; s.LSN < old.LSN || s.From != old.From {
 		s.FirstTimeline = 0
 	}
-	return r.Remove(ctx, baseKey(label, startName))
+	return r.Remove(ctx, layout.BaseKey(label, layout.Start))
 }
 
 // Abort takes Begin back.
 func (r *Repo) Abort(ctx context.Context, label string) error {
-	return r.Remove(ctx, baseKey(label, startName))
+	return r.Remove(ctx, layout.BaseKey(label, layout.Start))
 }
 
 func (s Start) text() string {
@@ -128,13 +129,13 @@ func (s Start) text() string {
 
 // ReadStart reads the record of a backup under way, or interrupted.
 func (r *Repo) ReadStart(ctx context.Context, label string) (Start, error) {
-	text, err := r.small(ctx, baseKey(label, startName))
+	text, err := r.Text(ctx, layout.BaseKey(label, layout.Start))
 	if err != nil {
 		return Start{}, err
 	}
 	s, err := parseStart(text)
 	if err != nil {
-		err = fmt.Errorf("%s: %w: %v", baseKey(label, startName), ErrDamaged, err)
+		err = fmt.Errorf("%s: %w: %v", layout.BaseKey(label, layout.Start), ErrDamaged, err)
 	}
 	return s, err
 }

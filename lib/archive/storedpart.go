@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"pgpipes/lib/codec"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 )
 
@@ -29,7 +30,7 @@ func (r *Repo) VerifyManifest(ctx context.Context, label string) error {
 	if err == io.EOF {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", baseKey(label, manifestName), err)
+	return fmt.Errorf("%s: %w", layout.BaseKey(label, layout.Manifest), err)
 }
 
 // VerifyParts compares the stored parts of a backup with their receipts by size,
@@ -50,9 +51,10 @@ func (r *Repo) VerifyParts(ctx context.Context, h manifest.Header) error {
 	return nil
 }
 
-// newPartReader uncompresses a part as it is stored, with so many cores. Its end is
-// an error if the stored bytes are not those of the receipt.
-func newPartReader(body io.ReadCloser, p manifest.Part, cores int) (io.ReadCloser, error) {
+// NewPartReader uncompresses a part as it is stored, with so many cores. Its end is
+// ErrDamaged if the stored bytes are not those of the receipt. It closes body, also
+// when it cannot be made.
+func NewPartReader(body io.ReadCloser, p manifest.Part, cores int) (io.ReadCloser, error) {
 	sum := sha256.New()
 	_, format := codec.SplitName(p.Key)
 	z, err := codec.NewReaderFormat(io.TeeReader(body, sum), format, cores)

@@ -119,7 +119,7 @@ func (s Survey) State(b Backup) string {
 		return BackupDamaged
 	case b.Complete:
 		return BackupComplete
-	case b.Start.Time.IsZero() || s.At.Sub(b.lastStored()) > Abandoned || slices.ContainsFunc(s.Backups, later):
+	case b.Start.Time.IsZero() || s.At.Sub(b.LastStored()) > Abandoned || slices.ContainsFunc(s.Backups, later):
 		return BackupInterrupted
 	}
 	return BackupInProgress

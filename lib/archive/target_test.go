@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/wal"
@@ -317,10 +318,10 @@ func TestRangesAndFirstMissing(t *testing.T) {
 	r := repository(t)
 	r.mark(t, "000000010000000000000001", "000000010000000000000002", "000000010000000000000FFF", "000000010000000100000000",
 		"000000010000000000000005", "000000010000000000000003.partial", "000000010000000000000004.00000028.backup", "000000020000000000000003")
-	r.place(t, walKey(name(t, "000000010000000000000002"))+".zst", nil) // in two codecs
+	r.place(t, layout.WALKey(name(t, "000000010000000000000002"))+".zst", nil) // in two codecs
 	r.place(t, "wal/0000000100000000/000000010000000000000003.tmp", nil)
-	r.place(t, walKey(name(t, "000000010000000000000003.partial"))+".gz", nil)
-	got, err := r.listSegments(context.Background())
+	r.place(t, layout.WALKey(name(t, "000000010000000000000003.partial"))+".gz", nil)
+	got, err := r.ListSegments(context.Background())
 	want := []retain.WALRange{run(1, 1, 2), run(1, 5, 5), run(1, 0xFFF, 0x1000), run(2, 3, 3)}
 	if err != nil || !slices.Equal(got.Ranges, want) || !slices.Equal(got.Partials, []retain.WALRange{run(1, 3, 3)}) {
 		t.Errorf("%v, %v; want %v", got, err, want)

@@ -50,6 +50,7 @@ type intake struct {
 	progress func(done int64)
 	part     string // the name of the part that the stream is
 	cores    int    // that decompress, at most
+	inline   bool   // hash where it is read: the other cores have work of their own
 
 	kept    map[string][]byte
 	server  manifest.ServerManifest
@@ -205,7 +206,7 @@ func (t *intake) copy(ctx context.Context, w io.Writer, h hash.Hash) error {
 		if working.Wait(); failed != nil {
 			return failed
 		}
-		if n < hashAlone {
+		if t.inline || n < hashAlone {
 			h.Write(piece)
 			_, failed = w.Write(piece)
 		} else {

@@ -80,6 +80,7 @@ func (v *partsVerifier) readPart(ctx context.Context, p manifest.Part) error {
 	t := newIntake(in, "")
 	defer t.entries.Close()
 	t.bare, t.part, t.cores = true, p.Name, v.cores()
+	t.inline = t.cores == 1
 	t.note = func(e manifest.Entry) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()

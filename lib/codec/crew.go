@@ -19,7 +19,8 @@ type crew struct {
 	desks chan func(*task) // one entry a worker; nil until its first task
 	queue []*task          // given and not yet taken, oldest first
 	spare []*task
-	most  int // how many tasks are given before one is taken
+	most  int  // how many tasks are given before one is taken
+	alone bool // the goroutine that takes a task does the work
 
 	mu      sync.Mutex // guards stopped, and working against being added to after it
 	stopped bool
@@ -48,18 +49,29 @@ func (c *crew) blank() *task {
 	return t
 }
 
+// withoutCrew has the tasks done one by one, each when it is taken, by who takes it:
+// that needs no goroutine, and what comes out is still in the caches of its core.
+func (c *crew) withoutCrew() { c.alone, c.most = true, 1 }
+
 // give puts a task in the queue.
 func (c *crew) give(t *task) {
 	c.queue = append(c.queue, t)
+	if !c.alone && c.begin(t) {
+		go c.work(t)
+	}
+}
+
+// begin counts a task that is to be worked on, and fails it if that is too late.
+func (c *crew) begin(t *task) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
 		t.err = errClosed
 		t.done <- struct{}{}
-		return
+		return false
 	}
 	c.working.Add(1)
-	go c.work(t)
+	return true
 }
 
 func (c *crew) work(t *task) {
@@ -81,11 +93,14 @@ func (c *crew) full() bool { return len(c.queue) >= c.most }
 func (c *crew) idle() bool { return len(c.queue) == 0 }
 
 // ready says that the oldest task is done, so that take does not wait.
-func (c *crew) ready() bool { return len(c.queue) > 0 && len(c.queue[0].done) > 0 }
+func (c *crew) ready() bool { return len(c.queue) > 0 && (c.alone || len(c.queue[0].done) > 0) }
 
 // take waits for the oldest task and removes it from the queue.
 func (c *crew) take() *task {
 	t := c.queue[0]
+	if c.alone && c.begin(t) {
+		c.work(t)
+	}
 	<-t.done
 	c.queue = append(c.queue[:0], c.queue[1:]...)
 	return t

@@ -27,7 +27,7 @@ type Skipper interface {
 // NewReader returns a reader of the content of r, whose format it recognises
 // by the first bytes; it waits for those. Up to so many jobs (0 for all cores)
 // decode frames of zstd at the same time, if these are of 8 MiB or less and
-// tell their size. r is read ahead.
+// tell their size, and r is read ahead; a single one is done by who reads.
 //
 // An input that begins like none of the formats gives ErrFormat, an empty one
 // or anything wrong later ErrCorrupt. An error of r is returned as it is.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -33,25 +34,58 @@ type zstdDecoder struct {
 }
 
 func newZstdDecoder(src *source, jobs int) decoder {
-	return &zstdDecoder{src: src, crew: newCrew(jobs, zstdUnpacker)}
+	z := &zstdDecoder{src: src, crew: newCrew(jobs, zstdUnpacker)}
+	if jobs == 1 {
+		z.crew.withoutCrew()
+	}
+	return z
 }
 
-// newZstdLibrary makes a decoder of the library. One that works alone is
-// faster than one that shares the work on a stream between goroutines.
+// newZstdLibrary makes a decoder of the library for streams. One that works
+// alone is faster than one that shares the work on a stream between goroutines.
 func newZstdLibrary() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderMaxWindow(maxZstdWindow))
 }
 
+// zstdAtOnce decodes whole frames, for all streams: on every core one at a time.
+var zstdAtOnce = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(0),
+		zstd.WithDecoderMaxWindow(maxZstdWindow))
+})
+
 // zstdUnpacker makes what a worker does.
 func zstdUnpacker() func(*task) {
-	dec, err := newZstdLibrary()
+	dec, err := zstdAtOnce()
 	return func(t *task) {
 		if t.err = err; err == nil {
 			t.out, t.err = dec.DecodeAll(t.in, t.out[:0])
 		}
 	}
+}
+
+// unpackers are the tasks of streams that have been read to their end, for the
+// next stream: their buffers are large, and new memory has to be cleared.
+var unpackers sync.Pool
+
+// blank is an unused task.
+func (z *zstdDecoder) blank() *task {
+	if len(z.crew.spare) == 0 {
+		if t, one := unpackers.Get().(*task); one {
+			z.crew.recycle(t)
+		}
+	}
+	return z.crew.blank()
+}
+
+// retire gives away the tasks that nobody needs any more.
+func (z *zstdDecoder) retire() {
+	for _, t := range z.crew.spare {
+		unpackers.Put(t)
+	}
+	z.crew.spare = nil
 }
 
 func (z *zstdDecoder) close() { z.crew.stop() }
@@ -87,6 +121,7 @@ func (z *zstdDecoder) piece() ([]byte, error) {
 				return b, err
 			}
 		case z.err != nil:
+			z.retire()
 			return nil, z.err
 		case z.stream != nil:
 			if b := z.read(); len(b) > 0 {
@@ -157,7 +192,7 @@ func (z *zstdDecoder) frame() error {
 	if !f.sized || f.content > maxParallel {
 		return z.begin(f, f)
 	}
-	t := z.crew.blank()
+	t := z.blank()
 	limit := int(f.content + f.content>>6 + 64<<10) // no encoder makes a frame larger than this
 	t.in, err = readLimited(f, t.in, limit)
 	switch {

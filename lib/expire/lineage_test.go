@@ -1,0 +1,133 @@
+package expire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/layout"
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/retain"
+	"pgpipes/lib/store"
+	"pgpipes/test/fixture"
+	"pgpipes/test/repository"
+)
+
+// lineage fills a repository with backups, of which some use the part of one
+// before them, and with the WAL of all.
+func lineage(t *testing.T, seed uint64) *archive.Repo {
+	r, random := repository.New(t), rand.New(rand.NewPCG(seed, 0))
+	for i := range 6 {
+		label, parent := fmt.Sprintf("%c%d", "xyz"[random.IntN(3)], i), ""
+		if all := labels(t, r); i > 0 && random.IntN(3) > 0 {
+			parent = all[random.IntN(len(all))]
+		}
+		number := uint64(i + 1)
+		stop := time.Date(2026, 11, 1+i, 0, 0, 0, 0, time.UTC)
+		files, err := fixture.Backup{Label: label, Parent: parent, First: number, Last: number, Stop: stop}.Files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, contents := range files {
+			fixture.Place(t, r.Location, layout.BaseKey(label, name), contents)
+		}
+		fixture.Mark(t, r.Location, r.SegmentSize.Name(1, number))
+	}
+	return r
+}
+
+func labels(t *testing.T, r *archive.Repo) (list []string) {
+	t.Helper()
+	all, err := r.Backups(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range all {
+		if b.Lost != nil || b.Err != nil {
+			t.Errorf("%s: %v, %v", b.Label, b.Lost, b.Err)
+		}
+		list = append(list, b.Label)
+	}
+	return list
+}
+
+// dying is a store whose process is killed after some removals.
+type dying struct {
+	store.Store
+	left int
+}
+
+var errKilled = errors.New("killed")
+
+func (d *dying) Remove(ctx context.Context, key string) error {
+	if d.left--; d.left < 0 {
+		return errKilled
+	}
+	return d.Store.Remove(ctx, key)
+}
+
+// Wherever an expiry is killed, each backup that is left with a manifest has
+// all its parts, also those that others have stored.
+func TestExpiryKilledAnywhere(t *testing.T) {
+	dropped := 0
+	for seed := range uint64(6) {
+		for left := range 30 {
+			r := lineage(t, seed)
+			r.Store = &dying{r.Store, left}
+			e, err := Decide(t.Context(), r, retain.Policy{KeepLast: 1 + int(seed%2)}, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = e.Apply(t.Context(), 1, func(error) {})
+			kept := labels(t, r)
+			dropped += 6 - len(kept)
+			if t.Failed() {
+				t.Fatalf("seed %d, killed after %d removals: %v", seed, left, e.Decisions)
+			}
+			if err == nil {
+				break
+			}
+		}
+	}
+	if dropped < 50 {
+		t.Errorf("only %d backups dropped: the test proves nothing", dropped)
+	}
+}
+
+// A backup that begins while another is being removed that it needs is safe,
+// or is told.
+func TestParentWentMeanwhile(t *testing.T) {
+	r := lineage(t, 3)
+	e, err := Decide(t.Context(), r, retain.Policy{KeepLast: 1}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := e.childrenFirst()
+	if len(gone) == 0 {
+		t.Fatal("nothing is dropped")
+	}
+	h := manifest.Header{Label: "new", Parent: gone[0].Label, StartTimeline: 1, StartLSN: 0x600028, StartTime: time.Now()}
+	if err := r.Begin(t.Context(), h, false); err != nil {
+		t.Fatal(err)
+	}
+	before := labels(t, r)
+	if err := e.Apply(t.Context(), 1, func(error) {}); err == nil || !strings.Contains(err.Error(), "new") {
+		t.Errorf("error %v", err)
+	}
+	if after := labels(t, r); !slices.Equal(after, before) {
+		t.Errorf("%v is left of %v", after, before)
+	}
+	h.Label, h.Parent = "late", "none"
+	if err := r.Begin(t.Context(), h, false); !errors.Is(err, store.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+	if slices.Contains(labels(t, r), "late") {
+		t.Error("the record stays")
+	}
+}
