@@ -327,11 +327,11 @@ func TestSFTPRoundTrips(t *testing.T) {
 	}{
 		{"Stat", operations["Stat"], 1},
 		{"Get", operations["Get"], 3}, // looking, opening, reading
-		// Making the file; the bytes; their sync; the name; and the sync of that.
+		// Making the file; the bytes; their sync; closing; the name; and its sync.
 		{"Put", func(ctx context.Context, s store.Store) error {
 			_, err := s.Put(ctx, "a/b/second", write("offered"))
 			return err
-		}, 5},
+		}, 6},
 	} {
 		begun := time.Now()
 		if err := test.do(t.Context(), d); err != nil {

@@ -193,7 +193,7 @@ func (u *upload) publish(size int64) error {
 }
 
 // finish takes no more round trips than have to follow each other: those of the
-// bytes, their sync, their name and its sync.
+// bytes, their sync, the end of the file, its name and the sync of that.
 func (u *upload) finish(size int64) error {
 	if err := u.flush(); err != nil {
 		return named(u.temp, err)
@@ -211,7 +211,11 @@ func (u *upload) finish(size int64) error {
 		in.close()
 		return named(u.temp, err)
 	}
-	u.leave(u.file)
+	// Who lets others only add gives no name to what is still open.
+	if err := u.file.Close(); err != nil {
+		in.close()
+		return named(u.temp, err)
+	}
 	in, err := u.link(in, opened)
 	if err != nil {
 		return err
