@@ -84,7 +84,7 @@ func (f *FS) mount(mirror fuse.RawFileSystem) error {
 		DisableReadDirPlus: true,
 		DisableXAttrs:      true,
 		DisableSplice:      true, // which keeps pipes: who counts descriptors would count those
-		MaxStackDepth:      -1, // impossible: the kernel would read and write the files of the mirrored directory itself, whatever the weather
+		MaxStackDepth:      -1,   // impossible: the kernel would read and write the files of the mirrored directory itself, whatever the weather
 	}
 	if root { // the direct mount leaves its descriptor open to programs started meanwhile
 		syscall.ForkLock.RLock()
