@@ -27,8 +27,10 @@ pipe leaves nobody whose status gets lost.`,
 				Options: &putOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runPut}},
 			{Name: "get", Summary: "Write the object KEY to standard output.",
 				Description: `With several -r the first that has it serves, and where it breaks off the next
-one goes on, if it has the same bytes up to there. They are asked one after the
-other: one that hangs is not passed over before --timeout ends it all.`,
+one goes on, if it has the same bytes up to there. The next one is asked, too, when
+nothing comes for 2s, or for 30s in the middle; whoever then is first goes on, and
+one that was silent is told of. The object is absent, status 1, only if all say so:
+if one says nothing and no other has it --timeout ends the wait, with 111.`,
 				Options: &getOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runGet}},
 			{Name: "ls", Summary: "List keys that begin with PREFIX, in bytewise order.",
 				Options: &lsOptions, Action: cli.Action{Operands: "[PREFIX]", Max: 1, Run: runLs}},

@@ -143,6 +143,20 @@ type Supply struct {
 	Linger   time.Duration // how long to wait with all of them here until one is taken
 }
 
+// openSoon opens the repository at a location. Where there are others it must not
+// keep them waiting.
+func (c *Cache) openSoon(ctx context.Context, location string, others bool) (*Repo, error) {
+	if !others {
+		return c.open(ctx, location)
+	}
+	var r *Repo
+	var err error
+	if !wait.Within(patience, func() { r, err = c.open(wait.WithWatch(ctx, nil), location) }) {
+		return nil, fmt.Errorf("%s: no answer within %s", location, patience)
+	}
+	return r, err
+}
+
 // Fill fetches the segments that follow name on its timeline, and returns how
 // many. It goes on as long as Deliver takes some away, and ends when all are
 // here, at the first that is absent, or when something fails; from there it goes
@@ -157,7 +171,7 @@ func (c *Cache) Fill(ctx context.Context, locations []string, name wal.Name, sup
 	var shelves []shelf
 	done := 0
 	for _, location := range locations {
-		r, err := c.open(ctx, location)
+		r, err := c.openSoon(ctx, location, len(locations) > 1)
 		if err != nil {
 			failed = append(failed, err)
 			continue
