@@ -54,7 +54,11 @@ of COMMAND. In a repository on another host it is a lease, which a process in
 the background renews: free a minute after this host is gone. COMMAND begins
 when it has been renewed once, and COMMAND and what it started are sent SIGTERM
 before others may take a lease that could not be renewed. COMMAND is, too, when
-the process in the background ends.`,
+the process in the background ends.
+
+In a directory a lock is a locked file, and a lease, too, when NAME has been locked
+over sftp before (lease/NAME/ is there): so those who come either way keep each
+other out, all but one who holds the file since before the first lock over sftp.`,
 				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
 			{Name: "guard", Summary: "Serve sftp on the standard streams, of which only what adds to the repository DIR gets through.",
 				Description: `For authorized_keys on a backup host, so that a database host can add to its
