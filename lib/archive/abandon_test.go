@@ -18,7 +18,7 @@ import (
 func (r *Repo) left(t *testing.T, label, parent string, began time.Time) {
 	t.Helper()
 	h := manifest.Header{Label: label, Parent: parent, StartTimeline: 1, StartLSN: 0x200028, StartTime: began}
-	if err := r.Begin(t.Context(), h, false); err != nil {
+	if err := r.Begin(t.Context(), h, nil); err != nil {
 		t.Fatal(err)
 	}
 	r.place(t, baseKey(label, "000.tar"), []byte("the tar of "+label))
@@ -112,7 +112,7 @@ func TestAbandonedIsAlive(t *testing.T) {
 			[]string{baseKey("b", "000.tar"), baseKey("b", manifestName), baseKey("b", startName), baseKey("whole", "000.tar")}},
 		"gone on with": {"remove", baseKey("b", "000.tar"), func(r *Repo) {
 			h := manifest.Header{Label: "b", StartTimeline: 1, StartLSN: 0x300028, StartTime: time.Now()}
-			if err := r.Begin(context.Background(), h, true); err != nil {
+			if err := r.Begin(context.Background(), h, &manifest.Header{}); err != nil {
 				t.Error(err)
 			}
 		}, []string{baseKey("b", startName)}},
