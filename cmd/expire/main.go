@@ -70,12 +70,8 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if options.DryRun || options.Explain != "" {
 		return work(ctx)
 	}
-	return lock.Hold(ctx, r.Store, lockName, "expire", options.Wait, work)
+	return lock.Hold(ctx, r.Store, archive.ExpireLock, "expire", options.Wait, work)
 }
-
-// lockName is the lock that keeps a second one out: what one has decided holds
-// only while no other removes anything.
-const lockName = "expire"
 
 // apply decides by the policy, says what, and does it.
 func apply(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.Policy) error {
