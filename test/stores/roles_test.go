@@ -188,3 +188,27 @@ func TestRoles(t *testing.T) {
 		})
 	}
 }
+
+// A host that may not remove leaves a lease behind at every renewal: expire on
+// another one removes them, and the lock goes on.
+func TestLeasesLeftBehind(t *testing.T) {
+	t.Parallel()
+	server, admin, h := shared(t)
+	repo := server.Location("bucket/pg")
+	allowed := slices.DeleteFunc(permissions(t, "adder"), func(a [2]string) bool { return a[0] == "s3:DeleteObject" })
+	h.check(admin.SetBucketPolicy(t.Context(), "bucket", policy(adder, allowed)))
+	for range 3 {
+		h.must("repo", "lock", "-r", repo, "backup", "true")
+	}
+	owner := newHost(t)
+	left := func() int { return len(strings.Fields(owner.must("repo", "ls", "-r", repo, "lease/backup/"))) }
+	if n := left(); n < 6 {
+		t.Fatalf("only %d are left behind", n)
+	}
+	out := h.must("repo", "lock", "-r", repo, "backup", "env", "AWS_ACCESS_KEY_ID="+s3.Access, "AWS_SECRET_ACCESS_KEY="+s3.Secret,
+		"expire", "-r", repo, "--keep-last", "1")
+	if n := left(); n > 2 { // it has been renewed once, and given up
+		t.Errorf("%d are left by\n%s", n, out)
+	}
+	h.must("repo", "lock", "-r", repo, "backup", "true")
+}
