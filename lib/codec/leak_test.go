@@ -39,7 +39,7 @@ func (d *smallDisk) Write(p []byte) (int, error) {
 
 // TestOutputFails has the output fail at the first byte and later.
 func TestOutputFails(t *testing.T) {
-	data := sample(4 << 20)
+	data := sample(thorough(4, 1) << 20)
 	for _, f := range Formats() {
 		content := data
 		if f == Xz {

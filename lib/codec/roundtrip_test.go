@@ -55,7 +55,7 @@ func TestLevels(t *testing.T) {
 
 // TestFrameSizes has frames that are decoded in parallel and larger ones.
 func TestFrameSizes(t *testing.T) {
-	data := sample(20 << 20)
+	data := sample(thorough(20, 9) << 20)
 	for _, frame := range []int{2 << 20, 8 << 20, 8<<20 + 1, 64 << 20} {
 		b := pack(t, data, Options{Format: Zstd, Level: 1, Frame: frame})
 		if got, err := unpack(b, 2); err != nil || !bytes.Equal(got, data) {
