@@ -10,14 +10,14 @@ cases() {
     while read -r operation_ tools; do
         for tool in $tools; do
             case $tool in
-                pgbackrest*) command -v pgbackrest >/dev/null || continue ;;
+                pgbackrest* | kept_pgbackrest*) command -v pgbackrest >/dev/null || continue ;;
                 walg) command -v wal-g >/dev/null || continue ;;
                 *zstd) command -v zstd >/dev/null || continue ;;
             esac
             echo "$operation_ $tool"
         done
     done <<LIST
-backup pgbackrest_2 pgbackrest_bundle_2 pgbackrest_1 tar_zstd basebackup_zstd cp pgpipes_3 pgpipes_2 pgpipes_1 pgpipes_stream
+backup pgbackrest_2 pgbackrest_bundle_2 pgbackrest_1 tar_zstd basebackup_zstd cp pgpipes_3 pgpipes_2 pgpipes_1 pgpipes_stream pgpipes_with_zstd
 restore pgbackrest_2 pgbackrest_bundle_2 pgbackrest_1 tar_zstd cp pgpipes_3 pgpipes_2 pgpipes_1
 same pgbackrest_2 pgbackrest_bundle_2 pgpipes_3 pgpipes_2
 touched pgbackrest_2 pgbackrest_bundle_2 pgpipes_3 pgpipes_2
@@ -32,6 +32,9 @@ far_backup pgbackrest_s3 pgpipes_s3 pgpipes_sftp
 far_restore pgbackrest_s3 pgpipes_s3 pgpipes_sftp
 far_backlog pgbackrest_async_s3 pgbackrest_s3 pgpipes_s3 pgpipes_sftp
 far_get pgbackrest_async_s3 pgbackrest_s3 pgpipes_s3 pgpipes_sftp
+verify kept_two_zstd kept_zstd kept_hashed_zstd kept_pgbackrest kept_pgpipes kept_alone kept_quick
+list kept_pgbackrest kept_pgpipes
+expire kept_pgbackrest kept_pgpipes
 LIST
 }
 
@@ -43,9 +46,10 @@ not_there() {
 
 # place CASE says where a case keeps things.
 place() {
-    bench=$PGPIPES_BENCH case=$1
-    repository=$bench/repository/$(bucket "$1")
-    export repository config="$bench/config/$1" dest="$bench/dest"
+    bench=$PGPIPES_BENCH case=$1 place_=$1
+    case $1 in kept_pgbackrest) ;; kept_*) place_=kept_pgpipes ;; esac
+    repository=$bench/repository/$(bucket "$place_")
+    export repository config="$bench/config/$place_" dest="$bench/dest"
     location=$(location "$1")
     export location outline="$bench/outline" wal="$bench/wal" PGPIPES_STATE="$bench/config/$1/state"
 }
@@ -72,9 +76,15 @@ ready() {
             [ "$1" = same ] || touch_some
             ;;
         far_get) written_by far_backlog "$2" ;;
+        verify | list | expire) keep_two ;;
         *) [ "$2" = true ] || written_by backlog "$2" ;;
     esac
-    case $1 in *backup | *restore | same | touched | put | fetch) ;; *) lay_out "$1" ;; esac
+    is_whole "$1" || lay_out "$1"
+}
+
+# is_whole OPERATION says whether it is measured as a whole, not call by call.
+is_whole() {
+    case $1 in *backup | *restore | same | touched | put | fetch | verify | list | expire) ;; *) return 1 ;; esac
 }
 
 # remove_dest waits until the file system has forgotten what was in it: for 5
@@ -219,6 +229,61 @@ copy_out() {
         stage compress compress |
         stage 'repo put' repo put -r "$location" base/b/000.tar.zst >"$work/receipts"
 }
+
+# with_zstd has another program compress.
+backup_pgpipes_with_zstd() {
+    base-copy -D "$PGDATA" -r "$location" --label b -m "$work/manifest" --fast --no-archive-check -j 2 \
+        --filter 'zstd -q -3 -c | repo put -r "$location" "base/$LABEL/$PART.tar.zst"'
+    repo put -r "$location" base/b/manifest <"$work/manifest"
+}
+
+### Two backups, the WAL between them, and what looks at those
+
+# keep_two makes the repository, once, and a copy of it for expire.
+keep_two() {
+    if [ -z "$(ls -A "$repository")" ]; then
+        mkdir -p "$config"
+        case $case in
+            kept_pgbackrest) configure_pgbackrest backup _2 ;;
+            *) repo init -r "$repository" -D "$PGDATA" ;;
+        esac
+        query "ALTER SYSTEM SET archive_command = '$(archive_command "${place_#kept_}" | expand)'"
+        query 'SELECT pg_reload_conf()'
+        keep_one first
+        kept_=$(archived)
+        until [ "$(archived)" -ge $((kept_ + segments)) ]; do pgbench -n -c 2 -T 1 -f "$bench/load.sql"; done
+        keep_one second
+        query 'ALTER SYSTEM RESET archive_command'
+        query 'SELECT pg_reload_conf()'
+    fi
+    rm -rf "$repository.copy"
+    cp -a "$repository" "$repository.copy"
+}
+
+# expand puts in for the server what it does not have in its environment.
+expand() { sed "s|[\$]config|$config|; s|[\$]location|$repository|; s|\"||g"; }
+
+archived() { query 'SELECT archived_count FROM pg_stat_archiver'; }
+
+keep_one() {
+    case $case in
+        kept_pgbackrest) rest backup --type=full ;;
+        *) "$here/../scripts/backup" -r "$repository" --label "$1" --fast -j 2 ;;
+    esac
+}
+
+verify_kept_pgpipes() { manifest verify -r "$repository"; }
+verify_kept_alone() { manifest verify -r "$repository" -j 1; }
+verify_kept_quick() { manifest verify --quick -r "$repository"; }
+verify_kept_pgbackrest() { rest verify; }
+verify_kept_zstd() { stored | xargs -0 zstd -tq; }
+verify_kept_two_zstd() { stored | xargs -0 -n 4 -P 2 zstd -tq; }
+verify_kept_hashed_zstd() { stored | xargs -0 -n 4 -P 2 sh -c 'zstd -qdc "$@" | sha256sum' sh; }
+stored() { find "$repository" -name '*.zst' -print0 | LC_ALL=C sort -z; }
+list_kept_pgpipes() { manifest list -r "$repository"; }
+list_kept_pgbackrest() { rest info; }
+expire_kept_pgpipes() { expire -r "$repository.copy" --keep-last 1; }
+expire_kept_pgbackrest() { rest expire --repo1-path="$repository.copy" --repo1-retention-full=1; }
 
 ### pgBackRest: zst level 3, process-max 2 and 1
 

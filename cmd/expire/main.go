@@ -40,7 +40,8 @@ alone: no rule is applied then. It stays all the same if it is complete by now, 
 pinned, or another one uses its parts, be that complete or under way.
 
 A part that the manifest of its backup does not name is what a failed try has
-left, and goes when it is two days old. Records of verifications and drills go after
+left, and goes when it is two days old. Leases that a host has left which may not
+remove anything go when a later one is there. Records of verifications and drills go after
 400 days, but for the last that say all. A backup's manifest goes first, and before
 that of its parent, so that what is listed can be restored at any moment.
 
@@ -70,12 +71,8 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if options.DryRun || options.Explain != "" {
 		return work(ctx)
 	}
-	return lock.Hold(ctx, r.Store, lockName, "expire", options.Wait, work)
+	return lock.Hold(ctx, r.Store, archive.ExpireLock, "expire", options.Wait, work)
 }
-
-// lockName is the lock that keeps a second one out: what one has decided holds
-// only while no other removes anything.
-const lockName = "expire"
 
 // apply decides by the policy, says what, and does it.
 func apply(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.Policy) error {

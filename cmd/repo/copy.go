@@ -46,5 +46,8 @@ func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
 	}}
 	err = t.Run(ctx)
 	p.Verbosef("%d objects copied, %d bytes", objects.Load(), bytes.Load())
+	if err != nil && ctx.Err() == nil && transfer.OnlyLost(err) {
+		return cli.Hint(cli.No(err), "all else is in %s; put back what is damaged or lost in %s from elsewhere, or give up there what is of no use without it: repo rm base/LABEL/manifest", to.Location, from.Location)
+	}
 	return cli.Failure(err)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,8 +38,8 @@ const partingPatience = lock.DefaultTerm / 4
 // takeLease takes a lease and starts a keeper for it, which ends when this
 // process, what it becomes and what that starts are gone: all of them have the
 // other end of its standard input.
-func takeLease(ctx context.Context, p *cli.Process, r *archive.Repo, name, command string) error {
-	l, err := lock.Take(ctx, r.Store, name, command, lock.DefaultTerm, lockOptions.Wait)
+func takeLease(ctx context.Context, p *cli.Process, r *archive.Repo, name, command string, patience time.Duration) error {
+	l, err := lock.Take(ctx, r.Store, name, command, lock.DefaultTerm, patience)
 	if err != nil {
 		return err
 	}
@@ -220,16 +221,16 @@ func hasOpen(dir, file string) bool {
 }
 
 // runHeld asks whether a lease is still the one under which this command runs.
-// The lock of a file cannot be lost.
+// The lock of a file alone cannot be lost.
 func runHeld(ctx context.Context, _ *cli.Process, operands []string) error {
 	r, err := open(ctx)
 	if err != nil {
 		return err
 	}
-	if _, able := r.Store.(lock.Files); able {
+	name, text, _ := strings.Cut(os.Getenv(leaseSetting), "=")
+	if _, able := r.Store.(lock.Files); able && name == "" {
 		return nil
 	}
-	name, text, _ := strings.Cut(os.Getenv(leaseSetting), "=")
 	if name != operands[0] {
 		return cli.Usagef("this does not run under the lock %s", operands[0])
 	}

@@ -102,7 +102,12 @@ type holder struct {
 // hold runs a shell command under the lock.
 func (v *vault) hold(command string) *holder {
 	v.t.Helper()
-	h := &holder{Cmd: v.command("repo", "lock", "-r", v.location, "backup", "sh", "-c", command), ended: make(chan int, 1)}
+	return v.holdAt(v.location, command)
+}
+
+func (v *vault) holdAt(location, command string) *holder {
+	v.t.Helper()
+	h := &holder{Cmd: v.command("repo", "lock", "-r", location, "backup", "sh", "-c", command), ended: make(chan int, 1)}
 	said, err := h.StderrPipe()
 	if err != nil {
 		v.t.Fatal(err)
@@ -276,4 +281,53 @@ func TestLeaseTellsNoArguments(t *testing.T) {
 	if len(leases) != 1 || bytes.Contains(told, []byte("secret")) {
 		t.Errorf("%d leases: %q", len(leases), told)
 	}
+}
+
+// Who locks in the directory itself and who comes over sftp keep each other out,
+// once somebody has come.
+func TestLockOfDirectoryAndSFTP(t *testing.T) {
+	v := newVault(t)
+	lock := func(location string, argv ...string) (status int, said string) {
+		argv = append([]string{"lock", "-r", location, "backup"}, argv...)
+		out, err := v.command("repo", argv...).CombinedOutput()
+		return script.Status(err), string(out)
+	}
+	h := v.holdAt(v.local, "echo $$ > alone; exec sleep 300")
+	v.number("alone")
+	if text, err := os.ReadFile(v.path("r/lock/backup")); err != nil || v.exists("r/lease") {
+		t.Errorf("%q, %v; a lease that nobody wants", text, err)
+	}
+	h.Process.Kill()
+	v.expect(h, 128+int(syscall.SIGKILL))
+	for i, location := range []string{v.location, v.local} {
+		other := []string{v.local, v.location}[i]
+		held := "held" + strconv.Itoa(i)
+		h := v.holdAt(location, "repo held -r "+location+" backup && echo $$ > "+held+"; exec sleep 300")
+		v.number(held)
+		for _, busy := range []string{other, location} {
+			if status, said := lock(busy, "touch", "ran"); status != 1 || !strings.Contains(said, "busy: held by pid "+strconv.Itoa(h.Process.Pid)+" on ") {
+				t.Errorf("%s has it, %s: status %d: %s", location, busy, status, said)
+			}
+		}
+		keeper := v.keeper(h.Process.Pid)
+		waiting := make(chan string)
+		go func() {
+			status, said := lock(other, "--wait", "30s", "echo", "mine")
+			waiting <- strconv.Itoa(status) + " " + said
+		}()
+		h.Process.Kill()
+		v.expect(h, 128+int(syscall.SIGKILL))
+		if got := <-waiting; got != "0 mine\n" {
+			t.Errorf("who waited at %s: %s", other, got)
+		}
+		v.eventually("the end of the keeper", func() bool { return gone(keeper) })
+	}
+	if v.exists("ran") {
+		t.Error("two at once")
+	}
+
+	h = v.holdAt(v.local, "echo $$ > last; exec sleep 300")
+	v.number("last")
+	syscall.Kill(v.keeper(h.Process.Pid), syscall.SIGKILL)
+	v.expect(h, 128+int(syscall.SIGTERM))
 }

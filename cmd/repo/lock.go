@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"time"
 
@@ -49,12 +50,8 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return cli.Mistake(err)
 	}
-	hold := takeLease
-	if _, able := r.Store.(lock.Files); able {
-		hold = lockFile
-	}
 	// Its arguments may be secrets, and who holds a lock is for all to see.
-	err = hold(ctx, p, r, name, argv[0])
+	err = takeLock(ctx, p, r, name, argv[0])
 	if errors.Is(err, lock.ErrBusy) {
 		return fmt.Errorf("lock %s: %w", name, err)
 	}
@@ -67,11 +64,28 @@ func runLock(ctx context.Context, p *cli.Process, operands []string) error {
 	return p.Exec(path, argv)
 }
 
-// lockFile locks the file of a lock for this process and what it becomes.
-func lockFile(ctx context.Context, _ *cli.Process, r *archive.Repo, name, command string) error {
-	l, err := lock.AcquireIn(ctx, r.Store.(lock.Files), name, command, lockOptions.Wait)
+// takeLock takes a lock for this process and what it becomes.
+func takeLock(ctx context.Context, p *cli.Process, r *archive.Repo, name, command string) error {
+	files, able := r.Store.(lock.Files)
+	if !able {
+		return takeLease(ctx, p, r, name, command, lockOptions.Wait)
+	}
+	begun := time.Now()
+	l, err := lock.AcquireIn(ctx, files, name, command, lockOptions.Wait)
 	if err != nil {
 		return err
 	}
-	return l.Inherit()
+	leased, err := lock.Leased(ctx, r.Store, name)
+	switch {
+	case err != nil:
+		return err
+	case leased:
+		err = takeLease(ctx, p, r, name, command, lockOptions.Wait-time.Since(begun))
+	default:
+		err = os.Unsetenv(leaseSetting) // of another repository
+	}
+	if err != nil {
+		return err
+	}
+	return l.Inherit() // and the keeper of the lease has not
 }

@@ -27,8 +27,10 @@ pipe leaves nobody whose status gets lost.`,
 				Options: &putOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runPut}},
 			{Name: "get", Summary: "Write the object KEY to standard output.",
 				Description: `With several -r the first that has it serves, and where it breaks off the next
-one goes on, if it has the same bytes up to there. They are asked one after the
-other: one that hangs is not passed over before --timeout ends it all.`,
+one goes on, if it has the same bytes up to there. The next one is asked, too, when
+nothing comes for 2s, or for 30s in the middle; whoever then is first goes on, and
+one that was silent is told of. The object is absent, status 1, only if all say so:
+if one says nothing and no other has it --timeout ends the wait, with 111.`,
 				Options: &getOptions, Action: cli.Action{Operands: "KEY", Min: 1, Max: 1, Run: runGet}},
 			{Name: "ls", Summary: "List keys that begin with PREFIX, in bytewise order.",
 				Options: &lsOptions, Action: cli.Action{Operands: "[PREFIX]", Max: 1, Run: runLs}},
@@ -42,7 +44,8 @@ is passed over, so it may be run again and again. WAL and parts of backups are
 checked on the way and not copied when damaged; WAL becomes visible in order, a
 backup that was complete at the beginning when all of it is there and the WAL
 that it needs. Nothing is removed in TO: run expire there. With --backup only
-that one is copied, with the WAL and the backups that it needs.`,
+that one is copied, with the WAL and the backups that it needs. Status 1 says that
+something is damaged or lost in FROM and not in TO either; all else is copied.`,
 				Options: &copyOptions, Action: cli.Action{Operands: "FROM TO", Min: 2, Max: 2, Run: runCopy}},
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
@@ -52,7 +55,11 @@ of COMMAND. In a repository on another host it is a lease, which a process in
 the background renews: free a minute after this host is gone. COMMAND begins
 when it has been renewed once, and COMMAND and what it started are sent SIGTERM
 before others may take a lease that could not be renewed. COMMAND is, too, when
-the process in the background ends.`,
+the process in the background ends.
+
+In a directory a lock is a locked file, and a lease, too, when NAME has been locked
+over sftp before (lease/NAME/ is there): so those who come either way keep each
+other out, all but one who holds the file since before the first lock over sftp.`,
 				Options: &lockOptions, Action: cli.Action{Operands: "NAME [--wait TIME] COMMAND [ARG]…", Min: 2, Max: cli.Many, Run: runLock}},
 			{Name: "guard", Summary: "Serve sftp on the standard streams, of which only what adds to the repository DIR gets through.",
 				Description: `For authorized_keys on a backup host, so that a database host can add to its

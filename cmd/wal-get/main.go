@@ -38,8 +38,10 @@ right one, and holds nothing that shows NAME must have existed. The server
 then ends recovery. Anything else that goes wrong (no repository, damage,
 another cluster's file, a hole with later files behind it) is tried again for
 a while and ends in 254, which makes the server stop; when the cause is gone,
-start it and it goes on. So that even a lack of memory or processes, which ends
-in 2 before this program begins, stops the server, write
+start it and it goes on. Of several repositories the next one is asked too when
+one has not served within 2s, and the first to have the file whole serves. So
+that even a lack of memory or processes, which ends in 2 before this program
+begins, stops the server, write
 
   restore_command = 'trap ''[ $? -ne 2 ] || exit 254'' 0; wal-get … %f %p'
 

@@ -11,6 +11,7 @@ import (
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/store"
+	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
 
@@ -21,30 +22,37 @@ const DeliveredMode fs.FileMode = 0o600
 // returns it as a file in the making, to be named path or only read. The caller
 // closes it. If cluster is not nil, a repository of another one is an error.
 //
-// The next one is asked too when one does not answer, which might hang.
+// The next one is asked too when one has not served within slowRepository, which
+// might hang. Then it is the one asked last that may not take too long.
 //
 // The error wraps store.ErrNotExist only if every repository was reached and
 // proved to lack the file with no hole (ErrHole). What was wrong with a
 // repository while another one served is given to warn.
 func Get(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, path string, warn func(error)) (*durable.File, error) {
 	var failed, absent []error
-	waiting := len(locations)
-	answers := make(chan answer, waiting)
+	answers := make(chan answer, len(locations))
+	var asked []*question // and not answered
 	next := 0
 	ask := func() {
-		if location := next; location < len(locations) {
+		if next < len(locations) {
+			q := &question{location: locations[next]}
 			next++
+			asked = append(asked, q)
+			var spared context.Context
+			spared, q.blame = wait.Spared(ctx)
 			go func() {
-				f, err := getFrom(ctx, locations[location], cluster, n, path, warn)
-				answers <- answer{f, err}
+				f, err := getFrom(spared, q.location, cluster, n, path, warn)
+				answers <- answer{q, f, err}
 			}()
 		}
+		if next == len(locations) && len(asked) > 0 {
+			asked[len(asked)-1].blame()
+		}
 	}
-	ask()
-	for waiting > 0 {
+	for ask(); len(asked) > 0; ask() {
 		select {
 		case a := <-answers:
-			waiting--
+			asked = slices.DeleteFunc(asked, func(q *question) bool { return q == a.to })
 			switch {
 			case a.err == nil:
 				for _, err := range failed {
@@ -56,9 +64,7 @@ func Get(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, 
 			default:
 				failed = append(failed, a.err)
 			}
-			ask()
 		case <-time.After(slowRepository):
-			ask()
 		}
 	}
 	if len(failed) > 0 {
@@ -70,8 +76,15 @@ func Get(ctx context.Context, locations []string, cluster *Cluster, n wal.Name, 
 // slowRepository is how long one may take to answer before another is asked too.
 const slowRepository = 2 * time.Second
 
+// A question is what one repository is asked.
+type question struct {
+	location string
+	blame    func() // whoever waits too long is waiting for this one
+}
+
 // An answer is that of one repository.
 type answer struct {
+	to   *question
 	file *durable.File
 	err  error
 }

@@ -86,6 +86,21 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 	)
 }
 
+// ProvePast wraps ErrHole if the log of a repository has gone on after a segment
+// that is not there, so that it will not come any more, and is nil if it may.
+func (r *Repo) ProvePast(ctx context.Context, n wal.Name) error {
+	number, err := r.SegmentSize.Split(n)
+	if err != nil {
+		return err
+	}
+	return allAtOnce(
+		func() error { return r.proveNoGap(ctx, n) },
+		func() error { return r.proveNotExpired(ctx, n) },
+		func() error { return r.proveNoLater(ctx, n) },
+		func() error { return r.proveNoBranch(ctx, n, number) },
+	)
+}
+
 func (r *Repo) proveNoLater(ctx context.Context, n wal.Name) error {
 	later, err := r.firstFile(ctx, layout.Timeline(n.Timeline), layout.AfterSegment(n.Base()))
 	if err == nil && later != "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pgpipes/lib/layout"
+	"pgpipes/lib/lock"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -51,31 +52,55 @@ type Start struct {
 
 // Begin records that the backup of this header has begun, which protects the WAL
 // from its start on, and its parent, from expire. The error wraps
-// store.ErrDiffers if the label is taken. With resume the backup goes on with
-// what an interrupted one of this label has left, and its record takes the
-// place of that one's; no other may be under way.
-func (r *Repo) Begin(ctx context.Context, h manifest.Header, resume bool) error {
+// store.ErrDiffers if the label is taken. If there is left of what an interrupted
+// one of this label was, the backup goes on with that, and its record takes the
+// place of that one's; no other may be under way. No expire is meanwhile, which is
+// waited for, and what is left is looked for after that.
+func (r *Repo) Begin(ctx context.Context, h manifest.Header, left *manifest.Header) error {
 	s := Start{
 		Timeline: h.StartTimeline, LSN: h.StartLSN, Time: h.StartTime,
 		From: h.From, Checksums: h.Checksums, BlockSize: h.BlockSize, Parent: h.Parent,
 	}
 	s.FirstTime, s.FirstTimeline = s.Time, s.Timeline
-	if resume {
-		if err := r.takeOver(ctx, h.Label, &s); err != nil {
-			return err
+	var err error
+	if left == nil {
+		err = r.putStart(ctx, h.Label, s)
+	} else {
+		err = lock.Hold(ctx, r.Store, ExpireLock, "base-copy", expirePatience, func(ctx context.Context) error {
+			if err := r.takeOver(ctx, h.Label, &s); err != nil {
+				return err
+			}
+			return r.putStart(ctx, h.Label, s)
+		})
+	}
+	if err == nil && h.Parent != "" { // expire may have been faster
+		if _, err = r.Stat(ctx, layout.BaseKey(h.Parent, layout.Manifest)); err != nil && left == nil {
+			err = errors.Join(err, r.Abort(ctx, h.Label))
 		}
 	}
-	_, err := r.Put(ctx, layout.BaseKey(h.Label, layout.Start), func(w io.Writer) error {
+	if err == nil && left != nil && len(left.Parts) > 0 {
+		if err = r.VerifyParts(ctx, *left); errors.Is(err, store.ErrNotExist) {
+			err = fmt.Errorf("%s: what was left of it has been removed meanwhile: %w", h.Label, err)
+		}
+	}
+	return err
+}
+
+const (
+	// ExpireLock is the lock under which expire decides and removes: what it has
+	// decided holds only while no other removes anything.
+	ExpireLock = "expire"
+	// expirePatience is how long a backup that is about to go on waits for one.
+	expirePatience = 10 * time.Minute
+)
+
+func (r *Repo) putStart(ctx context.Context, label string, s Start) error {
+	_, err := r.Put(ctx, layout.BaseKey(label, layout.Start), func(w io.Writer) error {
 		_, err := io.WriteString(w, s.text())
 		return err
 	})
 	if errors.Is(err, store.ErrDiffers) {
-		return fmt.Errorf("%s: a backup of this label has been begun before: %w", h.Label, store.ErrDiffers)
-	}
-	if err == nil && h.Parent != "" { // expire may have been faster
-		if _, err = r.Stat(ctx, layout.BaseKey(h.Parent, layout.Manifest)); err != nil && !resume {
-			err = errors.Join(err, r.Abort(ctx, h.Label))
-		}
+		return fmt.Errorf("%s: a backup of this label has been begun before: %w", label, store.ErrDiffers)
 	}
 	return err
 }

@@ -16,7 +16,11 @@ func TestStart(t *testing.T) {
 	r := repository(t)
 	first := time.Date(2026, 11, 22, 10, 0, 0, 5000, time.UTC)
 	begin := func(tli wal.Timeline, lsn wal.LSN, at time.Time, resume bool) error {
-		return r.Begin(t.Context(), manifest.Header{Label: "b", StartTimeline: tli, StartLSN: lsn, StartTime: at}, resume)
+		left := &manifest.Header{}
+		if !resume {
+			left = nil
+		}
+		return r.Begin(t.Context(), manifest.Header{Label: "b", StartTimeline: tli, StartLSN: lsn, StartTime: at}, left)
 	}
 	if err := begin(1, 0x500028, first, true); !errors.Is(err, store.ErrNotExist) {
 		t.Errorf("nothing to go on with: %v", err)

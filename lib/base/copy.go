@@ -42,8 +42,9 @@ var part = partName(0)
 type Archive interface {
 	// Begin records that the backup of this header has begun, which protects
 	// its WAL and its parent. It fails if the label is taken, unless the backup
-	// goes on with what an interrupted one of this label has left.
-	Begin(ctx context.Context, h manifest.Header, resume bool) error
+	// goes on with what is left of an interrupted one of this label, and then
+	// if that is not there any more.
+	Begin(ctx context.Context, h manifest.Header, left *manifest.Header) error
 	// Abort takes that back.
 	Abort(ctx context.Context, label string) error
 	// StoreHistories makes sure that the histories of a timeline and its
@@ -296,7 +297,7 @@ func (c *copier) record(ctx context.Context, data string, mark wal.LSN) error {
 		if err := c.o.Archive.StoreHistories(ctx, data, c.header.StartTimeline); err != nil {
 			return err
 		}
-		if err := c.o.Archive.Begin(ctx, c.header, c.resumes()); err != nil {
+		if err := c.o.Archive.Begin(ctx, c.header, c.left()); err != nil {
 			return err
 		}
 		c.begun = true
@@ -357,6 +358,14 @@ func checkpointPace(fast bool) string {
 
 // resumes reports whether the copy goes on with an interrupted one.
 func (c *copier) resumes() bool { return c.tree.ancestor != nil && c.tree.ancestor.resumed() }
+
+// left is what the interrupted one has left.
+func (c *copier) left() *manifest.Header {
+	if !c.resumes() {
+		return nil
+	}
+	return &c.tree.ancestor.header
+}
 
 // abort takes the record back, unless parts are stored with which another copy
 // can go on. The server forgets the backup with the session.

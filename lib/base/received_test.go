@@ -115,7 +115,7 @@ type archive struct {
 	calls string
 }
 
-func (a *archive) Begin(_ context.Context, h manifest.Header, _ bool) error {
+func (a *archive) Begin(_ context.Context, h manifest.Header, _ *manifest.Header) error {
 	a.calls += "begin " + h.Label + ", "
 	return a.begin
 }

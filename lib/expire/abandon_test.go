@@ -21,7 +21,7 @@ import (
 func left(t *testing.T, r *archive.Repo, label, parent string, began time.Time) {
 	t.Helper()
 	h := manifest.Header{Label: label, Parent: parent, StartTimeline: 1, StartLSN: 0x200028, StartTime: began}
-	if err := r.Begin(t.Context(), h, false); err != nil {
+	if err := r.Begin(t.Context(), h, nil); err != nil {
 		t.Fatal(err)
 	}
 	fixture.Place(t, r.Location, layout.BaseKey(label, "000.tar"), []byte("the tar of "+label))
@@ -115,7 +115,7 @@ func TestAbandonedIsAlive(t *testing.T) {
 			[]string{layout.BaseKey("b", "000.tar"), layout.BaseKey("b", layout.Manifest), layout.BaseKey("b", layout.Start), layout.BaseKey("whole", "000.tar")}},
 		"gone on with": {"remove", layout.BaseKey("b", "000.tar"), func(r *archive.Repo) {
 			h := manifest.Header{Label: "b", StartTimeline: 1, StartLSN: 0x300028, StartTime: time.Now()}
-			if err := r.Begin(context.Background(), h, true); err != nil {
+			if err := r.Begin(context.Background(), h, &manifest.Header{}); err != nil {
 				t.Error(err)
 			}
 		}, []string{layout.BaseKey("b", layout.Start)}},

@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
+	"pgpipes/lib/lock"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
@@ -113,7 +115,7 @@ func TestParentWentMeanwhile(t *testing.T) {
 		t.Fatal("nothing is dropped")
 	}
 	h := manifest.Header{Label: "new", Parent: gone[0].Label, StartTimeline: 1, StartLSN: 0x600028, StartTime: time.Now()}
-	if err := r.Begin(t.Context(), h, false); err != nil {
+	if err := r.Begin(t.Context(), h, nil); err != nil {
 		t.Fatal(err)
 	}
 	before := labels(t, r)
@@ -124,10 +126,54 @@ func TestParentWentMeanwhile(t *testing.T) {
 		t.Errorf("%v is left of %v", after, before)
 	}
 	h.Label, h.Parent = "late", "none"
-	if err := r.Begin(t.Context(), h, false); !errors.Is(err, store.ErrNotExist) {
+	if err := r.Begin(t.Context(), h, nil); !errors.Is(err, store.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 	if slices.Contains(labels(t, r), "late") {
 		t.Error("the record stays")
+	}
+}
+
+// A backup goes on with what is left of one when no expire is about to remove that,
+// or is told that it has.
+func TestGoesOnAfterExpire(t *testing.T) {
+	for what, remove := range map[string]bool{"it stays": false, "it goes": true} {
+		t.Run(what, func(t *testing.T) {
+			r := repository.New(t)
+			left(t, r, "b", "", time.Now())
+			header, parts, err := r.Leftover(t.Context(), "b")
+			if err != nil || len(parts) != 1 {
+				t.Fatalf("%d parts, %v", len(parts), err)
+			}
+			info, err := r.Stat(t.Context(), parts[0].Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts[0].Size, header.Parts = info.Size, parts
+			var expired atomic.Bool
+			begun := make(chan error)
+			err = lock.Hold(t.Context(), r.Store, archive.ExpireLock, "expire", 0, func(context.Context) error {
+				go func() {
+					h := manifest.Header{Label: "b", StartTimeline: 1, StartLSN: 0x300028, StartTime: time.Now()}
+					err := r.Begin(context.Background(), h, &header)
+					if !expired.Load() {
+						t.Error("it did not wait")
+					}
+					begun <- err
+				}()
+				time.Sleep(200 * time.Millisecond)
+				expired.Store(true)
+				if remove {
+					return r.Remove(t.Context(), parts[0].Key)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-begun; errors.Is(err, store.ErrNotExist) != remove || (err == nil) == remove {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }

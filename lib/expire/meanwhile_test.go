@@ -49,7 +49,7 @@ func TestUsedWhileItIsRemoved(t *testing.T) {
 		},
 		"increment": func(r *archive.Repo, label string) error {
 			h := manifest.Header{Label: "zz-new", Parent: label, StartTimeline: 1, StartLSN: 0x900028, StartTime: time.Now()}
-			return r.Begin(context.Background(), h, false)
+			return r.Begin(context.Background(), h, nil)
 		},
 		"pin": func(r *archive.Repo, label string) error { return r.Pin(context.Background(), label, "why") },
 	}

@@ -15,6 +15,7 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
+	"pgpipes/lib/lock"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
@@ -79,6 +80,7 @@ func (r *removal) removeRest(ctx context.Context) error {
 		return err
 	}
 	r.removeNotes(ctx)
+	r.removeLeases(ctx)
 	if s, able := r.repo.Store.(interface {
 		Sweep(ctx context.Context, before time.Time) error
 	}); able && r.policy.Rules() {
@@ -87,6 +89,18 @@ func (r *removal) removeRest(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// removeLeases removes those that hosts have left which may only add.
+func (r *removal) removeLeases(ctx context.Context) {
+	if !r.policy.Rules() {
+		return
+	}
+	keys, err := lock.Outdated(ctx, r.repo.Store)
+	if err != nil {
+		r.fail(err)
+	}
+	r.removeAll(ctx, keys)
 }
 
 func (r *removal) fail(err error) {

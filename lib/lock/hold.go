@@ -25,8 +25,18 @@ func AcquireIn(ctx context.Context, s Files, name, command string, patience time
 	return Acquire(ctx, path, command, patience)
 }
 
+// Leased reports whether a lock in a store of files is taken as a lease, too: hosts
+// that reach the repository in another way have had it. They know nothing of files,
+// and so whoever has locked the file takes the lease as they do.
+func Leased(ctx context.Context, s store.Store, name string) (bool, error) {
+	for _, err := range s.List(ctx, leasePrefix(name), "") {
+		return err == nil, err
+	}
+	return false, nil
+}
+
 // Hold does work while this process holds the lock of that name, of whatever kind
-// the store has. It waits for a busy one as long as patience says; then the error
+// the store has, and both where both are used. It waits for a busy one as long as patience says; then the error
 // wraps ErrBusy and names the holder. When a lease is lost the context of the work
 // ends, and the error wraps ErrLost.
 func Hold(ctx context.Context, s store.Store, name, command string, patience time.Duration, work func(context.Context) error) error {
@@ -34,11 +44,17 @@ func Hold(ctx context.Context, s store.Store, name, command string, patience tim
 	if !able {
 		return holdLease(ctx, s, name, command, DefaultTerm, patience, work)
 	}
+	begun := time.Now()
 	l, err := AcquireIn(ctx, files, name, command, patience)
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", name, err)
 	}
 	defer l.Release()
+	if leased, err := Leased(ctx, s, name); err != nil {
+		return fmt.Errorf("lock %s: %w", name, err)
+	} else if leased {
+		return holdLease(ctx, s, name, command, DefaultTerm, patience-time.Since(begun), work)
+	}
 	return work(ctx)
 }
 

@@ -46,6 +46,36 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A directory is a store of files to one host and none to another.
+func TestHoldOfBothKinds(t *testing.T) {
+	files := place(t)
+	leases := fileless{files}
+	must := func(s store.Store, work func(context.Context) error) {
+		t.Helper()
+		if err := Hold(t.Context(), s, "expire", "first", 0, work); err != nil {
+			t.Error(err)
+		}
+	}
+	busy := func(s store.Store) func(context.Context) error {
+		return func(context.Context) error {
+			if err := Hold(t.Context(), s, "expire", "second", 0, func(context.Context) error { return nil }); !errors.Is(err, ErrBusy) {
+				t.Errorf("%T while it is held: %v", s, err)
+			}
+			return nil
+		}
+	}
+	must(files, func(context.Context) error {
+		if leased, err := Leased(t.Context(), files, "expire"); err != nil || leased {
+			t.Errorf("leased: %v, %v", leased, err)
+		}
+		return nil
+	})
+	must(leases, busy(files))
+	must(files, busy(leases))
+	must(leases, busy(leases))
+	must(files, busy(files))
+}
+
 // A lease is renewed as long as the work takes, and given up at its end, also when
 // the work was broken off.
 func TestHoldKeepsItsLease(t *testing.T) {

@@ -254,6 +254,36 @@ func (l *Lease) sweep(ctx context.Context) (last bool, err error) {
 	return true, nil
 }
 
+// Outdated are the keys of all leases in a store that do not count any more, because
+// later ones are there. Holders who may not remove leave them behind.
+func Outdated(ctx context.Context, s store.Store) (keys []string, err error) {
+	type lease struct {
+		key   string
+		epoch uint64
+	}
+	last := map[string]lease{}
+	for info, err := range s.List(ctx, "lease/", "") {
+		if err != nil {
+			return nil, err
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(info.Key, "lease/"), "/")
+		epoch, ok := leaseEpoch(name, info.Key)
+		if !ok {
+			continue
+		}
+		now := lease{info.Key, epoch}
+		before, more := last[name]
+		if more && before.epoch > epoch { // numbers are longer than ten digits
+			now, before = before, now
+		}
+		if more {
+			keys = append(keys, before.key)
+		}
+		last[name] = now
+	}
+	return keys, nil
+}
+
 // pause is the time between two renewals, and how long one attempt may take.
 func (l *Lease) pause() time.Duration { return l.note.term / renewals }
 

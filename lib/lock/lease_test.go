@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -424,4 +425,23 @@ func FuzzParseLease(f *testing.F) {
 			t.Errorf("%+v", n)
 		}
 	})
+}
+
+// Of every lease only the last object counts, and numbers are compared, not names.
+func TestOutdatedLeases(t *testing.T) {
+	s := place(t)
+	for _, key := range []string{
+		leaseKey("backup", 7), leaseKey("backup", 9), leaseKey("backup", 12345678901), leaseKey("backup", 12345678902),
+		leaseKey("expire", 3), "lease/other/x", "lease/backup/008",
+	} {
+		_, err := s.Put(t.Context(), key, func(w io.Writer) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := Outdated(t.Context(), s)
+	slices.Sort(keys)
+	if want := []string{leaseKey("backup", 7), leaseKey("backup", 9), leaseKey("backup", 12345678901)}; err != nil || !slices.Equal(keys, want) {
+		t.Errorf("%q, %v; want %q", keys, err, want)
+	}
 }

@@ -6,7 +6,8 @@
 // removed, as removing it would let two processes lock two files of one name.
 //
 // A Lease is for stores that have no such files. It has to be renewed, and ends
-// when that is not done for a while.
+// when that is not done for a while. A directory that others reach as such a store
+// has both, see Leased.
 package lock
 
 import (

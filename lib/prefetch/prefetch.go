@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/archive"
 	"pgpipes/lib/lock"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
@@ -18,6 +19,8 @@ import (
 const (
 	// lockPatience is for somebody who only looks whether the lock is free.
 	lockPatience = 100 * time.Millisecond
+	// patience is how long a repository may take to be opened while there are others.
+	patience = 10 * time.Second
 	// roomFactor is how many times as much as would be fetched must be free.
 	roomFactor = 2
 )
@@ -143,6 +146,20 @@ type Supply struct {
 	Linger   time.Duration // how long to wait with all of them here until one is taken
 }
 
+// openSoon opens the repository at a location. Where there are others it must not
+// keep them waiting.
+func (c *Cache) openSoon(ctx context.Context, location string, others bool) (*archive.Repo, error) {
+	if !others {
+		return c.open(ctx, location)
+	}
+	var r *archive.Repo
+	var err error
+	if !wait.Within(patience, func() { r, err = c.open(wait.WithWatch(ctx, nil), location) }) {
+		return nil, fmt.Errorf("%s: no answer within %s", location, patience)
+	}
+	return r, err
+}
+
 // Fill fetches the segments that follow name on its timeline, and returns how
 // many. It goes on as long as Deliver takes some away, and ends when all are
 // here, at the first that is absent, or when something fails; from there it goes
@@ -157,7 +174,7 @@ func (c *Cache) Fill(ctx context.Context, locations []string, name wal.Name, sup
 	var shelves []shelf
 	done := 0
 	for _, location := range locations {
-		r, err := c.open(ctx, location)
+		r, err := c.openSoon(ctx, location, len(locations) > 1)
 		if err != nil {
 			failed = append(failed, err)
 			continue

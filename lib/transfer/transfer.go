@@ -34,21 +34,24 @@ import (
 // passed over.
 //
 // Everything is checked on its way: WAL against its name and cluster, and parts
-// of backups against their receipts. What is damaged is not copied. WAL becomes
-// visible in the order of its names and a backup when all it needs is there, its
-// WAL, too, so that at any moment the copy is a repository like any other, if an
-// earlier one. Backups that were not complete when it began are left out.
+// of backups against their receipts. What is damaged is not copied, and is a hole in
+// the copy. WAL becomes visible in the order of its names and a backup when all it
+// needs is there, its WAL, too, so that at any moment the copy is a repository like
+// any other, if an earlier one. Backups that were not complete when it began are
+// left out.
 type Transfer struct {
 	From, To *archive.Repo
 	Jobs     int                           // objects at once
 	Backup   string                        // not "": only the backup of this label, and what it needs
 	Compare  bool                          // also what is there already in the same size
 	Copied   func(key string, bytes int64) // called for each, perhaps several at once
+	damaged  *sync.Map                     // of segments in From
 }
 
 // Run copies. What cannot be copied does not keep the rest back, as far as that
-// makes sense without it; the error names all of it.
+// makes sense without it; the error names all of it. See OnlyLost.
 func (t Transfer) Run(ctx context.Context) error {
+	t.damaged = &sync.Map{}
 	// A backup that ends while WAL is copied would come without its last segments.
 	c, err := t.choose(ctx)
 	failed := []error{err}
@@ -72,6 +75,7 @@ func (t Transfer) Run(ctx context.Context) error {
 type cargo struct {
 	here   map[string]archive.Backup // the complete ones in From, by label
 	there  map[string]bool           // those in To
+	lost   map[string]bool           // those that are damaged or not whole in From
 	labels []string                  // what to copy, each after those whose parts it uses
 }
 
@@ -83,7 +87,7 @@ func (t Transfer) choose(ctx context.Context) (c cargo, err error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return c, err
 	}
-	c = cargo{here: byLabel(here), there: map[string]bool{}}
+	c = cargo{here: byLabel(here), there: map[string]bool{}, lost: map[string]bool{}}
 	if _, complete := c.here[t.Backup]; t.Backup != "" && !complete {
 		return c, fmt.Errorf("%s: %w", t.Backup, archive.ErrNoBackup)
 	}
@@ -202,7 +206,8 @@ func (p *place) leave(err error) {
 }
 
 // each copies the objects with a prefix that are wanted and not there, several
-// at once. They become visible in their order; after one that fails none does.
+// at once. They become visible in their order; after one that fails none does, unless
+// it is lost.
 func (t Transfer) each(ctx context.Context, prefix string, wanted func(store.Info) bool, carry carrier) error {
 	var group errgroup.Group
 	group.SetLimit(max(1, t.Jobs))
@@ -225,9 +230,11 @@ func (t Transfer) each(ctx context.Context, prefix string, wanted func(store.Inf
 		before = own
 		group.Go(func() error {
 			err := carry(ctx, o, func() error { return last.await(ctx) })
-			own.leave(err)
-			if err != nil {
-				broken.Store(true)
+			if errors.As(err, new(lost)) {
+				own.leave(last.await(ctx))
+			} else {
+				own.leave(err)
+				broken.CompareAndSwap(false, err != nil)
 			}
 			if err != nil && !errors.Is(err, errBefore) { // which tells of itself
 				mu.Lock()
@@ -321,6 +328,11 @@ func (t Transfer) wal(ctx context.Context, o store.Info, turn func() error) erro
 		return err
 	}
 	if err := checkSpooled(ctx, t.From, o.Key, spool); err != nil {
+		if errors.Is(err, archive.ErrDamaged) {
+			n, _, _ := layout.ParseWALKey(o.Key)
+			t.damaged.Store(n.String(), true)
+			err = lost{err}
+		}
 		return err
 	}
 	return t.put(ctx, o, func(w io.Writer) error {
@@ -365,7 +377,7 @@ func (t Transfer) backups(ctx context.Context, c cargo) error {
 			break
 		}
 		err := t.backup(ctx, c, c.here[label])
-		c.there[label] = err == nil
+		c.there[label], c.lost[label] = err == nil, err != nil && OnlyLost(err)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", label, err))
 		}
@@ -382,6 +394,11 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 	c := archive.Coverage{Size: t.To.SegmentSize, Histories: map[wal.Timeline]wal.History{}}
 	if tli := h.StopTimeline; tli > 1 {
 		history, err := t.To.History(ctx, tli)
+		if errors.Is(err, store.ErrNotExist) {
+			if _, here := t.From.History(ctx, tli); errors.Is(here, store.ErrNotExist) || errors.Is(here, archive.ErrDamaged) {
+				err = lost{err}
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -390,7 +407,7 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 	for _, way := range c.Needed(h) {
 		missing, err := t.To.FirstMissing(ctx, way.Timeline, way.First, way.Last)
 		if err == nil && missing != "" {
-			err = fmt.Errorf("its WAL is not there: %s", missing)
+			err = t.withoutWAL(ctx, missing)
 		}
 		if err != nil {
 			return err
@@ -399,16 +416,68 @@ func (t Transfer) arrived(ctx context.Context, h manifest.Header) error {
 	return nil
 }
 
+// withoutWAL is the error of a backup that needs a segment which is not in To: it
+// may come yet, or be lost.
+func (t Transfer) withoutWAL(ctx context.Context, segment string) error {
+	err := fmt.Errorf("its WAL is not there: %s", segment)
+	if _, damaged := t.damaged.Load(segment); damaged {
+		return lost{err}
+	}
+	n, perr := wal.ParseName(segment)
+	if perr != nil {
+		return perr
+	}
+	forms, ferr := t.From.Forms(ctx, n)
+	if ferr != nil || len(forms) > 0 {
+		return errors.Join(err, ferr)
+	}
+	switch hole := t.From.ProvePast(ctx, n); {
+	case errors.Is(hole, archive.ErrHole):
+		return lost{fmt.Errorf("its WAL is lost: %w", hole)}
+	default:
+		return errors.Join(err, hole)
+	}
+}
+
+// lost is an error about something that is damaged or missing in From.
+type lost struct{ error }
+
+func (l lost) Unwrap() error { return l.error }
+
+// OnlyLost reports whether an error of Transfer.Run tells of nothing but what is
+// damaged or missing in From and not in To either: all else has been copied, and
+// copying again cannot help.
+func OnlyLost(err error) bool {
+	switch e := err.(type) {
+	case lost:
+		return true
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !OnlyLost(err) })
+	case interface{ Unwrap() error }:
+		return OnlyLost(e.Unwrap())
+	}
+	return false
+}
+
 // backup copies one: first its parts, last its manifest. The note of its start goes
 // just before that: what has one is taken for the remains of a backup that can be
 // gone on with, and parts without one for what somebody is about to use.
 func (t Transfer) backup(ctx context.Context, c cargo, b archive.Backup) error {
-	if err := errors.Join(b.Err, b.Lost); err != nil {
-		return err
+	switch {
+	case errors.Is(b.Err, archive.ErrDamaged):
+		return lost{b.Err}
+	case b.Err != nil:
+		return b.Err
+	case b.Lost != nil:
+		return lost{b.Lost}
 	}
 	for _, parent := range b.Needs() {
-		if !c.there[parent] {
-			return fmt.Errorf("its parent %s is not there", parent)
+		err := fmt.Errorf("its parent %s is not there", parent)
+		switch {
+		case c.lost[parent]:
+			return lost{err}
+		case !c.there[parent]:
+			return err
 		}
 	}
 	if err := t.arrived(ctx, b.Header); err != nil {
@@ -462,7 +531,7 @@ func (t Transfer) part(ctx context.Context, o store.Info, p manifest.Part) error
 			return err
 		}
 		if hex.EncodeToString(sum.Sum(nil)) != p.SHA256 {
-			return fmt.Errorf("%w: its SHA-256 is not that of its receipt", archive.ErrDamaged)
+			return lost{fmt.Errorf("%w: its SHA-256 is not that of its receipt", archive.ErrDamaged)}
 		}
 		return nil
 	})

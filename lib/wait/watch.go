@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,10 +29,18 @@ const (
 // An Operation is something that may take for ever, and may be done again and
 // again by one goroutine at a time. A nil Operation is one that nobody watches.
 type Operation struct {
-	watch *Watch
-	kind  Kind
-	what  string
-	since time.Time
+	watch  *Watch
+	kind   Kind
+	spared *atomic.Bool // counts as patient while that is so; may be nil
+	what   string
+	since  time.Time
+}
+
+func (o *Operation) isOf(kind Kind) bool {
+	if o.spared != nil && o.spared.Load() {
+		return kind == Patient
+	}
+	return o.kind == kind
 }
 
 // Operation makes an operation. What it does is said as in "reading
@@ -70,7 +79,7 @@ func (w *Watch) Longest(kind Kind) (what string, since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for o := range w.under {
-		if o.kind == kind && (what == "" || o.since.Before(since)) {
+		if o.isOf(kind) && (what == "" || o.since.Before(since)) {
 			what, since = o.what, o.since
 		}
 	}
@@ -81,8 +90,9 @@ type watchKey struct{}
 
 // watching is what a context knows: who watches, and as what.
 type watching struct {
-	watch *Watch
-	kind  Kind
+	watch  *Watch
+	kind   Kind
+	spared *atomic.Bool
 }
 
 func watchingIn(ctx context.Context) watching {
@@ -93,19 +103,32 @@ func watchingIn(ctx context.Context) watching {
 // WithWatch returns a context whose operations w watches, as requests. With nil
 // they are watched by whoever did so before, as patient ones.
 func WithWatch(ctx context.Context, w *Watch) context.Context {
-	as := watching{w, Request}
+	as := watching{watch: w}
 	if w == nil {
-		as = watching{watchingIn(ctx).watch, Patient}
+		as = watching{watch: watchingIn(ctx).watch, kind: Patient}
 	}
 	return context.WithValue(ctx, watchKey{}, as)
 }
 
+// Spared returns a context whose operations count as patient until blame is called,
+// because others do the same meanwhile. Then they are what they were, since they
+// began.
+func Spared(ctx context.Context) (spared context.Context, blame func()) {
+	as := watchingIn(ctx)
+	as.spared = &atomic.Bool{}
+	as.spared.Store(true)
+	return context.WithValue(ctx, watchKey{}, as), func() { as.spared.Store(false) }
+}
+
 // On makes an operation for the watch of a context, nil if it has none.
 func On(ctx context.Context, what string) *Operation {
-	if in := watchingIn(ctx); in.watch != nil {
-		return in.watch.Operation(in.kind, what)
+	in := watchingIn(ctx)
+	if in.watch == nil {
+		return nil
 	}
-	return nil
+	o := in.watch.Operation(in.kind, what)
+	o.spared = in.spared
+	return o
 }
 
 // For tells the watch of a context that an operation begins, and returns what is to

@@ -155,6 +155,26 @@ func TestPatientOperations(t *testing.T) {
 	})
 }
 
+func TestSparedOperations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w wait.Watch
+		ctx, blame := wait.Spared(wait.WithWatch(t.Context(), &w))
+		done := wait.For(ctx, "x")
+		time.Sleep(time.Second)
+		if request, patient := longest(&w, wait.Request), longest(&w, wait.Patient); request != "" || patient != "x 1s" {
+			t.Errorf("%q as a request, %q as a patient one", request, patient)
+		}
+		blame()
+		if request, patient := longest(&w, wait.Request), longest(&w, wait.Patient); request != "x 1s" || patient != "" {
+			t.Errorf("then %q as a request, %q as a patient one", request, patient)
+		}
+		done()
+		if got := longest(&w, wait.Request); got != "" {
+			t.Errorf("%q after the end", got)
+		}
+	})
+}
+
 func TestWatchIsCheap(t *testing.T) {
 	var w wait.Watch
 	ctx := wait.WithWatch(t.Context(), &w)

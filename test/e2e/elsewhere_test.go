@@ -134,6 +134,46 @@ func TestForward(t *testing.T) {
 	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
 }
 
+// A backup whose WAL is lost nearby is told of in every round, and keeps nothing
+// else from being brought and removed.
+func TestForwardWithoutWhatIsLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	near, far := s.repo, s.path("far")
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("a")
+	missing := s.startSegment("a")
+	s.must("rm", s.segmentFile(missing))
+	s.row(1)
+	s.backup("b")
+	forward := []string{"forward", "-r", near, "--to", far, "--once", "--keep-last", "2"}
+	for range 2 {
+		r := s.run(forward[0], forward[1:]...)
+		if r.status != 1 || !strings.Contains(r.err, "a: its WAL is lost: hole in the archive: "+missing) || strings.Count(r.err, "a: its WAL") != 1 {
+			t.Error(r)
+		}
+		expect(t, "nearby", s.listed(), "a b")
+	}
+	old := s.row(2)
+	s.backup("c")
+	s.row(3)
+	s.backup("d")
+	if r := s.run(forward[0], forward[1:]...); r.status != 1 {
+		t.Error(r)
+	}
+	expect(t, "nearby", s.listed(), "a c d")
+	if exists(s.segmentFile(old)) {
+		t.Error("what was brought was not removed nearby")
+	}
+	s.must("repo", "rm", "-r", near, "base/a/manifest")
+	s.must("expire", "-r", near, "--abandon", "a")
+	s.must(forward[0], forward[1:]...)
+	expect(t, "nearby at last", s.listed(), "c d")
+	s.repo = far
+	expect(t, "far away", s.listed(), "b c d")
+	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
+}
+
 // With two repositories a backup goes to both. One that is away does not keep it
 // from the other, and what one has lost or damaged comes from the other.
 func TestTwoRepositories(t *testing.T) {

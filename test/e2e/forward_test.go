@@ -46,14 +46,20 @@ func TestForwardUnderTheLock(t *testing.T) {
 		"free":         {nil, 0, ""},
 		"busy":         {map[string]string{"repo": `[ "$1" != lock ] || { echo held >&2; exit 1; }`}, 0, "nothing is removed this time: held"},
 		"expire fails": {map[string]string{"expire": "echo no >&2; exit 1"}, 111, "no\n"},
+		"lost":         {map[string]string{"repo": `[ "$1" = lock ] || { echo gone >&2; exit 1; }; shift 4; exec "$@"`, "expire": "echo expired >>$HERE/expired"}, 1, "gone\n"},
+		"lost at last": {map[string]string{"repo": `[ "$1" = lock ] || { [ -e $HERE/again ] || { : >$HERE/again; exit 0; }; echo gone >&2; exit 1; }; shift 4; exec "$@"`}, 1, "gone\n"},
+		"a failure":    {map[string]string{"repo": `[ "$1" = lock ] || { [ -e $HERE/again ] || { : >$HERE/again; exit 0; }; echo away >&2; exit 111; }; shift 4; exec "$@"`, "expire": "echo expired >>$HERE/expired"}, 111, "away\n"},
 		"a mistake":    {map[string]string{"expire": "echo what >&2; exit 100"}, 100, "what\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			cmd, _ := forwarding(t, test.programs, "--once", "-v", "--keep-last", "1")
+			cmd, dir := forwarding(t, test.programs, "--once", "-v", "--keep-last", "1")
 			r := finish(t, cmd)
-			if r.status != test.status || !strings.Contains(r.err, test.says) {
+			if r.status != test.status || !strings.Contains(r.err, test.says) || strings.Count(r.err, "gone") > 1 {
 				t.Error(r)
+			}
+			if expired := exists(filepath.Join(dir, "expired")); test.programs["expire"] != "" && expired != (name == "lost") {
+				t.Errorf("something was removed: %v", expired)
 			}
 		})
 	}

@@ -117,7 +117,7 @@ func TestResume(t *testing.T) {
 
 // interrupt starts the backup script and kills it and its base-copy as soon as
 // a number of parts is stored. The commands that store parts see their input
-// end, and store what they have got.
+// end, and store what they have got; they have the lock until then.
 func (s *site) interrupt(parts int, options ...string) {
 	s.t.Helper()
 	cmd := s.Command("backup", append(options, "--", "--max-rate", "4MiB")...)
@@ -137,6 +137,7 @@ func (s *site) interrupt(parts int, options ...string) {
 	}
 	cmd.Wait()
 	s.noBackupRuns()
+	s.must("repo", "lock", "-r", s.repo, "backup", "--wait", "1m", "true")
 }
 
 // stored are the objects of a backup and when they were stored.

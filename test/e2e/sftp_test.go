@@ -12,7 +12,7 @@ func vaultSite(t *testing.T) (*site, *farHost) {
 	t.Helper()
 	s := newSite(t, small, "archive_command = ''")
 	h := newFarHost(s)
-	h.admit(`command="internal-sftp"`)
+	h.host.Admit("user", `command="internal-sftp"`)
 	s.moveTo("sftp://backup"+s.repo+"?config="+h.path("config"), s.repo)
 	return s, h
 }
@@ -63,15 +63,15 @@ func TestArchivingOverSFTP(t *testing.T) {
 	s.SQL("CREATE TABLE rows (n int); CREATE TABLE bulk (pad text)")
 	s.backup("b")
 	for n, m := range []mishap{
-		{"connection refused", func(h *farHost) func() { h.stop(); return h.start }},
+		{"connection refused", func(h *farHost) func() { h.host.Kill(); return h.host.Run }},
 		{"wrong key", func(h *farHost) func() {
-			h.write("authorized", h.publicKey("stranger")+"\n")
-			return func() { h.admit(`command="internal-sftp"`) }
+			h.host.Admit("stranger", "")
+			return func() { h.host.Admit("user", `command="internal-sftp"`) }
 		}},
-		{"another host", func(h *farHost) func() { h.know("stranger"); return func() { h.know("host") } }},
+		{"another host", func(h *farHost) func() { h.host.Know("stranger"); return func() { h.host.Know("host") } }},
 		{"no sftp", func(h *farHost) func() {
-			h.admit(`command="echo no disk; echo really >&2"`)
-			return func() { h.admit(`command="internal-sftp"`) }
+			h.host.Admit("user", `command="echo no disk; echo really >&2"`)
+			return func() { h.host.Admit("user", `command="internal-sftp"`) }
 		}},
 		{"no permission", func(h *farHost) func() {
 			h.must("chmod", "0", s.local)
@@ -79,15 +79,15 @@ func TestArchivingOverSFTP(t *testing.T) {
 		}},
 		{"cut", func(h *farHost) func() {
 			h.route(newRelay(h, relay{up: 64 << 10, down: 64 << 10}).port())
-			return func() { h.route(h.port) }
+			return func() { h.route(h.host.Port) }
 		}},
 		{"silence", func(h *farHost) func() {
 			h.route(newRelay(h, relay{up: 64 << 10, down: 64 << 10, stay: true}).port(), "ServerAliveInterval 1", "ServerAliveCountMax 1")
-			return func() { h.route(h.port) }
+			return func() { h.route(h.host.Port) }
 		}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			h.site = s.in(t)
+			h.move(t)
 			failed := s.SQL("SELECT failed_count FROM pg_stat_archiver")
 			mend := m.strike(h)
 			s.SQL("INSERT INTO rows VALUES (" + itoa(n) + ")")
@@ -101,7 +101,7 @@ func TestArchivingOverSFTP(t *testing.T) {
 			s.catchUp()
 		})
 	}
-	h.site = s
+	h.move(t)
 	if strings.Contains(s.Log(), "terminated by signal") {
 		t.Error(s.Log())
 	}
@@ -114,7 +114,7 @@ func TestAddingOnly(t *testing.T) {
 	t.Parallel()
 	s, h := vaultSite(t)
 	s.must("repo", "init", "-r", s.local, "-D", s.Data)
-	h.admit(`command="` + programs(t) + `/repo guard ` + s.local + `",restrict`)
+	h.host.Admit("user", `command="`+programs(t)+`/repo guard `+s.local+`",restrict`)
 	s.SQL("CREATE TABLE rows (n int)")
 	s.must("check", "-r", s.repo)
 	s.backup("b")

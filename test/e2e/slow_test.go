@@ -234,6 +234,34 @@ func TestArchivingToHungRepository(t *testing.T) {
 	s.comesBack()
 }
 
+// A repository that hangs does not keep a restore from another one.
+func TestRestoreBesideHungRepository(t *testing.T) {
+	t.Parallel()
+	f := slowfs.Mount(t, pgtest.TempDir(t))
+	s := newFarSite(t, f.Dir, f.Back, "")
+	s.populate()
+	s.backup("b")
+	s.settle()
+	near := s.path("near")
+	s.must("repo", "copy", s.repo, near)
+	space := s.tablespaceOID("b") + "=" + spaceFor(t)
+	key := "base/b/000.tar.zst"
+	f.Set(slowfs.Weather{Hang: true})
+	begun := time.Now()
+	r := s.run("env", "PGPIPES_TIMEOUT=5s", "restore", "-r", s.repo, "-r", near, "-D", s.path("data"), "--tablespace", space)
+	if r.status != 0 || !strings.Contains(r.err, "if a repository is gone leave it out") || !exists(s.path("data/global/pg_control")) {
+		t.Error(r)
+	}
+	if took := time.Since(begun); took > patience {
+		t.Errorf("it took %v", took)
+	}
+	s.must("manifest", "verify", "-r", near)
+	r = s.run("sh", "-c", `repo get -r "$1" -r "$2" "$3" | cmp - "$2/$3"`, "sh", s.repo, near, key)
+	if r.status != 0 || !strings.Contains(r.err, s.repo+": it said nothing for 2s") {
+		t.Error(r)
+	}
+}
+
 // What a program asks of a repository is what it costs where one is far away.
 func TestRoundTripsToRepository(t *testing.T) {
 	t.Parallel()

@@ -26,12 +26,12 @@ type mishap struct {
 func mishaps() []mishap {
 	const enough = 32 << 10
 	return []mishap{
-		{"connection refused", func(h *farHost) func() { h.stop(); return h.start }},
+		{"connection refused", func(h *farHost) func() { h.host.Kill(); return h.host.Run }},
 		{"wrong key", func(h *farHost) func() {
-			h.write("authorized", h.publicKey("stranger")+"\n")
-			return func() { h.admit("") }
+			h.host.Admit("stranger", "")
+			return func() { h.host.Admit("user", "") }
 		}},
-		{"another host", func(h *farHost) func() { h.know("stranger"); return func() { h.know("host") } }},
+		{"another host", func(h *farHost) func() { h.host.Know("stranger"); return func() { h.host.Know("host") } }},
 		{"no shell", forced("echo This account is currently not available.; exit 1")},
 		{"a shell that does nothing", forced("true")},
 		{"a shell that says much", forced("echo $SSH_ORIGINAL_COMMAND; echo end 1; echo end 0")},
@@ -45,25 +45,25 @@ func mishaps() []mishap {
 		}},
 		{"cut", func(h *farHost) func() {
 			h.route(newRelay(h, relay{up: enough, down: enough}).port())
-			return func() { h.route(h.port) }
+			return func() { h.route(h.host.Port) }
 		}},
 		{"silence", func(h *farHost) func() {
 			h.route(newRelay(h, relay{up: enough, down: enough, stay: true}).port(), "ServerAliveInterval 1", "ServerAliveCountMax 1")
-			return func() { h.route(h.port) }
+			return func() { h.route(h.host.Port) }
 		}},
 		{"sshd killed", func(h *farHost) func() {
 			r := newRelay(h, relay{up: enough, down: enough, stay: true})
 			h.route(r.port())
 			killed := make(chan struct{})
-			go func() { <-r.full; h.stop(); close(killed) }()
+			go func() { <-r.full; h.host.Kill(); close(killed) }()
 			return func() {
 				select {
 				case <-killed:
 				case <-time.After(patience):
 					h.t.Fatal("nothing came that far")
 				}
-				h.start()
-				h.route(h.port)
+				h.host.Run()
+				h.route(h.host.Port)
 			}
 		}},
 	}
@@ -72,8 +72,8 @@ func mishaps() []mishap {
 // forced is an account that does one thing only.
 func forced(command string) func(h *farHost) func() {
 	return func(h *farHost) func() {
-		h.admit(`command="` + command + `"`)
-		return func() { h.admit("") }
+		h.host.Admit("user", `command="`+command+`"`)
+		return func() { h.host.Admit("user", "") }
 	}
 }
 
@@ -101,7 +101,7 @@ func TestArchivingOverSSH(t *testing.T) {
 	for n, m := range mishaps() {
 		t.Run(m.name, func(t *testing.T) {
 			s := s.in(t)
-			h.site = s
+			h.move(t)
 			failed := s.SQL("SELECT failed_count FROM pg_stat_archiver")
 			mend := m.strike(h)
 			s.SQL("INSERT INTO rows VALUES (" + itoa(n) + ")")
@@ -116,7 +116,7 @@ func TestArchivingOverSSH(t *testing.T) {
 		})
 		want = append(want, itoa(n))
 	}
-	h.site = s
+	h.move(t)
 	for _, ended := range regexp.MustCompile(`LOG:  archive command .*`).FindAllString(s.Log(), -1) {
 		if ended != "LOG:  archive command failed with exit code 1" {
 			t.Error(ended)
@@ -144,7 +144,7 @@ func TestRecoveryOverSSH(t *testing.T) {
 	c.Run("touch", filepath.Join(c.Data, "recovery.signal"))
 	for _, m := range mishaps() {
 		t.Run(m.name, func(t *testing.T) {
-			h.site = s.in(t)
+			h.move(t)
 			before := len(c.Log())
 			mend := m.strike(h)
 			promoted := recovers(t, c)
@@ -159,7 +159,7 @@ func TestRecoveryOverSSH(t *testing.T) {
 			mend()
 		})
 	}
-	h.site = s
+	h.move(t)
 	if !recovers(t, c) {
 		t.Fatalf("not recovered:\n%s", c.Log())
 	}
@@ -198,7 +198,7 @@ func (f *ferry) cut(up, down int64) result {
 	r := newRelay(f.farHost, relay{up: up, down: down})
 	defer r.Close()
 	f.route(r.port())
-	defer f.route(f.port)
+	defer f.route(f.host.Port)
 	return f.goes()
 }
 
@@ -236,7 +236,7 @@ func TestCutsOverSSH(t *testing.T) {
 	h := newFarHost(s)
 	reason := make([]byte, 2000)
 	rand.Read(reason)
-	h.write("00000002.history", fmt.Sprintf("1\t0/1000000\tthe end 0 %x\n", reason))
+	h.host.Write("00000002.history", fmt.Sprintf("1\t0/1000000\tthe end 0 %x\n", reason))
 	s.must("wal-push", "-r", s.repo, s.path("00000002.history"))
 	s.must("zstd", "-qd", s.segmentFile(segment), "-o", s.path(segment))
 	s.Stop("fast")
@@ -250,11 +250,11 @@ func TestCutsOverSSH(t *testing.T) {
 		if c.contents, err = os.ReadFile(s.path(c.name)); err != nil {
 			t.Fatal(err)
 		}
-		t.Run("restore "+kind, func(t *testing.T) { h.site = s.in(t); h.cutRestore(c) })
-		t.Run("archive "+kind, func(t *testing.T) { h.site = s.in(t); h.cutArchive(c, false) })
-		t.Run("archive "+kind+", the answer", func(t *testing.T) { h.site = s.in(t); h.cutArchive(c, true) })
+		t.Run("restore "+kind, func(t *testing.T) { h.move(t); h.cutRestore(c) })
+		t.Run("archive "+kind, func(t *testing.T) { h.move(t); h.cutArchive(c, false) })
+		t.Run("archive "+kind+", the answer", func(t *testing.T) { h.move(t); h.cutArchive(c, true) })
 	}
-	t.Run("restore what is absent", func(t *testing.T) { h.site = s.in(t); h.cutAbsent("00000003.history") })
+	t.Run("restore what is absent", func(t *testing.T) { h.move(t); h.cutAbsent("00000003.history") })
 }
 
 func (h *farHost) cutRestore(c cargo) {

@@ -1,108 +1,50 @@
 package e2e
 
 import (
-	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"pgpipes/test/sshd"
 )
 
-// A farHost is an sshd on the loopback that lets in the user it runs as, by a
-// key of its own, and an ssh configuration that knows it as README.md says.
+// A farHost is an sshd that runs as the user whom a site's server has, and an ssh
+// configuration that knows it as README.md says.
 type farHost struct {
 	*site
-	port   int
-	listen *exec.Cmd // nil while it does not run
+	host *sshd.Server
 }
 
 // newFarHost makes a far host where a site's repository is, and starts it.
 func newFarHost(s *site) *farHost {
 	s.t.Helper()
-	h := &farHost{site: s, port: freePort(s.t)}
-	s.must("mkdir", h.path("bin"))
-	s.must("sh", "-c", `ln -s "$1"/* "$2"`, "sh", programs(s.t), h.path("bin"))
-	for _, key := range []string{"host", "user", "stranger"} {
-		s.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path(key))
-	}
-	h.write("sshd_config", fmt.Sprintf(`ListenAddress 127.0.0.1
-Port %d
-HostKey %s
-PidFile none
-AuthorizedKeysFile %s
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitUserRC no
-MaxStartups 100
-Subsystem sftp internal-sftp
-SetEnv PGPIPES_STATE=%s
-`, h.port, s.path("host"), s.path("authorized"), s.path("state")))
-	h.know("host")
-	h.admit("")
-	h.route(h.port)
-	s.t.Cleanup(h.stop)
-	h.start()
+	s.must("mkdir", s.path("bin"))
+	s.must("sh", "-c", `ln -s "$1"/* "$2"`, "sh", programs(s.t), s.path("bin"))
+	account := sshd.Account{User: strings.TrimSpace(s.must("id", "-un")), Dir: s.dir, Command: s.Command}
+	h := &farHost{s, sshd.StartAs(s.t, account, "backup", "PermitUserRC no", "SetEnv PGPIPES_STATE="+s.path("state"))}
+	h.route(h.host.Port)
 	return h
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func (h *farHost) write(name, text string) {
-	h.t.Helper()
-	if err := os.WriteFile(h.path(name), []byte(text), 0o644); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-func (h *farHost) publicKey(name string) string {
-	h.t.Helper()
-	b, err := os.ReadFile(h.path(name + ".pub"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// admit lets the user in, with options as authorized_keys has them.
-func (h *farHost) admit(options string) {
-	h.t.Helper()
-	h.write("authorized", strings.TrimSpace(options+" "+h.publicKey("user"))+"\n")
-}
-
-// know makes a key what ssh takes for the host's.
-func (h *farHost) know(key string) {
-	h.t.Helper()
-	h.write("known", "backup "+h.publicKey(key)+"\n")
+// move has a part of the test go on with the host.
+func (h *farHost) move(t *testing.T) {
+	h.site = h.in(t)
+	h.host.In(t)
 }
 
 // route has ssh connect to a port, with settings that precede README's.
 func (h *farHost) route(port int, settings ...string) {
 	h.t.Helper()
 	config, _ := overSSH(h.t)
-	own := []string{
-		"Host backup", "HostName 127.0.0.1", "Port " + itoa(port), "User " + h.must("id", "-un"), "HostKeyAlias backup",
-		"IdentityFile " + h.path("user"), "IdentitiesOnly yes", "StrictHostKeyChecking yes",
-		"UserKnownHostsFile " + h.path("known"), "GlobalKnownHostsFile /dev/null",
+	h.host.Configure(append([]string{"Port " + itoa(port), "StrictHostKeyChecking yes"}, settings...)...)
+	b, err := os.ReadFile(h.host.Config)
+	if err != nil {
+		h.t.Fatal(err)
 	}
-	h.write("config", strings.Join(append(own, settings...), "\n")+"\n"+config)
+	h.host.Write("config", string(b)+config)
 }
 
 // overSSH are the settings in README.md: of ssh, and of the server.
@@ -143,65 +85,10 @@ func (h *farHost) settings() []string {
 	return commands
 }
 
-// start starts sshd and waits until it answers.
-func (h *farHost) start() {
-	h.t.Helper()
-	sshd := "/usr/sbin/sshd"
-	if path, err := exec.LookPath("sshd"); err == nil {
-		sshd = path
-	}
-	h.listen = h.Command(sshd, "-D", "-f", h.path("sshd_config"), "-E", h.path("sshd.log"))
-	if err := h.listen.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	eventually(h.t, "an answer of sshd", func() bool {
-		c, err := net.DialTimeout("tcp", "127.0.0.1:"+itoa(h.port), time.Second)
-		if err != nil {
-			return false
-		}
-		defer c.Close()
-		c.SetReadDeadline(time.Now().Add(time.Second))
-		line, _ := bufio.NewReader(c).ReadString('\n')
-		return strings.HasPrefix(line, "SSH-2.0")
-	})
-}
-
-// stop kills sshd with all its sessions and what they run. It does nothing if
-// sshd does not run.
-func (h *farHost) stop() {
-	if h.listen == nil {
-		return
-	}
-	family := []int{h.listen.Process.Pid}
-	for i := 0; i < len(family); i++ {
-		syscall.Kill(family[i], syscall.SIGSTOP) // nothing new of it
-		family = append(family, children(family[i])...)
-	}
-	for _, pid := range family {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
-	h.listen.Wait()
-	h.listen = nil
-}
-
 // idle waits until there is no session.
 func (h *farHost) idle() {
 	h.t.Helper()
-	eventually(h.t, "the end of all sessions", func() bool { return len(children(h.listen.Process.Pid)) == 0 })
-}
-
-// children are the processes that a process has started and that still run.
-func children(pid int) (found []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range stats {
-		b, _ := os.ReadFile(name)
-		_, rest, _ := strings.Cut(string(b), ") ") // what precedes is the name
-		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == itoa(pid) {
-			child, _ := strconv.Atoi(strings.Split(name, "/")[2])
-			found = append(found, child)
-		}
-	}
-	return found
+	eventually(h.t, "the end of all sessions", func() bool { return h.host.Sessions() == 0 })
 }
 
 // A relay stands between ssh and sshd, and does harm.
@@ -223,7 +110,7 @@ func newRelay(h *farHost, r relay) *relay {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	r.Listener, r.to, r.full = l, h.port, make(chan struct{}, 1000)
+	r.Listener, r.to, r.full = l, h.host.Port, make(chan struct{}, 1000)
 	h.t.Cleanup(func() { l.Close() })
 	go r.serve()
 	return &r

@@ -1,6 +1,6 @@
 // Package sshd runs OpenSSH's server on the loopback for tests: one that lets
-// in whoever runs the test, by a key of its own, and an ssh configuration that
-// knows it under the name vault.
+// in whoever runs it, by a key of its own, and an ssh configuration that knows it
+// under a name.
 package sshd
 
 import (
@@ -18,12 +18,30 @@ import (
 	"time"
 )
 
-// Name is what the configuration calls the server.
+// Name is what the configuration calls a server, unless it is told otherwise.
 const Name = "vault"
+
+// An Account is who runs a server, and is let in.
+type Account struct {
+	User    string                                         // its name
+	Dir     string                                         // where it may write
+	Command func(program string, args ...string) *exec.Cmd // run as it
+}
+
+// own is the account of whoever runs the test.
+func own(t testing.TB) Account {
+	t.Helper()
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Account{u.Username, t.TempDir(), exec.Command}
+}
 
 // A Server is an sshd and what belongs to it.
 type Server struct {
-	Dir    string // of keys and configurations
+	Account
+	Name   string // what the configuration calls it
 	Config string // of ssh
 	Port   int
 	t      testing.TB
@@ -33,13 +51,16 @@ type Server struct {
 // Start makes a server, with lines of sshd_config before its own, and starts it.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Dir: t.TempDir(), Port: freePort(t)}
+	return StartAs(t, own(t), Name, settings...)
+}
+
+// StartAs does so for an account and a name.
+func StartAs(t testing.TB, account Account, name string, settings ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Account: account, Name: name, Port: freePort(t)}
 	s.Config = s.Path("config")
-	for _, key := range []string{"host", "user"} {
-		run(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.Path(key))
-	}
-	s.Write("authorized", s.read("user.pub"))
-	s.Write("known", Name+" "+s.read("host.pub"))
+	s.Admit("user", "")
+	s.Know("host")
 	s.Write("sshd_config", strings.Join(settings, "\n")+fmt.Sprintf(`
 ListenAddress 127.0.0.1
 Port %d
@@ -59,13 +80,40 @@ Subsystem sftp internal-sftp
 	return s
 }
 
+// In has another test be told of what goes wrong.
+func (s *Server) In(t testing.TB) { s.t = t }
+
+// Admit lets in who has a key, with options as authorized_keys has them.
+func (s *Server) Admit(key, options string) {
+	s.t.Helper()
+	s.Write("authorized", strings.TrimSpace(options+" "+s.PublicKey(key))+"\n")
+}
+
+// Know makes a key what ssh takes for the server's.
+func (s *Server) Know(key string) {
+	s.t.Helper()
+	s.Write("known", s.Name+" "+s.PublicKey(key)+"\n")
+}
+
+// PublicKey is that of a pair in files of the server's, which is made when it is
+// first asked for.
+func (s *Server) PublicKey(name string) string {
+	s.t.Helper()
+	if _, err := os.Stat(s.Path(name)); err != nil {
+		if out, err := s.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.Path(name)).CombinedOutput(); err != nil {
+			s.t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	return strings.TrimSpace(s.read(name + ".pub"))
+}
+
 // Path is that of a file that belongs to the server.
 func (s *Server) Path(name string) string { return filepath.Join(s.Dir, name) }
 
 // Write writes such a file.
 func (s *Server) Write(name, text string) {
 	s.t.Helper()
-	if err := os.WriteFile(s.Path(name), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(s.Path(name), []byte(text), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -83,18 +131,16 @@ func (s *Server) read(name string) string {
 // usual ones.
 func (s *Server) Configure(settings ...string) {
 	s.t.Helper()
-	own, err := user.Current()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.Write("config", "Host "+Name+"\n"+strings.Join(append(settings,
-		"HostName 127.0.0.1", "Port "+strconv.Itoa(s.Port), "User "+own.Username, "HostKeyAlias "+Name,
+	s.Write("config", "Host "+s.Name+"\n"+strings.Join(append(settings,
+		"HostName 127.0.0.1", "Port "+strconv.Itoa(s.Port), "User "+s.User, "HostKeyAlias "+s.Name,
 		"IdentityFile "+s.Path("user"), "IdentitiesOnly yes", "IdentityAgent none",
 		"UserKnownHostsFile "+s.Path("known"), "GlobalKnownHostsFile /dev/null"), "\n")+"\n")
 }
 
 // Location is an sftp location at the server.
-func (s *Server) Location(path string) string { return "sftp://" + Name + path + "?config=" + s.Config }
+func (s *Server) Location(path string) string {
+	return "sftp://" + s.Name + path + "?config=" + s.Config
+}
 
 func freePort(t testing.TB) int {
 	t.Helper()
@@ -104,13 +150,6 @@ func freePort(t testing.TB) int {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
-}
-
-func run(t testing.TB, argv ...string) {
-	t.Helper()
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", argv, err, out)
-	}
 }
 
 // Run starts the server and waits until it answers.
@@ -125,7 +164,7 @@ func (s *Server) Run() {
 			s.t.Fatal(err)
 		}
 	}
-	s.listen = exec.Command(program, "-D", "-f", s.Path("sshd_config"), "-E", s.Path("log"))
+	s.listen = s.Command(program, "-D", "-f", s.Path("sshd_config"), "-E", s.Path("log"))
 	if err := s.listen.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -161,6 +200,9 @@ func (s *Server) Kill() {
 	s.listen.Wait()
 	s.listen = nil
 }
+
+// Sessions is how many processes serve somebody.
+func (s *Server) Sessions() int { return len(s.Signal(0)) - 1 }
 
 // Signal sends a signal to the server and its sessions, and says which they are.
 // Those to be stopped are while they are looked for, so that they start nothing

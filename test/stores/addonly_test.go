@@ -2,7 +2,6 @@ package stores
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -187,13 +186,7 @@ func TestLocked(t *testing.T) {
 	}
 	now := time.Now()
 	for i, label := range []string{"old", "new"} {
-		files, err := fixture.Backup{Label: label, First: uint64(1 + 3*i), Last: uint64(2 + 3*i), Stop: now.Add(time.Duration(i-2) * time.Hour)}.Files()
-		h.check(err)
-		for _, name := range slices.Backward(slices.Sorted(maps.Keys(files))) {
-			path := filepath.Join(h.dir, name)
-			h.check(os.WriteFile(path, files[name], 0o600))
-			h.must("sh", "-c", `repo put -r "$1" "$2" <"$3"`, "sh", repo, fmt.Sprintf("base/%s/%s", label, name), path)
-		}
+		h.store(repo, fixture.Backup{Label: label, First: uint64(1 + 3*i), Last: uint64(2 + 3*i), Stop: now.Add(time.Duration(i-2) * time.Hour)})
 	}
 	before := allVersions(t, admin)
 	stubborn := []string{"base/old/000.tar", "wal/0000000100000000/" + segment(2) + ".zst"}

@@ -6,9 +6,11 @@ package stores
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"pgpipes/lib/wal"
@@ -61,6 +63,18 @@ func (h *host) write(first, last uint64) {
 }
 
 func (h *host) wal(n uint64) string { return filepath.Join(h.data, "pg_wal", segment(n)) }
+
+// store puts a backup into a repository.
+func (h *host) store(repo string, b fixture.Backup) {
+	h.t.Helper()
+	files, err := b.Files()
+	h.check(err)
+	for _, name := range slices.Sorted(maps.Keys(files)) { // the manifest last
+		path := filepath.Join(h.dir, name)
+		h.check(os.WriteFile(path, files[name], 0o600))
+		h.must("sh", "-c", `repo put -r "$1" "$2" <"$3"`, "sh", repo, "base/"+b.Label+"/"+name, path)
+	}
+}
 
 // A result is how a program ended and what it said.
 type result struct {
