@@ -63,8 +63,9 @@ lint: go
 # only slow everything down eightfold.
 RACE = CGO_ENABLED=1 go test -race -short -count=1 -timeout $(TIMEOUT)
 race: go
-	$(RACE) ./lib/codec
-	$(RACE) -gcflags='github.com/klauspost/compress/...=-race=false' $$(go list ./lib/... | grep -v /lib/codec$$)
+	@$(RACE) ./lib/codec & codec=$$!; status=0; \
+	$(RACE) -gcflags='github.com/klauspost/compress/...=-race=false' $$(go list ./lib/... | grep -v /lib/codec$$) || status=$$?; \
+	wait $$codec && exit $$status
 
 matrix: setup go
 	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS) -relations $(RELATIONS) -large $(LARGE)
