@@ -23,7 +23,6 @@ var options struct {
 	KeepMin     int           `long:"keep-min" env:"PGPIPES_KEEP_MIN" value-name:"N" description:"never leave fewer than N full backups; it is no rule itself"`
 	WALKeep     walKeep       `long:"wal-keep" env:"PGPIPES_WAL_KEEP" default:"all" value-name:"TIME|backup|all" description:"how far back a recovery to any moment shall be possible: for a time such as 7d, from the newest backup on, or from the oldest"`
 	Abandon     []string      `long:"abandon" value-name:"LABEL" description:"remove what this backup has left, which nobody is writing any more, and apply no rule; may be repeated"`
-	Broken      string        `long:"broken" default:"stop" choice:"stop" choice:"keep" description:"of complete backups that cannot be restored: stop, remove nothing; or keep them, with the WAL to their end, and count them for no rule"`
 	Wait        time.Duration `long:"wait" value-name:"TIME" description:"wait for another expire in the repository as long as this, such as 30s or 10m"`
 	Jobs        int           `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to remove at once; 8 by default"`
 	DryRun      bool          `short:"n" long:"dry-run" description:"print what would be done, and do nothing"`
@@ -79,7 +78,7 @@ func policy() (retain.Policy, error) {
 	return retain.Policy{
 		KeepLast: o.KeepLast, KeepDaily: o.KeepDaily, KeepWeekly: o.KeepWeekly, KeepMonthly: o.KeepMonthly, KeepYearly: o.KeepYearly,
 		KeepWithin: time.Duration(o.KeepWithin), KeepTags: o.KeepTags, KeepMin: o.KeepMin,
-		WAL: retain.WALPolicy(o.WALKeep), Abandoned: archive.Abandoned, PassBroken: o.Broken == "keep",
+		WAL: retain.WALPolicy(o.WALKeep), Abandoned: archive.Abandoned,
 	}, nil
 }
 

@@ -54,9 +54,8 @@ const sweepAge = 48 * time.Hour
 
 // Decide applies a policy to a repository. It changes nothing. A backup that cannot
 // be read or restored is a *NotWhole: without it nobody knows what WAL is needed, or
-// how many backups there really are. A policy that passes those over needs to know no
-// more than what they say of themselves. Where nothing but what was abandoned may go
-// it is enough that all can be read.
+// how many backups there really are. Where nothing but what was abandoned may go it is
+// enough that all can be read.
 func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time) (*Expiry, error) {
 	backups, err := r.Backups(ctx)
 	if err != nil {
@@ -83,15 +82,10 @@ func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time
 		if !b.Complete && errors.Is(err, archive.ErrDamaged) && slices.Contains(p.Abandon, b.Label) {
 			err = nil // whatever it needs
 		}
-		s := stateOf(b, restoring, now)
-		switch {
-		case err == nil:
-		case p.PassBroken && b.Complete && b.Err == nil:
-			s.Broken = err.Error()
-		default:
+		if err != nil {
 			return nil, &NotWhole{b.Label, b.Complete, usersOf(b.Label, backups), err}
 		}
-		state.Backups = append(state.Backups, s)
+		state.Backups = append(state.Backups, stateOf(b, restoring, now))
 	}
 	e := &Expiry{
 		Decisions: retain.Decide(state, p), repo: r, policy: p, state: state, backups: backups, restoring: restoring, now: now, dropped: map[string]bool{},
@@ -272,11 +266,7 @@ func (e *Expiry) decideRecords(ctx context.Context) error {
 // end of a timeline included. Nobody must take what is before them for all there
 // ever was.
 func (e *Expiry) findHoles(c archive.Coverage) {
-	whole := map[string]bool{}
-	for _, b := range e.state.Backups {
-		whole[b.Label] = b.Broken == ""
-	}
-	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b archive.Backup) bool { return e.drops(b.Label) || !whole[b.Label] })
+	kept := slices.DeleteFunc(slices.Clone(e.backups), func(b archive.Backup) bool { return e.drops(b.Label) })
 	tli, first, needed := wal.Timeline(0), uint64(0), false
 	for _, d := range e.Decisions {
 		w := d.WAL

@@ -44,13 +44,10 @@ func (j *judgement) keepMin(decisions []Decision) (any bool) {
 	return any
 }
 
-// whole reports whether a backup can be restored, as far as is known.
-func (b Backup) whole() bool { return b.Complete && b.Broken == "" }
-
-// newestFirst are the whole backups by the time they stopped, ties by label.
+// newestFirst are the complete backups by the time they stopped, ties by label.
 // Time and not LSN: on several timelines LSNs say nothing about age.
 func newestFirst(backups []Backup) []Backup {
-	complete := slices.DeleteFunc(byLabel(backups), func(b Backup) bool { return !b.whole() })
+	complete := slices.DeleteFunc(byLabel(backups), func(b Backup) bool { return !b.Complete })
 	slices.Reverse(complete)
 	slices.SortStableFunc(complete, func(a, b Backup) int { return b.StopTime.Compare(a.StopTime) })
 	return complete

@@ -27,7 +27,7 @@ const separator = "---\n"
 //	segment  16777216
 //	keep     last=2 abandoned=48h abandon=LABEL,LABEL
 //	history  3 1@0/5000000 2@0/9000000
-//	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY] [needs=LABEL,LABEL] [tag=TAG] [wal=included] [use=WHO] [broken=WHY]
+//	backup   20261120T000000Z 1 0/2000028 0/3000000 [until=TLI] [stopped=TIME] [pin=WHY] [needs=LABEL,LABEL] [tag=TAG] [wal=included] [use=WHO]
 //	backup   20261122T110000Z 1 0/8000028 - [stored=TIME]
 //	wal      1 1..9
 //	partial  1 10..10
@@ -185,8 +185,6 @@ func parseBackup(t *testing.T, args []string) retain.Backup {
 			b.WAL = value == "included"
 		case "use":
 			b.InUse = strings.ReplaceAll(value, "_", " ")
-		case "broken":
-			b.Broken = strings.ReplaceAll(value, "_", " ")
 		default:
 			t.Fatalf("backup %q", arg)
 		}

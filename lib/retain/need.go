@@ -45,7 +45,7 @@ func needsOn(tli wal.Timeline, s State, p Policy, kept []Backup) []need {
 	switch {
 	case !p.Rules():
 		return everything(NoRule)
-	case !slices.ContainsFunc(kept, Backup.whole):
+	case !slices.ContainsFunc(kept, func(b Backup) bool { return b.Complete }):
 		return everything("there is no complete backup")
 	case !s.SegmentSize.Valid():
 		return everything("the segment size is unknown")
@@ -99,7 +99,7 @@ func (b Backup) needOn(tli wal.Timeline, s State) (need, bool) {
 // The others are for their own end alone.
 func (p Policy) onward(s State, kept []Backup) func(Backup) bool {
 	if !p.WAL.Limited {
-		return func(b Backup) bool { return b.Broken == "" }
+		return func(Backup) bool { return true }
 	}
 	complete, newest := newestFirst(kept), newestTimeline(s)
 	onLine := slices.DeleteFunc(slices.Clone(complete), func(b Backup) bool { return !b.reaches(newest, s.Histories) })

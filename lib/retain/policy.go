@@ -34,9 +34,6 @@ type Policy struct {
 	// somebody knows: of these the incomplete ones are dropped, whatever their
 	// age. It is no rule for others.
 	Abandon []string
-	// PassBroken has backups that are complete and not whole stay, and everything
-	// else be decided about. It is for whoever finds them. Without it nothing is.
-	PassBroken bool
 }
 
 // WALPolicy is about WAL apart from backups. The zero value keeps all WAL from

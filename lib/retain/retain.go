@@ -21,8 +21,6 @@
 //     kept, and so are those whose parts that one uses.
 //   - What is said to be abandoned is dropped only if it is neither complete nor
 //     pinned nor being restored, and no other one that is kept uses its parts.
-//   - One that is broken is kept, with the WAL up to its own end, and counts for no
-//     rule: it takes the place of none that is whole.
 //   - WAL on a timeline whose history is unknown is kept, and as long as there
 //     is no complete backup, all WAL is.
 //   - Deciding again about what was kept drops nothing more.
@@ -55,7 +53,6 @@ type Backup struct {
 	Tags                []string
 	Pin                 string // why somebody pinned it; "" if nobody did
 	InUse               string // who is restoring it; "" if nobody is
-	Broken              string // why it cannot be restored; "" if it can, as far as is known
 	// Needs are the labels of other backups whose parts it uses.
 	Needs []string
 }

@@ -73,8 +73,6 @@ func (j *judgement) verdicts(b Backup) []Verdict {
 		return []Verdict{{Keep: true, Why: NoRule}}
 	case !b.Complete:
 		return j.ofIncomplete(b)
-	case b.Broken != "":
-		return []Verdict{pinned(b), inUse(b), {Keep: true, Why: "not whole: " + oneLine(b.Broken)}}
 	}
 	all := []Verdict{pinned(b), inUse(b)}
 	if n := j.policy.KeepLast; n > 0 {

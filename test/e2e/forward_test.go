@@ -18,7 +18,7 @@ func forwarding(t *testing.T, programs map[string]string, args ...string) (cmd *
 	t.Helper()
 	dir = t.TempDir()
 	shell(t, "cp", "-p", "../../scripts/forward", "../../scripts/lib.sh", dir)
-	all := map[string]string{"wal-push": "", "expire": "", "repo": `[ "$1" != lock ] || { shift 4; exec "$@"; }`}
+	all := map[string]string{"wal-push": "", "expire": ": >$HERE/expired", "repo": `[ "$1" != lock ] || { shift 4; exec "$@"; }`}
 	for name, script := range programs {
 		all[name] = script
 	}
@@ -35,7 +35,7 @@ func forwarding(t *testing.T, programs map[string]string, args ...string) (cmd *
 }
 
 // A lock that is busy is no failure; what fails under the lock is one, whatever
-// its status, and is told.
+// its status, and is told. Where something is lost for good nothing is removed.
 func TestForwardUnderTheLock(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -46,9 +46,9 @@ func TestForwardUnderTheLock(t *testing.T) {
 		"free":         {nil, 0, ""},
 		"busy":         {map[string]string{"repo": `[ "$1" != lock ] || { echo held >&2; exit 1; }`}, 0, "nothing is removed this time: held"},
 		"expire fails": {map[string]string{"expire": "echo no >&2; exit 1"}, 111, "no\n"},
-		"lost":         {map[string]string{"repo": `[ "$1" = lock ] || { echo gone >&2; exit 1; }; shift 4; exec "$@"`, "expire": "echo expired >>$HERE/expired"}, 1, "gone\n"},
-		"lost at last": {map[string]string{"repo": `[ "$1" = lock ] || { [ -e $HERE/again ] || { : >$HERE/again; exit 0; }; echo gone >&2; exit 1; }; shift 4; exec "$@"`}, 1, "gone\n"},
-		"a failure":    {map[string]string{"repo": `[ "$1" = lock ] || { [ -e $HERE/again ] || { : >$HERE/again; exit 0; }; echo away >&2; exit 111; }; shift 4; exec "$@"`, "expire": "echo expired >>$HERE/expired"}, 111, "away\n"},
+		"lost":         {map[string]string{"repo": `[ "$1" != lock ] || { : >$HERE/locked; exit 0; }; echo gone >&2; exit 1`}, 1, "gone\nforward: nothing is removed from near "},
+		"lost at last": {map[string]string{"repo": `[ "$1" = lock ] || { [ -e $HERE/again ] || { : >$HERE/again; exit 0; }; echo gone >&2; exit 1; }; shift 4; exec "$@"`}, 1, "gone\nforward: nothing is removed from near "},
+		"a failure":    {map[string]string{"repo": `[ "$1" = lock ] || { [ -e $HERE/again ] || { : >$HERE/again; exit 0; }; echo away >&2; exit 111; }; shift 4; exec "$@"`}, 111, "away\n"},
 		"a mistake":    {map[string]string{"expire": "echo what >&2; exit 100"}, 100, "what\n"},
 	}
 	for name, test := range tests {
@@ -58,8 +58,11 @@ func TestForwardUnderTheLock(t *testing.T) {
 			if r.status != test.status || !strings.Contains(r.err, test.says) || strings.Count(r.err, "gone") > 1 {
 				t.Error(r)
 			}
-			if expired := exists(filepath.Join(dir, "expired")); test.programs["expire"] != "" && expired != (name == "lost") {
+			if expired := exists(filepath.Join(dir, "expired")); expired != (name == "free") {
 				t.Errorf("something was removed: %v", expired)
+			}
+			if name == "lost" && exists(filepath.Join(dir, "locked")) {
+				t.Error("the lock was taken for nothing")
 			}
 		})
 	}
