@@ -47,7 +47,7 @@ func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
 	err = t.Run(ctx)
 	p.Verbosef("%d objects copied, %d bytes", objects.Load(), bytes.Load())
 	if err != nil && ctx.Err() == nil && transfer.OnlyLost(err) {
-		return cli.Hint(cli.No(err), "all else is in %s; put back what is damaged or lost in %s from elsewhere, or give up there what is of no use without it: repo rm base/LABEL/manifest", to.Location, from.Location)
+		return cli.Hint(cli.No(err), "all else is in %s; put back what is damaged or lost in %s from elsewhere, or give up there the backups that need it: repo rm base/LABEL/manifest, also of the increments that use their parts and are not copied without them", to.Location, from.Location)
 	}
 	return cli.Failure(err)
 }

@@ -472,11 +472,13 @@ func (t Transfer) backup(ctx context.Context, c cargo, b archive.Backup) error {
 		return lost{b.Lost}
 	}
 	for _, parent := range b.Needs() {
+		_, here := c.here[parent]
 		err := fmt.Errorf("its parent %s is not there", parent)
 		switch {
-		case c.lost[parent]:
+		case c.there[parent]:
+		case c.lost[parent] || !here: // what was given up does not come back
 			return lost{err}
-		case !c.there[parent]:
+		default:
 			return err
 		}
 	}
