@@ -30,15 +30,15 @@ func AcquireIn(ctx context.Context, s Files, name, command string, patience time
 // and so whoever has locked the file takes the lease as they do.
 func Leased(ctx context.Context, s store.Store, name string) (bool, error) {
 	for _, err := range s.List(ctx, leasePrefix(name), "") {
-		return err == nil, err
+		return err == nil, forAll(name, err)
 	}
 	return false, nil
 }
 
 // Hold does work while this process holds the lock of that name, of whatever kind
-// the store has, and both where both are used. It waits for a busy one as long as patience says; then the error
-// wraps ErrBusy and names the holder. When a lease is lost the context of the work
-// ends, and the error wraps ErrLost.
+// the store has, and both where both are used. It waits for a busy one as long as
+// patience says; then the error wraps ErrBusy and names the holder. When a lease is
+// lost the context of the work ends, and the error wraps ErrLost.
 func Hold(ctx context.Context, s store.Store, name, command string, patience time.Duration, work func(context.Context) error) error {
 	files, able := s.(Files)
 	if !able {

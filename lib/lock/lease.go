@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -124,14 +125,14 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 	for {
 		last, err := l.look(ctx)
 		if err != nil {
-			return nil, err
+			return nil, forAll(name, err)
 		}
 		seen.note(last)
 		if last.free() || seen.expired() {
 			l.since = uptime()
 			taken, err := l.claim(ctx, last.epoch+1)
 			if err != nil || taken {
-				return l, err
+				return l, forAll(name, err)
 			}
 			continue
 		}
@@ -142,6 +143,14 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// forAll says what to do when the leases are another user's.
+func forAll(name string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (who shares the lock %s has to be able to read and write what is below %s)", err, name, leasePrefix(name))
+	}
+	return err
 }
 
 // pollLease is how often a busy lease is looked at.

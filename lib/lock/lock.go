@@ -2,12 +2,14 @@
 //
 // A Lock is a file that one holder at a time has locked with flock(2). The
 // kernel frees it when the last process that has the file open is gone, so a
-// killed holder blocks nobody. The file says in text who holds it. It is never
-// removed, as removing it would let two processes lock two files of one name.
+// killed holder blocks nobody. The file says in text who holds it, or held it last
+// if its holder may not write there. It is never removed, as removing it would let
+// two processes lock two files of one name.
 //
 // A Lease is for stores that have no such files. It has to be renewed, and ends
-// when that is not done for a while. A directory that others reach as such a store
-// has both, see Leased.
+// when that is not done for a while: a holder that was killed blocks others for up
+// to a minute, see DefaultTerm. A directory that others reach as such a store has
+// both, see Leased, and so is free after that only.
 package lock
 
 import (
@@ -15,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -34,11 +37,11 @@ const pollInterval = 50 * time.Millisecond
 type Lock struct{ file *os.File }
 
 // Acquire takes the lock in the file path, which is made when missing, and
-// writes into it that command holds it. It waits for a busy lock as long as
-// patience says; then the error wraps ErrBusy and names the holder.
+// writes into it that command holds it, if it may. It waits for a busy lock as long
+// as patience says; then the error wraps ErrBusy and names the holder.
 func Acquire(ctx context.Context, path, command string, patience time.Duration) (*Lock, error) {
 	done := wait.For(ctx, "opening "+path)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	file, writable, err := open(path)
 	done()
 	if err != nil {
 		return nil, err
@@ -54,11 +57,25 @@ func Acquire(ctx context.Context, path, command string, patience time.Duration) 
 		file.Close()
 		return Acquire(ctx, path, command, patience)
 	}
-	if err := describe(file, command); err != nil {
-		file.Close()
-		return nil, err
+	if writable {
+		if err := describe(file, command); err != nil {
+			file.Close()
+			return nil, err
+		}
 	}
 	return &Lock{file}, nil
+}
+
+// open opens a lock file. One that another user has made may be there to be read
+// only, which is enough to lock it where file systems are local.
+func open(path string) (file *os.File, writable bool, err error) {
+	file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if errors.Is(err, fs.ErrPermission) {
+		if file, err := os.Open(path); err == nil {
+			return file, false, nil
+		}
+	}
+	return file, err == nil, err
 }
 
 // isStill reports whether path names the open file.

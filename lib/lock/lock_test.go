@@ -8,11 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/lib/store"
 )
 
 // Another process is this test binary again, which locks a file, says so, and
@@ -231,6 +236,90 @@ func TestInherit(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A lock file that another user has made can be locked by whoever can read it.
+func TestFileOfAnotherUser(t *testing.T) {
+	dir := t.TempDir()
+	path, like := filepath.Join(dir, "l"), filepath.Join(dir, "like")
+	if err := errors.Join(acquire(t, path).Release(), os.WriteFile(like, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	made, err1 := os.Stat(path)
+	readable, err2 := os.Stat(like)
+	if err := errors.Join(err1, err2); err != nil || made.Mode() != readable.Mode() {
+		t.Errorf("%v, %v", made.Mode(), err)
+	}
+	before, _ := os.ReadFile(path)
+	asOrdinaryUser(t)
+	if err := os.Chmod(path, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	l := acquire(t, path)
+	if _, err := Acquire(t.Context(), path, "other", 0); !errors.Is(err, ErrBusy) {
+		t.Errorf("%v", err)
+	}
+	if err := l.Release(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("%q, %v; before %q", after, err, before)
+	}
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Acquire(t.Context(), path, "other", 0); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Leases that cannot be read say where they are and who has to read them.
+func TestLeaseOfAnotherUser(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Take(t.Context(), s, "expire", "test", time.Minute, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asOrdinaryUser(t)
+	for _, path := range []string{filepath.Join(dir, leaseKey("expire", l.epoch)), filepath.Join(dir, leasePrefix("expire"))} {
+		if err := os.Chmod(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Take(t.Context(), s, "expire", "other", time.Minute, 0)
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "below lease/expire/") {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(dir, leasePrefix("expire")), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asOrdinaryUser has the modes of files count, for this test's thread, also when the
+// superuser runs it.
+func asOrdinaryUser(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var all [2]unix.CapUserData
+	if err := unix.Capget(&header, &all[0]); err != nil {
+		t.Fatal(err)
+	}
+	fewer := all
+	fewer[0].Effective &^= 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	if err := unix.Capset(&header, &fewer[0]); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Capset(&header, &all[0]); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestNoDirectory(t *testing.T) {
