@@ -55,7 +55,8 @@ type Start struct {
 // store.ErrDiffers if the label is taken. If there is left of what an interrupted
 // one of this label was, the backup goes on with that, and its record takes the
 // place of that one's; no other may be under way. No expire is meanwhile, which is
-// waited for, and what is left is looked for after that.
+// waited for, and what is left is looked for after that. That this is gone by then
+// does not wrap store.ErrNotExist.
 func (r *Repo) Begin(ctx context.Context, h manifest.Header, left *manifest.Header) error {
 	s := Start{
 		Timeline: h.StartTimeline, LSN: h.StartLSN, Time: h.StartTime,
@@ -79,9 +80,15 @@ func (r *Repo) Begin(ctx context.Context, h manifest.Header, left *manifest.Head
 		}
 	}
 	if err == nil && left != nil && len(left.Parts) > 0 {
-		if err = r.VerifyParts(ctx, *left); errors.Is(err, store.ErrNotExist) {
-			err = fmt.Errorf("%s: what was left of it has been removed meanwhile: %w", h.Label, err)
-		}
+		err = removedMeanwhile(h.Label, r.VerifyParts(ctx, *left))
+	}
+	return err
+}
+
+// removedMeanwhile is a failure and no answer: another try finds what there is then.
+func removedMeanwhile(label string, err error) error {
+	if errors.Is(err, store.ErrNotExist) {
+		err = fmt.Errorf("%s: what was left of it has been removed meanwhile: %v", label, err)
 	}
 	return err
 }
@@ -114,7 +121,7 @@ func (r *Repo) takeOver(ctx context.Context, label string, s *Start) error {
 	}
 	old, err := r.ReadStart(ctx, label)
 	if err != nil {
-		return err
+		return removedMeanwhile(label, err)
 	}
 	if old.FirstTime.Before(s.FirstTime) {
 		s.FirstTime = old.FirstTime

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -151,17 +152,23 @@ func TestGoesOnAfterExpire(t *testing.T) {
 			}
 			parts[0].Size, header.Parts = info.Size, parts
 			var expired atomic.Bool
-			begun := make(chan error)
+			begun, waiting := make(chan error, 1), make(chan bool)
 			err = lock.Hold(t.Context(), r.Store, archive.ExpireLock, "expire", 0, func(context.Context) error {
+				ctx := &patient{Context: context.Background(), waiting: sync.OnceFunc(func() { close(waiting) })}
+				resuming := &archive.Repo{Store: files{r.Store, ctx}, Location: r.Location, Identity: r.Identity}
 				go func() {
 					h := manifest.Header{Label: "b", StartTimeline: 1, StartLSN: 0x300028, StartTime: time.Now()}
-					err := r.Begin(context.Background(), h, &header)
+					err := resuming.Begin(ctx, h, &header)
 					if !expired.Load() {
 						t.Error("it did not wait")
 					}
 					begun <- err
 				}()
-				time.Sleep(200 * time.Millisecond)
+				select {
+				case <-waiting:
+				case err := <-begun:
+					return fmt.Errorf("it has begun, %v", err)
+				}
 				expired.Store(true)
 				if remove {
 					return r.Remove(t.Context(), parts[0].Key)
@@ -171,9 +178,36 @@ func TestGoesOnAfterExpire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := <-begun; errors.Is(err, store.ErrNotExist) != remove || (err == nil) == remove {
+			err = <-begun
+			if told := err != nil && strings.Contains(err.Error(), "b: what was left of it has been removed meanwhile: "); told != remove || (err == nil) == remove || errors.Is(err, store.ErrNotExist) {
 				t.Errorf("error %v", err)
 			}
 		})
 	}
+}
+
+// patient is a context that tells when somebody who has asked for a lock waits for it,
+// or for the end of the context.
+type patient struct {
+	context.Context
+	asked   atomic.Bool
+	waiting func()
+}
+
+func (p *patient) Done() <-chan struct{} {
+	if p.asked.Load() {
+		p.waiting()
+	}
+	return p.Context.Done()
+}
+
+// files is a store whose locks are asked for by a patient one.
+type files struct {
+	store.Store
+	by *patient
+}
+
+func (f files) LockFile(name string) (string, error) {
+	f.by.asked.Store(true)
+	return f.Store.(lock.Files).LockFile(name)
 }
