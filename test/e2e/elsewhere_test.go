@@ -217,7 +217,8 @@ func TestTwoRepositories(t *testing.T) {
 }
 
 // A backup that brings its WAL, from a repository that has no other, is recovered
-// beyond its end with the WAL of another one.
+// beyond its end with the WAL of another one. Of one that is away nobody knows that it
+// has none.
 func TestRestoreWithWALElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, small)
@@ -230,4 +231,8 @@ func TestRestoreWithWALElsewhere(t *testing.T) {
 	archive := s.repo
 	s.repo = first
 	expect(t, "rows", s.recovered(t, "-r", archive, "--archive-mode", "off").SQL(allRows), "1")
+
+	gone, data := s.path("gone"), s.path("data")
+	s.refuses(0, "whether "+gone+" has WAL is unknown: ", "restore", "-r", first, "-r", gone, "-D", data)
+	s.must("sh", "-c", `! grep -F "case %f in" "$1" && grep -F "$2" "$1"`, "sh", filepath.Join(data, "postgresql.auto.conf"), gone)
 }
