@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -101,6 +102,36 @@ func TestExpiryKilledAnywhere(t *testing.T) {
 	if dropped < 50 {
 		t.Errorf("only %d backups dropped: the test proves nothing", dropped)
 	}
+}
+
+// Leases that may not be removed are told of once, and fail nothing.
+func TestLeasesOfAnotherUser(t *testing.T) {
+	r := lineage(t, 3)
+	for _, epoch := range []string{"0000000001", "0000000002", "0000000003"} {
+		fixture.Place(t, r.Location, "lease/backup/"+epoch, nil)
+	}
+	s := foreign{r.Store}
+	e, err := Decide(t.Context(), &archive.Repo{Store: s, Location: r.Location, Identity: r.Identity}, retain.Policy{KeepLast: 1}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	if err := e.Apply(t.Context(), 2, func(err error) { warned = append(warned, err.Error()) }); err != nil {
+		t.Error(err)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "leases that do not count any more stay: ") {
+		t.Errorf("warned of %q", warned)
+	}
+}
+
+// foreign is a store whose leases are another user's.
+type foreign struct{ store.Store }
+
+func (f foreign) Remove(ctx context.Context, key string) error {
+	if strings.HasPrefix(key, "lease/") {
+		return fs.ErrPermission
+	}
+	return f.Store.Remove(ctx, key)
 }
 
 // A backup that begins while another is being removed that it needs is safe,

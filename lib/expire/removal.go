@@ -1,6 +1,7 @@
 package expire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,16 +92,21 @@ func (r *removal) removeRest(ctx context.Context) error {
 	return nil
 }
 
-// removeLeases removes those that hosts have left which may only add.
+// removeLeases removes those that hosts have left which may only add. They do no harm
+// where they are: that another user's stay is told, and is no failure.
 func (r *removal) removeLeases(ctx context.Context) {
 	if !r.policy.Rules() {
 		return
 	}
 	keys, err := lock.Outdated(ctx, r.repo.Store)
-	if err != nil {
-		r.fail(err)
+	leases := &removal{Expiry: r.Expiry, jobs: r.jobs, warn: func(why error) { err = cmp.Or(err, why) }}
+	leases.removeAll(ctx, keys)
+	switch {
+	case ctx.Err() != nil:
+		r.failed += max(1, leases.failed) // whoever broke this off says why
+	case err != nil:
+		r.warn(fmt.Errorf("leases that do not count any more stay: %w", err))
 	}
-	r.removeAll(ctx, keys)
 }
 
 func (r *removal) fail(err error) {
