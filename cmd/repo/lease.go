@@ -144,7 +144,7 @@ func dieWithReader(pipe *os.File) error {
 
 // runKeep keeps a lease until its standard input ends, and gives it up then. When
 // it cannot, it has whoever runs under the lease end.
-func runKeep(ctx context.Context, p *cli.Process, operands []string) error {
+func runKeep(ctx context.Context, _ *cli.Process, operands []string) error {
 	if keepOptions.Ready > 0 {
 		unix.CloseOnExec(keepOptions.Ready)
 	}
@@ -162,10 +162,14 @@ func runKeep(ctx context.Context, p *cli.Process, operands []string) error {
 	if err != nil {
 		return cli.Mistake(err)
 	}
+	in, err := awaited()
+	if err != nil {
+		return err
+	}
 	held, over := context.WithCancel(ctx)
 	go func() {
 		defer over()
-		io.Copy(io.Discard, p.In)
+		io.Copy(io.Discard, in)
 	}()
 	if err = l.Renew(held); err == nil {
 		sayReady()
@@ -174,7 +178,7 @@ func runKeep(ctx context.Context, p *cli.Process, operands []string) error {
 	if held.Err() != nil && ctx.Err() == nil {
 		return giveUp(ctx, l)
 	}
-	endHolders()
+	endHolders(in)
 	if err == nil {
 		return ctx.Err() // a signal
 	}
@@ -190,17 +194,27 @@ func sayReady() {
 	}
 }
 
-// endHolders sends SIGTERM to all who have the other end of standard input. Our
-// parent is left out: it gets one when we end.
-func endHolders() {
+// awaited is standard input in the mode in which it is closed at once, although
+// somebody reads from it.
+func awaited() (*os.File, error) {
+	err := unix.SetNonblock(0, true)
+	return os.NewFile(0, "standard input"), err
+}
+
+// endHolders sends SIGTERM to all who have the other end of standard input. Our parent gets
+// it from the kernel when the pipe is closed, and first: it must not end by itself,
+// and well, because what it has started was ended.
+func endHolders(in *os.File) {
+	parent := os.Getppid()
 	pipe, err := os.Readlink("/proc/self/fd/0")
+	in.Close()
 	if err != nil || !strings.HasPrefix(pipe, "pipe:") {
 		return
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range all {
 		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == os.Getpid() || pid == os.Getppid() {
+		if err != nil || pid == os.Getpid() || pid == parent {
 			continue
 		}
 		// Found before it is looked at: the number may be another's at any time.

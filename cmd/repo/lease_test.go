@@ -221,6 +221,21 @@ func TestSurvivorsEndWithKeeper(t *testing.T) {
 	}
 }
 
+// The command itself is ended before what it has started: it does not go on, and end
+// well, because that was ended.
+func TestCommandEndsFirst(t *testing.T) {
+	for range 5 {
+		v := newVault(t)
+		h := v.hold("echo $$ > held; sleep 300; echo > on; exit 0")
+		v.number("held")
+		syscall.Kill(v.keeper(h.Process.Pid), syscall.SIGTERM)
+		v.expect(h, 128+int(syscall.SIGTERM))
+		if v.exists("on") {
+			t.Error("it has gone on")
+		}
+	}
+}
+
 // A host that does not let the keeper in for a while loses no lease, and the
 // command waits for it.
 func TestKeeperTriesAgain(t *testing.T) {
