@@ -26,7 +26,7 @@ trickle pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pg
 get pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 replay pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 missing true pgbackrest walg pgpipes
-put scp_1 scp_2 pgpipes_sftp_1 pgpipes_sftp_2 pgpipes_s3_1
+put scp_1 scp_2 synced_sftp_1 synced_sftp_2 pgpipes_sftp_1 pgpipes_sftp_2 pgpipes_s3_1
 fetch scp_1 scp_2 pgpipes_sftp_1 pgpipes_sftp_2 pgpipes_s3_1
 far_backup pgbackrest_s3 pgpipes_s3 pgpipes_sftp
 far_restore pgbackrest_s3 pgpipes_s3 pgpipes_sftp
