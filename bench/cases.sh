@@ -26,7 +26,7 @@ trickle pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pg
 get pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 replay pgbackrest_async_2 pgbackrest_async_1 pgbackrest walg zstd cp pgpipes pgpipes_alone
 missing true pgbackrest walg pgpipes
-put scp_1 scp_2 pgpipes_sftp_1 pgpipes_sftp_2 pgpipes_s3_1
+put scp_1 scp_2 synced_sftp_1 synced_sftp_2 pgpipes_sftp_1 pgpipes_sftp_2 pgpipes_s3_1
 fetch scp_1 scp_2 pgpipes_sftp_1 pgpipes_sftp_2 pgpipes_s3_1
 far_backup pgbackrest_s3 pgpipes_s3 pgpipes_sftp
 far_restore pgbackrest_s3 pgpipes_s3 pgpipes_sftp
@@ -241,23 +241,36 @@ backup_pgpipes_with_zstd() {
 
 # keep_two makes the repository, once, and a copy of it for expire.
 keep_two() {
-    if [ -z "$(ls -A "$repository")" ]; then
+    if [ ! -e "$config/kept" ]; then
         mkdir -p "$config"
-        case $case in
-            kept_pgbackrest) configure_pgbackrest backup _2 ;;
-            *) repo init -r "$repository" -D "$PGDATA" ;;
-        esac
-        query "ALTER SYSTEM SET archive_command = '$(archive_command "${place_#kept_}" | expand)'"
-        query 'SELECT pg_reload_conf()'
-        keep_one first
-        kept_=$(archived)
-        until [ "$(archived)" -ge $((kept_ + segments)) ]; do pgbench -n -c 2 -T 1 -f "$bench/load.sql"; done
-        keep_one second
-        query 'ALTER SYSTEM RESET archive_command'
-        query 'SELECT pg_reload_conf()'
+        fill && : >"$config/kept" || return
     fi
     rm -rf "$repository.copy"
     cp -a "$repository" "$repository.copy"
+}
+
+fill() {
+    case $case in
+        kept_pgbackrest) configure_pgbackrest backup _2 ;;
+        *) repo init -r "$repository" -D "$PGDATA" ;;
+    esac &&
+        archive "$(archive_command "${place_#kept_}" | expand)" &&
+        keep_one first &&
+        work_on &&
+        keep_one second &&
+        archive true
+}
+
+# archive COMMAND has the server archive with it.
+archive() { query "ALTER SYSTEM SET archive_command = '$1'" && query 'SELECT pg_reload_conf()'; }
+
+# work_on has the server archive as many segments as were asked for.
+work_on() {
+    enough_=$(($(archived) + segments))
+    until [ "$(archived)" -ge "$enough_" ]; do
+        pgbench -n -c 2 -T 1 -f "$bench/load.sql" || return
+        [ "$(query 'SELECT failed_count FROM pg_stat_archiver')" -eq 0 ] || return
+    done
 }
 
 # expand puts in for the server what it does not have in its environment.

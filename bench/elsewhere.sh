@@ -89,6 +89,8 @@ s3_secret=benchbench
 
 put_scp_1() { streams 1 scp_there; }
 put_scp_2() { streams 2 scp_there; }
+put_synced_sftp_1() { streams 1 sftp_there; }
+put_synced_sftp_2() { streams 2 sftp_there; }
 put_pgpipes_sftp_1() { streams 1 put_there; }
 put_pgpipes_sftp_2() { streams 2 put_there; }
 put_pgpipes_s3_1() { streams 1 put_there; }
@@ -99,6 +101,7 @@ fetch_pgpipes_sftp_2() { streams 2 get_back; }
 fetch_pgpipes_s3_1() { streams 1 get_back; }
 
 scp_there() { scp -q -F "$bench/ssh/config" "$bench/blob" "vault:$repository/$1"; }
+sftp_there() { echo "put -f $bench/blob $repository/$1" | sftp -q -b - -F "$bench/ssh/config" vault >"$bench/log.$1"; }
 scp_back() { scp -q -F "$bench/ssh/config" "vault:$repository/$1" "$dest/$1"; }
 put_there() { repo put -r "$(location "$case")" "base/b/$1.tar" <"$bench/blob"; }
 get_back() { repo get -r "$(location "$case")" "base/b/$1.tar" >"$dest/$1"; }

@@ -15,13 +15,9 @@ import (
 
 var files = flag.Int("files", 1_000_000, "how many files the manifests have that are converted and compared")
 
-const (
-	// mostMemoryEver is what a program may take that reads or writes a manifest
-	// once, in bytes, however long that is.
-	mostMemoryEver = 100 << 20
-	// mostTimePerFile of the processor makes a minute of five million files.
-	mostTimePerFile = 12 * time.Microsecond
-)
+// mostMemoryEver is what a program may take that reads or writes a manifest
+// once, in bytes, however long that is.
+const mostMemoryEver = 100 << 20
 
 // TestScaleForms has long manifests shown, compared and converted, and one
 // written whose files came in no order.
@@ -38,8 +34,8 @@ func TestScaleForms(t *testing.T) {
 	} {
 		took, memory := s.run(t, []string{"sh", "-c", "differ() { \"$@\"; [ $? = 1 ]; }; " + command + " >out"})
 		t.Logf("%s: %s, %d MiB", command, took, memory>>20)
-		if memory > mostMemoryEver || took > time.Duration(*files)*mostTimePerFile {
-			t.Errorf("%s: %s, %d MiB", command, took, memory>>20)
+		if memory > mostMemoryEver {
+			t.Errorf("%s: %d MiB", command, memory>>20)
 		}
 	}
 }

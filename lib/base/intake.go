@@ -104,7 +104,7 @@ func (t *intake) begin() error {
 
 func (t *intake) open() (codec.Skipper, error) {
 	if t.sparse {
-		return codec.NewReaderSparing(t.in)
+		return codec.NewReaderAny(t.in, 1)
 	}
 	return codec.NewReaderAny(t.in, t.cores)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -159,26 +160,59 @@ func TestCloseWhileBlocked(t *testing.T) {
 	data := sample(8 * minFrame)
 	for _, f := range Formats() {
 		b := pack(t, data, Options{Format: f, Frame: minFrame})
-		before := runtime.NumGoroutine()
-		pr, pw := io.Pipe()
-		go pw.Write(b[:len(b)-1])
-		r, err := NewReaderFormat(pr, f, 3)
-		if err != nil {
-			t.Fatal(err)
+		for _, jobs := range []int{1, 3} {
+			before := runtime.NumGoroutine()
+			pr, pw := io.Pipe()
+			go pw.Write(b[:len(b)-1])
+			r, err := NewReaderFormat(pr, f, jobs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := make(chan error)
+			go func() {
+				_, err := io.Copy(io.Discard, r)
+				read <- err
+			}()
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			pw.Close()
+			if err := <-read; err == nil && f != None {
+				t.Errorf("%s: a cut input that was closed was read without an error", f)
+			}
+			pr.Close()
+			settles(t, before)
 		}
-		read := make(chan error)
-		go func() {
-			_, err := io.Copy(io.Discard, r)
-			read <- err
-		}()
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
-		}
-		pw.Close()
-		if err := <-read; err == nil && f != None {
-			t.Errorf("%s: a cut input that was closed was read without an error", f)
-		}
-		pr.Close()
-		settles(t, before)
 	}
+}
+
+// TestStreamsAtOnce has streams decoded beside each other, some to their end and
+// others not, or damaged: the buffers that go from one to the next are nobody
+// else's.
+func TestStreamsAtOnce(t *testing.T) {
+	data := sample(8 * minFrame)
+	var readers sync.WaitGroup
+	for i := range 8 {
+		content := bytes.Clone(data)
+		for j := range content {
+			content[j] ^= byte(i)
+		}
+		whole := pack(t, content, Options{Format: Zstd, Frame: minFrame})
+		readers.Go(func() {
+			for round := range thorough(20, 6) {
+				b := bytes.Clone(whole)
+				switch (i + round) % 3 {
+				case 1:
+					b = b[:len(b)/2]
+				case 2:
+					b[len(b)/2] ^= 1
+				}
+				got, err := unpack(b, 1+2*(round%2))
+				if !bytes.HasPrefix(content, got) || err == nil && len(got) < len(content) {
+					t.Errorf("stream %d: %d bytes, %v", i, len(got), err)
+				}
+			}
+		})
+	}
+	readers.Wait()
 }

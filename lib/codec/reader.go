@@ -76,28 +76,13 @@ func NewReaderFormat(r io.Reader, f Format, jobs int) (io.ReadCloser, error) {
 }
 
 // NewReaderAny is NewReader for an input that need not be compressed: one that
-// begins like none of the formats, or is empty, is passed as it is.
+// begins like none of the formats, or is empty, is passed as it is. With one job
+// no frame is decoded that is skipped.
 func NewReaderAny(r io.Reader, jobs int) (Skipper, error) {
 	jobs, err := cores(jobs)
 	if err != nil {
 		return nil, err
 	}
-	return newReaderAny(r, jobs)
-}
-
-// NewReaderSparing is NewReaderAny for who will skip most of the content: no
-// frame is decoded before it is asked for.
-func NewReaderSparing(r io.Reader) (Skipper, error) {
-	in, err := newReaderAny(r, 1)
-	if z, able := in.(*reader); able {
-		if d, able := z.dec.(*zstdDecoder); able {
-			d.sparing()
-		}
-	}
-	return in, err
-}
-
-func newReaderAny(r io.Reader, jobs int) (Skipper, error) {
 	src := newSource(r)
 	f, err := src.detect()
 	if _, end := src.Peek(1); errors.Is(err, ErrFormat) || end == io.EOF {

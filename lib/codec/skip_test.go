@@ -13,8 +13,8 @@ import (
 // skippers are the ways to read an input that may have something skipped.
 func skippers() map[string]func(io.Reader) (Skipper, error) {
 	return map[string]func(io.Reader) (Skipper, error){
-		"sparing": NewReaderSparing,
-		"ahead":   func(r io.Reader) (Skipper, error) { return NewReaderAny(r, 2) },
+		"alone": func(r io.Reader) (Skipper, error) { return NewReaderAny(r, 1) },
+		"ahead": func(r io.Reader) (Skipper, error) { return NewReaderAny(r, 2) },
 	}
 }
 
@@ -120,7 +120,7 @@ func TestSkippedIsNotDecoded(t *testing.T) {
 		skip  int
 		whole bool
 	}{{0, false}, {minFrame, false}, {2 * minFrame, true}, {3*minFrame + 1, true}} {
-		z, err := NewReaderSparing(bytes.NewReader(b))
+		z, err := NewReaderAny(bytes.NewReader(b), 1)
 		if err == nil {
 			err = z.Skip(int64(c.skip))
 		}

@@ -41,29 +41,29 @@ func newZstdDecoder(src *source, jobs int) decoder {
 	return z
 }
 
-// newZstdLibrary makes a decoder of the library for streams. One that works
-// alone is faster than one that shares the work on a stream between goroutines.
+// newZstdLibrary makes a decoder of the library. One that works alone is
+// faster than one that shares the work on a stream between goroutines.
 func newZstdLibrary() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderMaxWindow(maxZstdWindow))
 }
 
-// zstdAtOnce decodes whole frames, for all streams: on every core one at a time.
-var zstdAtOnce = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(0),
-		zstd.WithDecoderMaxWindow(maxZstdWindow))
-})
+// zstdLibraries decode frame after frame of whatever streams.
+var zstdLibraries sync.Pool
 
 // zstdUnpacker makes what a worker does.
-func zstdUnpacker() func(*task) {
-	dec, err := zstdAtOnce()
-	return func(t *task) {
-		if t.err = err; err == nil {
-			t.out, t.err = dec.DecodeAll(t.in, t.out[:0])
+func zstdUnpacker() func(*task) { return unpackZstd }
+
+func unpackZstd(t *task) {
+	dec, one := zstdLibraries.Get().(*zstd.Decoder)
+	if !one {
+		if dec, t.err = newZstdLibrary(); t.err != nil {
+			return
 		}
 	}
+	t.out, t.err = dec.DecodeAll(t.in, t.out[:0])
+	zstdLibraries.Put(dec)
 }
 
 // unpackers are the tasks of streams that have been read to their end, for the
@@ -104,9 +104,6 @@ func (z *zstdDecoder) next() ([]byte, error) {
 // pass has the next n bytes of content passed over. Frames that lie in them are
 // not decoded.
 func (z *zstdDecoder) pass(n int64) { z.passing += n }
-
-// sparing has no frame decoded before it is asked for.
-func (z *zstdDecoder) sparing() { z.crew.most = 1 }
 
 func (z *zstdDecoder) piece() ([]byte, error) {
 	if z.last != nil {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -320,6 +321,7 @@ func TestSFTPRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	way.Set(network.Weather{Delay: trip / 2})
+	puts := 0
 	for _, test := range []struct {
 		what  string
 		do    func(context.Context, store.Store) error
@@ -329,16 +331,23 @@ func TestSFTPRoundTrips(t *testing.T) {
 		{"Get", operations["Get"], 3}, // looking, opening, reading
 		// Making the file; the bytes; their sync; closing; the name; and its sync.
 		{"Put", func(ctx context.Context, s store.Store) error {
-			_, err := s.Put(ctx, "a/b/second", write("offered"))
+			puts++
+			_, err := s.Put(ctx, fmt.Sprintf("a/b/%d", puts), write("offered"))
 			return err
 		}, 6},
 	} {
-		begun := time.Now()
-		if err := test.do(t.Context(), d); err != nil {
-			t.Fatal(err)
+		fastest := time.Hour // of some, as disks and processors are busy at times
+		for range 5 {
+			begun := time.Now()
+			if err := test.do(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			if fastest = min(fastest, time.Since(begun)); fastest < test.trips*trip+trip*9/10 {
+				break
+			}
 		}
-		if took := time.Since(begun); took > test.trips*trip+trip*9/10 {
-			t.Errorf("%s: %.1f round trips", test.what, float64(took)/float64(trip))
+		if fastest < test.trips*trip || fastest > test.trips*trip+trip*9/10 {
+			t.Errorf("%s: %.1f round trips", test.what, float64(fastest)/float64(trip))
 		}
 	}
 }

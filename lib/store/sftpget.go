@@ -13,8 +13,8 @@ import (
 	"pgpipes/lib/wait"
 )
 
-// Get implements Store. A large object is read with many requests at once, a small
-// one or a range in pieces that are. What is small takes three round trips.
+// Get implements Store. An object is read with many requests at once, a range in
+// pieces that are. What is small takes three round trips.
 func (s *SFTP) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
@@ -64,9 +64,10 @@ type download struct {
 	*wait.Operation
 }
 
-// begin starts reading ahead if the whole of a large file is wanted.
+// begin starts reading ahead if the whole of a file is wanted that is not small:
+// of that something comes as long as the server gives something.
 func (d *download) begin(offset int64, whole bool) {
-	if !whole || d.left <= pieceSize {
+	if !whole || d.left <= smallSize {
 		d.from = &pieces{file: d.file, offset: offset, end: offset + d.left, whole: whole}
 		return
 	}
@@ -139,6 +140,9 @@ func (d *download) Close() error {
 
 // pieceSize is how much of a range is asked for at once.
 const pieceSize = concurrency * 32 << 10
+
+// smallSize is up to what size an object is asked for at once.
+const smallSize = 64 << 10
 
 // pieces reads a range, or what is small.
 type pieces struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -384,23 +386,24 @@ func hostileStoring(t *testing.T) {
 		instead func(sftpmsg.Message) []byte
 		after   func(request, honest sftpmsg.Message) []byte
 		says    string
+		named   bool // the object has its name, and is wrong
 	}{
-		"lost writes": {ok(func(m sftpmsg.Message) bool { return m[0] == sftpmsg.Write }), nil, "has stored"},
+		"lost writes": {ok(func(m sftpmsg.Message) bool { return m[0] == sftpmsg.Write }), nil, "has taken", false},
 		"a lost end": {ok(func(m sftpmsg.Message) bool {
 			_, f, _ := m.Parts()
 			f.Text()
 			return m[0] == sftpmsg.Write && f.Long() > 0
-		}), nil, "has stored"},
-		"no link":   {ok(links), nil, "has not given it its name"},
-		"no rename": {ok(renames), noLinks, "has not given it its name"},
-		"no sync":   {func(m sftpmsg.Message) []byte { return failing(m, extension(m, "fsync@openssh.com")) }, nil, "SSH_FX_FAILURE"},
+		}), nil, "has taken", false},
+		"no link":   {ok(links), nil, "has not given it its name", false},
+		"no rename": {ok(renames), noLinks, "has not given it its name", false},
+		"no sync":   {func(m sftpmsg.Message) []byte { return failing(m, extension(m, "fsync@openssh.com")) }, nil, "SSH_FX_FAILURE", false},
 		"silence": {func(m sftpmsg.Message) []byte {
 			if m[0] == sftpmsg.Write {
 				return []byte{}
 			}
 			return nil
-		}, nil, errLate.Error()},
-		"full": {func(m sftpmsg.Message) []byte { return failing(m, m[0] == sftpmsg.Write) }, nil, "SSH_FX_FAILURE"},
+		}, nil, errLate.Error(), false},
+		"full": {func(m sftpmsg.Message) []byte { return failing(m, m[0] == sftpmsg.Write) }, nil, "SSH_FX_FAILURE", false},
 		"a cut copy": {nil, func(request, honest sftpmsg.Message) []byte {
 			if request != nil && request[0] == sftpmsg.Stat && honest[0] == sftpmsg.Attrs {
 				if _, f, _ := honest.Parts(); f.Number() > 0 && f.Long() > 100000 && !isDirectory(honest) {
@@ -408,7 +411,7 @@ func hostileStoring(t *testing.T) {
 				}
 			}
 			return honest.Bytes()
-		}, "has stored 1000 of 200000 bytes"},
+		}, "has stored 1000 of 200000 bytes", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -421,7 +424,53 @@ func hostileStoring(t *testing.T) {
 				}
 				return err
 			})
+			if _, err := os.Lstat(filepath.Join(h.Root, "dir/k")); !test.named && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it has got its name: %v", err)
+			}
 		})
+	}
+}
+
+// An object has its name only after the server has said that its bytes are on the
+// disk, and that it is not open any more.
+func TestSFTPNamesWhatIsSafe(t *testing.T) {
+	var mu sync.Mutex
+	var file string // the handle of what is written
+	var synced, closed, linked bool
+	h := &hostile{
+		instead: func(m sftpmsg.Message) []byte {
+			mu.Lock()
+			defer mu.Unlock()
+			if extension(m, "hardlink@openssh.com") {
+				linked = true
+				if !synced || !closed {
+					t.Errorf("the name is given to what is synced: %t, closed: %t", synced, closed)
+				}
+			}
+			return nil
+		},
+		after: func(request, honest sftpmsg.Message) []byte {
+			if request == nil {
+				return honest.Bytes()
+			}
+			_, asked, _ := request.Parts()
+			_, answer, _ := honest.Parts()
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case request[0] == sftpmsg.Open && honest[0] == sftpmsg.Handle && strings.HasSuffix(asked.Text(), ".tmp"):
+				file = answer.Text()
+			case request[0] == sftpmsg.Close && asked.Text() == file:
+				closed = true
+			case extension(request, "fsync@openssh.com"):
+				asked.Text()
+				synced = synced || asked.Text() == file && answer.Number() == 0
+			}
+			return honest.Bytes()
+		},
+	}
+	if _, err := h.start(t).Put(t.Context(), "dir/k", write(strings.Repeat("x", 200000))); err != nil || !linked {
+		t.Errorf("linked: %t, %v", linked, err)
 	}
 }
 

@@ -99,22 +99,20 @@ func canSync(now *session) bool {
 	return offered && version == "1"
 }
 
-// createFile creates the temporary file. Where that fails the directories are
-// made that are missing, also if they go with another's last object just now.
+// createFile creates the temporary file. Where that fails, for whatever reason the
+// server gives, the directories are made that are missing, also if they go with
+// another's last object just now.
 func (s *SFTP) createFile(now *session, key, temp string) (file *sftp.File, err error) {
-	for range rmdirRaces {
+	for attempt := range rmdirRaces {
 		if file, err = now.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL); err == nil {
 			return file, nil
 		}
-		if isLost(err) {
+		if isLost(err) || attempt > 0 && !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		s.directories.Clear()
 		if perr := s.makeParents(now, key); perr != nil {
 			return nil, perr
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			break
 		}
 	}
 	return nil, named(s.path(key), err)
@@ -216,6 +214,9 @@ func (u *upload) finish(size int64) error {
 		in.close()
 		return named(u.temp, err)
 	}
+	if in.file == nil && opened == nil { // it may only have had too many files open
+		in, opened = u.openNames(path.Dir(u.temp))
+	}
 	in, err := u.link(in, opened)
 	if err != nil {
 		return err
@@ -236,7 +237,7 @@ func (u *upload) finish(size int64) error {
 func (u *upload) taken(size int64) error {
 	info, err := u.Lstat(u.temp)
 	if err == nil && info.Size() != size {
-		err = fmt.Errorf("the server has stored %d of %d bytes", info.Size(), size)
+		err = fmt.Errorf("the server has taken %d of %d bytes", info.Size(), size)
 	}
 	return err
 }
@@ -318,7 +319,7 @@ func (u *upload) discard() {
 	defer u.End()
 	u.pipe.CloseWithError(errors.New("given up"))
 	u.sent <- <-u.sent
-	u.leave(u.file)
+	u.file.Close()
 	u.session.Client.Remove(u.temp)
 }
 

@@ -91,7 +91,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 		io.Copy(io.Discard, client)
 		return
 	}
-	conn, err := net.Dial("tcp", p.to)
+	conn, err := (&net.Dialer{}).DialContext(p.ctx, "tcp", p.to)
 	if err != nil {
 		client.SetLinger(0) // the nearest to a refusal that is left
 		return
