@@ -11,7 +11,7 @@ var options struct {
 	Data        string   `short:"D" long:"pgdata" env:"PGDATA" value-name:"DIR" description:"the data directory to make; empty or absent, but for --delta"`
 	Manifest    string   `short:"m" long:"manifest" value-name:"FILE" description:"check against this manifest; by default against the backup_manifest in the stream"`
 	Source      string   `long:"source" value-name:"COMMAND" description:"take the parts of the backup from COMMAND, run once for each by sh, with LABEL, PART, KEY and TRY in its environment"`
-	Jobs        int      `short:"j" long:"jobs" value-name:"N" description:"how many parts to take, and files in place to read, at once; one more than there are cores by default"`
+	Jobs        int      `short:"j" long:"jobs" value-name:"N" description:"how many parts to take, and files in place to read, at once; as many as there are cores by default"`
 	Delta       bool     `long:"delta" description:"over an existing data directory: take only what differs, remove what the backup does not have"`
 	Signal      string   `long:"signal" choice:"recovery" choice:"standby" description:"create recovery.signal or standby.signal before the server can be started"`
 	Databases   []string `long:"only-database" value-name:"OID" description:"of the databases made by users restore this one; may be repeated"`

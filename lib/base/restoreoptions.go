@@ -26,8 +26,8 @@ type RestoreOptions struct {
 	// needs a Manifest. Of a part of which little is wanted it is killed when that
 	// has come.
 	Source filter.Command
-	// Jobs is how many parts are taken, and files in place read, at once; 0 is one
-	// more than there are cores.
+	// Jobs is how many parts are taken, and files in place read, at once; 0 is as
+	// many as there are cores.
 	Jobs int
 	// Delta makes of a data directory that is there already the one of the
 	// backup: what is right stays, and what the manifest does not list goes. It
@@ -72,7 +72,7 @@ func (o *RestoreOptions) fill() {
 		o.Warn = func(string, ...any) {}
 	}
 	if o.Jobs < 1 {
-		o.Jobs = runtime.GOMAXPROCS(0) + 1 // one mostly waits for its command or the disk
+		o.Jobs = runtime.GOMAXPROCS(0)
 	}
 }
 
