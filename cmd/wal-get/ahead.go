@@ -16,6 +16,7 @@ import (
 
 	"pgpipes/lib/cli"
 	"pgpipes/lib/prefetch"
+	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
@@ -147,7 +148,7 @@ func refuseInit() error {
 func background(r request) error {
 	argv := []string{os.Args[0], "--prefetch", "--detached", fmt.Sprintf("--ahead=%d", options.Ahead), fmt.Sprintf("--jobs=%d", options.jobs())}
 	for _, location := range r.locations {
-		there, err := prefetch.Absolute(location)
+		there, err := store.Absolute(location)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
+	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 )
 
@@ -35,7 +36,7 @@ func (c *Cache) lease(location string) string {
 
 // locationHash names a location, wherever it is asked from.
 func locationHash(location string) string {
-	location, _ = Absolute(location)
+	location, _ = store.Absolute(location)
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(location)))[:16]
 }
 
@@ -76,19 +77,6 @@ func (c *Cache) remembered(location string) (id archive.Identity, proved bool) {
 	return id, ours && err == nil && age >= 0 && age < leaseLife
 }
 
-// Absolute makes a location independent of the directory that a process is in.
-// With an error it is as it was.
-func Absolute(location string) (string, error) {
-	if strings.Contains(location, "://") {
-		return location, nil
-	}
-	path, err := filepath.Abs(location)
-	if err != nil {
-		return location, err
-	}
-	return path, nil
-}
-
 // fitsShelf keeps what somebody wrote into a repository from leading elsewhere.
 func fitsShelf(id archive.Identity) bool { return !strings.ContainsAny(id.ID, "/.-") }
 
@@ -97,6 +85,6 @@ func leaseHead(location string) string {
 	if err != nil {
 		boot = []byte(strconv.Itoa(os.Getpid())) // nobody else's
 	}
-	location, _ = Absolute(location)
+	location, _ = store.Absolute(location)
 	return fmt.Sprintf("%q\t%s\t", location, bytes.TrimSpace(boot))
 }

@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/note"
 	"pgpipes/lib/state"
+	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 )
 
@@ -74,9 +74,7 @@ func newDrop(o Outcome, n wal.Name, size wal.SegmentSize) drop {
 
 // absolute is a location that means the same in any directory.
 func absolute(location string) string {
-	if path, err := filepath.Abs(location); err == nil && !strings.Contains(location, "://") {
-		location = path
-	}
+	location, _ = store.Absolute(location) // or as it is
 	return note.InLine(location)
 }
 

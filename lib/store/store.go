@@ -22,6 +22,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -75,6 +76,19 @@ type Store interface {
 	List(ctx context.Context, prefix, after string) iter.Seq2[Info, error]
 	// Remove removes an object. One that is not there is ErrNotExist.
 	Remove(ctx context.Context, key string) error
+}
+
+// Absolute makes a location independent of the directory that a process is in.
+// With an error it is as it was.
+func Absolute(location string) (string, error) {
+	if strings.Contains(location, "://") {
+		return location, nil
+	}
+	path, err := filepath.Abs(location)
+	if err != nil {
+		return location, err
+	}
+	return path, nil
 }
 
 // Open returns the store at a location: a directory, sftp://host/path, or
