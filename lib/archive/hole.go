@@ -78,10 +78,7 @@ func (r *Repo) proveSegmentEnd(ctx context.Context, n wal.Name) error {
 		return err
 	}
 	return allAtOnce(
-		func() error { return r.proveNoGap(ctx, n) },
-		func() error { return r.proveNotExpired(ctx, n) },
-		func() error { return r.proveNoLater(ctx, n) },
-		func() error { return r.proveNoBranch(ctx, n, number) },
+		func() error { return r.ProvePast(ctx, n) },
 		func() error { return r.proveNoBackup(ctx, n, number) },
 	)
 }
