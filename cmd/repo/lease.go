@@ -201,9 +201,9 @@ func awaited() (*os.File, error) {
 	return os.NewFile(0, "standard input"), err
 }
 
-// endHolders sends SIGTERM to all who have the other end of standard input. Our parent gets
-// it from the kernel when the pipe is closed, and first: it must not end by itself,
-// and well, because what it has started was ended.
+// endHolders sends SIGTERM to all who have the other end of standard input. Our
+// parent gets it from the kernel when the pipe is closed, and first: it must not end
+// by itself, and well, because what it has started was ended.
 func endHolders(in *os.File) {
 	parent := os.Getppid()
 	pipe, err := os.Readlink("/proc/self/fd/0")

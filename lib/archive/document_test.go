@@ -2,10 +2,11 @@ package archive
 
 import (
 	"os"
-	"pgpipes/lib/note"
 	"regexp"
 	"strings"
 	"testing"
+
+	"pgpipes/lib/note"
 )
 
 // readText reads a file of the repository that the tests lie in.

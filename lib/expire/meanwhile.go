@@ -3,11 +3,12 @@ package expire
 import (
 	"context"
 	"fmt"
-	"pgpipes/lib/archive"
-	"pgpipes/lib/layout"
 	"slices"
 	"strings"
 	"time"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/layout"
 )
 
 // refuseChanged looks for what has come since the decision was made and makes it
