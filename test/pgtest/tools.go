@@ -2,9 +2,6 @@ package pgtest
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -52,20 +49,13 @@ func BuildTools(t testing.TB) string {
 
 func build(t testing.TB) string {
 	t.Helper()
-	gomod, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		t.Fatalf("pgtest: go env GOMOD: %v", err)
-	}
 	dir, err := os.MkdirTemp("", "pgpipes-tools")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "./cmd/...")
-	cmd.Dir = filepath.Dir(strings.TrimSpace(string(gomod)))
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if err := script.Build(dir); err != nil {
 		os.RemoveAll(dir)
-		t.Fatalf("pgtest: go build: %v\n%s", err, out)
+		t.Fatalf("pgtest: %v", err)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
