@@ -65,7 +65,8 @@ func (s *site) startsAlone(data string) {
 }
 
 // sound makes sure that all indexes fit their tables, that every page can be
-// read, and that unlogged tables are empty.
+// read, and that unlogged tables are empty. Those that were temporary are in the
+// catalog until autovacuum drops them, and nowhere else.
 func sound(t *testing.T, c *pgtest.Cluster) {
 	t.Helper()
 	c.SQL(`SELECT bt_index_check(i.indexrelid, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -74,7 +75,7 @@ func sound(t *testing.T, c *pgtest.Cluster) {
 		t.Errorf("%s unlogged rows", got)
 	}
 	c.SQL(`DO $$ DECLARE r regclass; BEGIN
-		FOR r IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'm') LOOP EXECUTE 'SELECT count(t::text) FROM ' || r || ' t'; END LOOP;
+		FOR r IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'm') AND relpersistence <> 't' LOOP EXECUTE 'SELECT count(t::text) FROM ' || r || ' t'; END LOOP;
 	END $$`)
 	if log := c.Log(); strings.Contains(log, "PANIC") || strings.Contains(log, "invalid page") {
 		t.Error(log)
