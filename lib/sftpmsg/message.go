@@ -37,6 +37,7 @@ const (
 	Name     = 104
 	Attrs    = 105
 	Extended = 200
+	Answer   = 201 // to Extended, if it is more than a status
 )
 
 // The flags of Open.
@@ -105,6 +106,18 @@ func Denial(id uint32, why string) Message {
 	m = append(m, why...)
 	return binary.BigEndian.AppendUint32(m, 0) // of no language
 }
+
+// AskLimits asks a server that offers LimitsExtension what it takes at most.
+func AskLimits(id uint32) Message {
+	m := binary.BigEndian.AppendUint32(Message{Extended}, id)
+	m = binary.BigEndian.AppendUint32(m, uint32(len(LimitsExtension)))
+	return append(m, LimitsExtension...)
+}
+
+// LimitsExtension is answered with four numbers of 64 bits: of bytes in a message,
+// to read and to write at once, and of open files; 0 is no limit that is known
+// (OpenSSH's PROTOCOL, section 4.8).
+const LimitsExtension = "limits@openssh.com"
 
 // Fields reads the parts of a message one after the other.
 type Fields struct {

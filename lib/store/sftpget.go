@@ -34,6 +34,7 @@ func (s *SFTP) Get(ctx context.Context, key string, offset, length int64) (io.Re
 		if err != nil {
 			return s.absent(now, key, err)
 		}
+		now.widen()
 		d.session, size = now, info.Size()
 		return nil
 	})
@@ -138,9 +139,6 @@ func (d *download) Close() error {
 	return nil
 }
 
-// pieceSize is how much of a range is asked for at once.
-const pieceSize = concurrency * 32 << 10
-
 // smallSize is up to what size an object is asked for at once.
 const smallSize = 64 << 10
 
@@ -167,7 +165,7 @@ func (r *pieces) Read(p []byte) (int, error) {
 
 // next asks for a piece.
 func (r *pieces) next() error {
-	want := int(min(r.end-r.offset, pieceSize))
+	want := int(min(r.end-r.offset, window))
 	if want == 0 && r.behind != nil {
 		return r.behind
 	}

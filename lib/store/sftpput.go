@@ -75,6 +75,7 @@ func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 			return fmt.Errorf("%s: %w", s.location, ErrNoSync)
 		}
 		file, err := s.createFile(now, key, temp)
+		now.widen()
 		u.session, u.file = now, file
 		return err
 	})
@@ -87,7 +88,7 @@ func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 	go func() {
 		// Sending many pieces at once may leave holes after a failure; the file
 		// has a temporary name and goes.
-		_, err := u.file.ReadFromWithConcurrency(out, concurrency)
+		_, err := u.file.ReadFromWithConcurrency(out, 0)
 		out.CloseWithError(err)
 		u.sent <- err
 	}()

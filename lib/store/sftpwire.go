@@ -9,6 +9,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pgpipes/lib/sftpmsg"
 )
@@ -28,24 +29,31 @@ const (
 
 // A wire is the two streams of an sftp conversation. It lets only answers
 // through that fit what was asked: the library takes others for something else,
-// or does not survive them, and it keeps whatever a directory is said to hold.
+// or does not survive them, and it keeps whatever a directory is said to hold. It
+// asks the server for its limits, of which the library knows nothing.
 type wire struct {
 	requests io.WriteCloser
 	answers  io.Reader
 	body     int    // bytes to come of a request whose head was written
+	request  []byte // that head, and what has come of the body
 	answer   []byte // the last one, with its length before it
 	rest     []byte // of it, not yet given away
 	mu       sync.Mutex
 	asked    map[uint32]asked // what waits for an answer
 	names    map[string]int64 // bytes that directories take, by handle
 	broken   error            // why no answer is let through any more
+	takes    atomic.Uint64    // bytes to read or write at once, 0 while that is not known
 }
 
 // asked is a request.
 type asked struct {
 	kind   byte
 	handle string // of a directory
+	limits bool   // it is the wire's own
 }
+
+// limitsID is the id of the wire's own request. The library's begin with 1.
+const limitsID = 0
 
 func newWire(answers io.Reader, requests io.WriteCloser) *wire {
 	return &wire{requests: requests, answers: answers, answer: make([]byte, 4+sftpmsg.Longest), asked: map[uint32]asked{}, names: map[string]int64{}}
@@ -55,14 +63,23 @@ func newWire(answers io.Reader, requests io.WriteCloser) *wire {
 func (w *wire) Close() error { return w.requests.Close() }
 
 // Write implements io.Writer. The library writes the head of a request at once,
-// and what is to be stored after it.
+// and what is to be stored after it: they go together, as each by itself would be
+// a packet of ssh.
 func (w *wire) Write(p []byte) (int, error) {
 	if w.body == 0 {
 		w.begin(p)
+		w.request = w.request[:0]
 	} else {
 		w.body -= len(p)
 	}
-	return w.requests.Write(p)
+	w.request = append(w.request, p...)
+	if w.body > 0 {
+		return len(p), nil
+	}
+	if _, err := w.requests.Write(w.request); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // begin takes note of a request.
@@ -87,27 +104,74 @@ func (w *wire) begin(p []byte) {
 
 // Read implements io.Reader.
 func (w *wire) Read(p []byte) (int, error) {
-	if len(w.rest) == 0 {
-		m, err := sftpmsg.Next(w.answers, w.answer[4:])
-		if errors.Is(err, sftpmsg.ErrMessage) {
-			err = fmt.Errorf("%w: %w; does the account's shell print something?", ErrProtocol, err)
-		}
-		if err == nil {
-			err = w.check(m)
-		}
-		if err != nil {
+	for len(w.rest) == 0 {
+		if err := w.next(); err != nil {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.broken = err
 			return 0, err
 		}
-		binary.BigEndian.PutUint32(w.answer, uint32(len(m)))
-		w.rest = w.answer[:4+len(m)]
 	}
 	n := copy(p, w.rest)
 	w.rest = w.rest[n:]
 	return n, nil
 }
+
+// next reads an answer. One that is for the wire leaves nothing to give away.
+func (w *wire) next() error {
+	m, err := sftpmsg.Next(w.answers, w.answer[4:])
+	if errors.Is(err, sftpmsg.ErrMessage) {
+		return fmt.Errorf("%w: %w; does the account's shell print something?", ErrProtocol, err)
+	}
+	if err != nil {
+		return err
+	}
+	own := false
+	if m[0] == sftpmsg.Version {
+		err = w.greeted(m)
+	} else {
+		own, err = w.check(m)
+	}
+	if err == nil && !own {
+		binary.BigEndian.PutUint32(w.answer, uint32(len(m)))
+		w.rest = w.answer[:4+len(m)]
+	}
+	return err
+}
+
+// greeted asks for the limits if the server tells them. The library writes nothing
+// before it has seen the version, so that this may.
+func (w *wire) greeted(version sftpmsg.Message) error {
+	_, f, _ := version.Parts()
+	for len(f.Rest) > 0 && !f.Bad {
+		if name, data := f.Text(), f.Text(); name != sftpmsg.LimitsExtension || data != "1" {
+			continue
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.asked[limitsID] = asked{kind: sftpmsg.Extended, limits: true}
+		_, err := w.requests.Write(sftpmsg.AskLimits(limitsID).Bytes())
+		return err
+	}
+	return nil
+}
+
+// learn takes note of the limits. A server that does not tell them after all has
+// those that all have.
+func (w *wire) learn(m sftpmsg.Message, f *sftpmsg.Fields) {
+	if m[0] != sftpmsg.Answer {
+		return
+	}
+	message, read, write := f.Long(), f.Long(), f.Long()
+	if f.Bad || min(message, read, write) == 0 {
+		return
+	}
+	w.takes.Store(min(message-min(message, headSize), read, write))
+}
+
+// headSize is what a message with data has before it at most, in bytes: a handle is
+// of up to 256.
+const headSize = 300
 
 // offence is the error that ended the conversation if that was the server's
 // fault.
@@ -120,18 +184,20 @@ func (w *wire) offence() error {
 	return nil
 }
 
-// check is an error unless a message answers something that was asked.
-func (w *wire) check(m sftpmsg.Message) error {
-	if m[0] == sftpmsg.Version {
-		return nil
-	}
+// check is an error unless a message answers something that was asked, and says
+// whether that was the wire.
+func (w *wire) check(m sftpmsg.Message) (own bool, err error) {
 	id, f, ok := m.Parts()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	request, waits := w.asked[id]
 	delete(w.asked, id)
 	if !ok || !waits {
-		return fmt.Errorf("%w: an answer to nothing that was asked", ErrProtocol)
+		return false, fmt.Errorf("%w: an answer to nothing that was asked", ErrProtocol)
+	}
+	if request.limits {
+		w.learn(m, f)
+		return true, nil
 	}
 	var wrong string
 	switch m[0] {
@@ -154,9 +220,9 @@ func (w *wire) check(m sftpmsg.Message) error {
 		wrong = "an answer that was cut"
 	}
 	if wrong != "" {
-		return fmt.Errorf("%w: %s", ErrProtocol, wrong)
+		return false, fmt.Errorf("%w: %s", ErrProtocol, wrong)
 	}
-	return nil
+	return false, nil
 }
 
 // wrongStatus: where something is asked for, "ok" alone is no answer.
