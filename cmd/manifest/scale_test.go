@@ -18,16 +18,11 @@ import (
 	"pgpipes/test/script"
 )
 
-const (
-	// mostMemory is what a program may take for a million files, in bytes.
-	mostMemory = 300 << 20
-	// mostGrowth is by how much the processor's time may grow when the files
-	// become ten times as many: ten, and room for a busy machine.
-	mostGrowth = 30
-)
+// mostMemory is what a program may take for a million files, in bytes.
+const mostMemory = 300 << 20
 
 // TestScale has a manifest of a million files read by everything that reads
-// manifests.
+// manifests. Memory is bounded; times are for who reads the log.
 func TestScale(t *testing.T) {
 	few, many := newScale(t, 100_000), newScale(t, 1_000_000)
 	for _, c := range [][]string{
@@ -42,9 +37,6 @@ func TestScale(t *testing.T) {
 		t.Logf("%v: %s, ten times as many: %s, %d MiB", c, took, takes, memory>>20)
 		if memory > mostMemory {
 			t.Errorf("%v: %d MiB", c, memory>>20)
-		}
-		if takes > mostGrowth*max(took, 50*time.Millisecond) {
-			t.Errorf("%v: %s, ten times as many: %s", c, took, takes)
 		}
 	}
 }
