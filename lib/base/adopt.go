@@ -158,7 +158,7 @@ func (t *target) refuseLive() error {
 	running, _ := filepath.Glob("/proc/[0-9]*/cwd/" + postmasterFile) // those that may be looked at
 	for _, name := range running {
 		data := filepath.Dir(name)
-		links, _ := filepath.Glob(filepath.Join(data, tablespaceDir, "*"))
+		links, _ := filepath.Glob(filepath.Join(data, pgdata.TablespaceDir, "*"))
 		for _, link := range links {
 			if info, err := os.Stat(link); err == nil && os.SameFile(here, info) {
 				if at, err := os.Readlink(data); err == nil {

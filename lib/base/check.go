@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"strings"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -85,17 +84,7 @@ func compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq
 // optional holds for differences in what one of two lists may leave out.
 func optional(d manifest.Difference) bool {
 	onlyInOne := d.What == "missing" || d.What == "not in the manifest"
-	return onlyInOne && (d.Path == "." || d.Path == manifestFile && d.What != "missing")
-}
-
-// unlisted holds for what PostgreSQL does not count among the files of a
-// backup: WAL, and files that are changed after it (pg_verifybackup.c:main).
-func unlisted(name string) bool {
-	switch name {
-	case "postgresql.auto.conf", "recovery.signal", "standby.signal", manifestFile:
-		return true
-	}
-	return strings.HasPrefix(name, "pg_wal/")
+	return onlyInOne && (d.Path == "." || d.Path == pgdata.ManifestFile && d.What != "missing")
 }
 
 // want takes a file of backup_manifest. A checksum of another kind than ours is
@@ -110,7 +99,7 @@ func (r *restorer) want(f manifest.ServerFile) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err == nil && sum != f.Checksum && !unlisted(f.Path) {
+		if err == nil && sum != f.Checksum && !pgdata.Unlisted(f.Path) {
 			r.differ.add(manifest.Difference{Path: f.Path, What: f.Algorithm + " " + sum + ", expected " + f.Checksum})
 		}
 		e.SHA256 = ours
@@ -143,7 +132,7 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 // compareServer compares the files with backup_manifest, which knows no more
 // of them than size and hash, and nothing of directories.
 func (r *restorer) compareServer() error {
-	o := manifest.CompareOptions{IgnoreMode: true, IgnoreOwner: true, Ignore: unlisted}
+	o := manifest.CompareOptions{IgnoreMode: true, IgnoreOwner: true, Ignore: pgdata.Unlisted}
 	got := filesOf{r.entries.Entries()}
 	return r.differ.gather(manifest.Compare(r.wanted.Entries(), got, o))
 }
@@ -178,7 +167,7 @@ func (r *restorer) rewriteServerManifest(spaceMap []byte) error {
 			if e.Path == pgdata.TablespaceMapFile {
 				e.Size, e.SHA256 = int64(len(spaceMap)), hex.EncodeToString(sum[:])
 			}
-			if e.Path == manifestFile || strings.HasPrefix(e.Path, "pg_wal/") {
+			if e.Path == pgdata.ManifestFile || pgdata.IsWAL(e.Path) {
 				continue
 			}
 			if err := m.Add(e.Path, e.Size, e.MTime, e.SHA256); err != nil {

@@ -36,7 +36,7 @@ const LabelLayout = "20060102T150405Z"
 const alivePeriod = time.Second
 
 // part is the name of the only part of a stream that is not divided.
-var part = partName(0)
+var part = manifest.PartName(0)
 
 // An Archive is a repository as a copy needs it.
 type Archive interface {
@@ -280,7 +280,7 @@ func (c *copier) leaveMark(ctx context.Context) (wal.LSN, error) {
 // newHeader is what is known before the backup begins.
 func (c *copier) newHeader() manifest.Header {
 	h := manifest.Header{
-		Label: c.o.Label, Type: "full", Tags: c.o.Tags, SystemID: c.info.SystemID, Major: c.info.Major,
+		Label: c.o.Label, Type: manifest.TypeFull, Tags: c.o.Tags, SystemID: c.info.SystemID, Major: c.info.Major,
 		Catalog: c.control.Catalog, SegmentSize: c.control.SegmentSize, BlockSize: int(c.control.BlockSize),
 		Checksums: c.control.Checksums, StartTime: time.Now(), From: "primary", WAL: c.o.WithWAL,
 	}
@@ -318,7 +318,7 @@ func (c *copier) nameDatabases(ctx context.Context) {
 		c.notice("the names of the databases are not recorded: %v", err)
 	}
 	for _, d := range list {
-		c.header.Extra = append(c.header.Extra, [2]string{databaseKey, fmt.Sprintf("%d\t%s", d.OID, manifest.Escape(d.Name))})
+		c.header.AddDatabase(d.OID, d.Name)
 	}
 }
 
@@ -335,9 +335,9 @@ func (c *copier) descend() error {
 		c.notice("the times of files tell nothing about %s: they are compared by their hashes", a.header.Label)
 	}
 	if !a.resumed() {
-		c.header.Type, c.header.Parent = "incremental", a.header.Label
+		c.header.Type, c.header.Parent = manifest.TypeIncremental, a.header.Label
 	} else if a.header.Parent != "" {
-		c.header.Type, c.header.Parent = "incremental", a.header.Parent
+		c.header.Type, c.header.Parent = manifest.TypeIncremental, a.header.Parent
 	}
 	return nil
 }

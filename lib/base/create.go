@@ -59,7 +59,7 @@ func (t *intake) header(o CreateOptions) (manifest.Header, error) {
 		return manifest.Header{}, err
 	}
 	h := manifest.Header{
-		Label: label.Label, Type: "full", SystemID: control.SystemID, Major: control.Major(), Catalog: control.Catalog,
+		Label: label.Label, Type: manifest.TypeFull, SystemID: control.SystemID, Major: control.Major(), Catalog: control.Catalog,
 		SegmentSize: control.SegmentSize, BlockSize: int(control.BlockSize), Checksums: control.Checksums,
 		StartTimeline: label.Timeline, StartLSN: label.StartLSN, StartTime: labelTime(label.StartTime), From: "primary",
 		Parts: []manifest.Part{{Name: part}},

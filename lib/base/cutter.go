@@ -66,7 +66,7 @@ func (k *cutter) begin() error {
 	case <-k.ctx.Done():
 		return context.Cause(k.ctx)
 	}
-	name := partName(k.copier.outlet.numbers.next())
+	name := manifest.PartName(k.copier.outlet.numbers.next())
 	k.out = k.copier.outlet.create(k.ctx, name)
 	k.sink = newSink(onlyOnce{k.out, name}, name, k.copier.listing.add)
 	return nil

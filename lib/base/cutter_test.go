@@ -53,7 +53,7 @@ func TestCutter(t *testing.T) {
 	}
 	var got []string
 	for i := range len(k.copier.parts) {
-		f, err := os.Open(filepath.Join(dir, partName(i)))
+		f, err := os.Open(filepath.Join(dir, manifest.PartName(i)))
 		if err != nil {
 			t.Fatal(err)
 		}

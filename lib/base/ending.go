@@ -38,14 +38,14 @@ func (c *copier) end(ctx context.Context, w *worker, stopped server.StopResult, 
 	if err != nil {
 		return err
 	}
-	files = append(files, made{c.newFile(manifestFile, size), nil})
+	files = append(files, made{c.newFile(pgdata.ManifestFile, size), nil})
 	write := func(ctx context.Context, w *worker) error {
 		if err := c.copyWAL(ctx, w); err != nil {
 			return err
 		}
 		for _, f := range files {
 			var text io.Reader = bytes.NewReader(f.text)
-			if f.Path == manifestFile {
+			if f.Path == pgdata.ManifestFile {
 				text = io.NewSectionReader(list, 0, size)
 			}
 			if err := w.sink.addFile(f.Member, text); err != nil {

@@ -44,7 +44,7 @@ func (w *worker) file(ctx context.Context, name string) error {
 	if reused, err := w.reuse(ctx, f, m, info); err != nil || reused {
 		return err
 	}
-	first, isRelation := t.relation(name)
+	first, isRelation := t.control.FirstBlock(name)
 	if m.Size <= wholeSize {
 		return w.smallFile(ctx, f, m, first, isRelation)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // inner compares a stream with the backup_manifest inside it, which comes last:
@@ -63,7 +64,7 @@ func (n *inner) want(f manifest.ServerFile) error {
 	e := manifest.Entry{Kind: manifest.File, Path: f.Path, Size: f.Size}
 	switch {
 	case f.Algorithm != n.algorithm:
-		return badStream("%s has checksums of several kinds", manifestFile)
+		return badStream("%s has checksums of several kinds", pgdata.ManifestFile)
 	case f.Algorithm == "SHA256":
 		e.SHA256 = f.Checksum
 	case f.Algorithm == "CRC32C":
@@ -81,7 +82,7 @@ func (n *inner) check(t *intake) error {
 	if n.algorithm == "CRC32C" {
 		got = n.sums.Entries()
 	}
-	return n.compare(got, unlisted)
+	return n.compare(got, pgdata.Unlisted)
 }
 
 // compare fails unless these are the files that backup_manifest wants.

@@ -147,7 +147,7 @@ func (t *intake) run(ctx context.Context) error {
 }
 
 func (t *intake) member(ctx context.Context, m Member) error {
-	writing := wait.On(ctx, "writing "+show(m.Path))
+	writing := wait.On(ctx, "writing "+manifest.Escape(m.Path))
 	writing.Begin()
 	w, err := t.place(m)
 	writing.End()
@@ -173,11 +173,11 @@ func (t *intake) member(ctx context.Context, m Member) error {
 func (t *intake) contents(ctx context.Context, w io.Writer, m Member) (sum string, err error) {
 	h := sha256.New()
 	limit, keep := kept[m.Path]
-	if keep || m.Path == manifestFile {
+	if keep || m.Path == pgdata.ManifestFile {
 		defer t.count(m.Size)
 	}
 	switch {
-	case m.Path == manifestFile:
+	case m.Path == pgdata.ManifestFile:
 		t.server, err = manifest.ReadServerManifest(io.TeeReader(t.reader, io.MultiWriter(h, w)), t.each)
 	case keep && m.Size > limit:
 		err = badStream("%s: %d bytes are too many for it", m.Path, m.Size)

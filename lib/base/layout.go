@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // layOut makes what needs no contents: all directories, and the files of
@@ -24,7 +25,7 @@ func (r *restorer) layOut(ctx context.Context) error {
 		case e.Kind == manifest.Directory:
 			return errors.Join(r.layDirectory(t, name, memberOf(e)), r.add(e))
 		case e.Kind == manifest.Link && (t == r.targets.data || name != "."):
-			return badStream("%s: a tablespace that the manifest does not know", show(e.Path))
+			return badStream("%s: a tablespace that the manifest does not know", manifest.Escape(e.Path))
 		case e.Kind == manifest.Link:
 			return r.add(e)
 		case r.plan.excludes(e.Path):
@@ -45,7 +46,7 @@ func (r *restorer) layDirectory(t *target, name string, m Member) error {
 		return nil
 	}
 	err := t.root.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) && (t.inPlace || m.Path == tablespaceDir) {
+	if errors.Is(err, fs.ErrExist) && (t.inPlace || m.Path == pgdata.TablespaceDir) {
 		return nil
 	}
 	return err

@@ -17,11 +17,8 @@ import (
 	"pgpipes/lib/codec"
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
-
-// TypeLeftover is the type of manifests that describe no backup but what an
-// interrupted one has left.
-const TypeLeftover = "leftover"
 
 // Leftover says what an interrupted backup has left, and how to get at it.
 type Leftover struct {
@@ -148,18 +145,18 @@ func readMembers(ctx context.Context, in io.Reader, pages *storedPages, note fun
 	return t.run(ctx)
 }
 
-func isUsable(path string) bool { return !isEnd(path) && !isWAL(path) }
+func isUsable(path string) bool { return !isEnd(path) && !pgdata.IsWAL(path) }
 
 // add takes the files of a part that has been read to its end. A part that has a
 // path twice is none of ours.
 func (s *salvage) add(files *manifest.Writer, pages *storedPages) error {
-	if err := eachEntry(files.Entries(), func(manifest.Entry) error { return nil }); err != nil {
+	if err := manifest.Each(files.Entries(), func(manifest.Entry) error { return nil }); err != nil {
 		return badStream("%v", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.Copy(s.bad, pages.bad)
-	return eachEntry(files.Entries(), s.layers.Add)
+	return manifest.Each(files.Entries(), s.layers.Add)
 }
 
 // addParent adds the files of the parent, which all parts take precedence over,
@@ -190,7 +187,7 @@ func (s *salvage) addParent() error {
 	if h.StopTimeline != s.Header.StartTimeline || h.StopLSN > s.Header.StartLSN || h.From != s.Header.From {
 		s.Header.StartTimeline = 0
 	}
-	return eachEntry(m, func(e manifest.Entry) error {
+	return manifest.Each(m, func(e manifest.Entry) error {
 		if e.Kind != manifest.File || e.Part == "" || !isUsable(e.Path) {
 			return nil
 		}
@@ -206,16 +203,16 @@ func (s *salvage) addParent() error {
 func (s *salvage) write(out io.Writer) error {
 	files := manifest.NewWriter("")
 	defer files.Close()
-	err := eachEntry(s.layers.Latest(), func(e manifest.Entry) error {
+	err := manifest.Each(s.layers.Latest(), func(e manifest.Entry) error {
 		bad := s.bad[location{e.Part, e.Path}]
-		room := recordedBad - len(s.Header.BadPages)
+		room := manifest.MostBadPages - len(s.Header.BadPages)
 		s.Header.BadPages = append(s.Header.BadPages, bad[:min(len(bad), room)]...)
 		return files.Add(e)
 	})
 	if err != nil {
 		return err
 	}
-	s.Header.Type, s.Header.Parts = TypeLeftover, s.Parts
+	s.Header.Type, s.Header.Parts = manifest.TypeLeftover, s.Parts
 	return files.Finish(out, s.Header)
 }
 

@@ -94,7 +94,7 @@ func describe(t testing.TB, l Leftover) (manifest.Header, string) {
 		t.Fatal(err)
 	}
 	var files []string
-	err = eachEntry(m, func(e manifest.Entry) error {
+	err = manifest.Each(m, func(e manifest.Entry) error {
 		files = append(files, e.Part+":"+e.Path)
 		return nil
 	})
@@ -121,7 +121,7 @@ func TestLeftover(t *testing.T) {
 	if files != "002:base/1/1 1000:base/1/2 002:base/1/3" {
 		t.Error(files)
 	}
-	if h.Type != TypeLeftover || h.Label != "b" || !h.StartTime.Equal(testTime) || h.StartTimeline != 1 {
+	if h.Type != manifest.TypeLeftover || h.Label != "b" || !h.StartTime.Equal(testTime) || h.StartTimeline != 1 {
 		t.Errorf("%+v", h)
 	}
 	var names []string
@@ -258,7 +258,7 @@ func TestLeftoverOfRandomParts(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		s, want := shelf{}, map[string]string{}
 		for i := range 1 + r.IntN(6) {
-			name, files := partName(i), map[string]string{}
+			name, files := manifest.PartName(i), map[string]string{}
 			for range r.IntN(10) {
 				files[fmt.Sprintf("base/1/%d", r.IntN(12))] = strings.Repeat("x", r.IntN(3000))
 			}

@@ -18,25 +18,26 @@ type location struct{ part, path string }
 // storedPages checks the pages of stored relations: what an interrupted copy has
 // found bad was recorded nowhere.
 type storedPages struct {
-	tree *tree // knows which files have checksums
-	size int   // of a page, in bytes
-	part string
-	bad  map[location][]manifest.BadPage
-	all  int
+	control pgdata.Control // knows which files have checksums
+	start   wal.LSN
+	size    int // of a page, in bytes
+	part    string
+	bad     map[location][]manifest.BadPage
+	all     int
 }
 
 func newStoredPages(h manifest.Header, part string) *storedPages {
-	t := &tree{start: h.StartLSN}
+	s := &storedPages{start: h.StartLSN, size: h.BlockSize, part: part, bad: map[location][]manifest.BadPage{}}
 	if h.BlockSize > 0 {
-		t.control = pgdata.Control{Checksums: h.Checksums, RelationSegmentBlocks: relationFile / uint32(h.BlockSize)}
+		s.control = pgdata.Control{Checksums: h.Checksums, RelationSegmentBlocks: relationFile / uint32(h.BlockSize)}
 	}
-	return &storedPages{tree: t, size: h.BlockSize, part: part, bad: map[location][]manifest.BadPage{}}
+	return s
 }
 
 // place takes a file of a part.
 func (s *storedPages) place(m Member) (io.WriteCloser, error) {
-	if first, checked := s.tree.relation(m.Path); checked {
-		return &storedRelation{storedPages: s, path: m.Path, block: first, start: s.tree.start}, nil
+	if first, checked := s.control.FirstBlock(m.Path); checked {
+		return &storedRelation{storedPages: s, path: m.Path, block: first}, nil
 	}
 	return nowhere{}, nil
 }
@@ -46,7 +47,6 @@ type storedRelation struct {
 	*storedPages
 	path  string
 	block uint32
-	start wal.LSN
 }
 
 func (r *storedRelation) Write(p []byte) (int, error) {
@@ -59,7 +59,7 @@ func (r *storedRelation) Write(p []byte) (int, error) {
 
 // check notes a bad page. What the copy has read last is all there is to know.
 func (r *storedRelation) check(page []byte) {
-	if r.all == recordedBad || pgdata.CheckPage(page, r.block, r.start) != pgdata.PageBad {
+	if r.all == manifest.MostBadPages || pgdata.CheckPage(page, r.block, r.start) != pgdata.PageBad {
 		return
 	}
 	r.all++

@@ -9,6 +9,7 @@ import (
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // A listing describes what a copy has written, in all its parts: in our
@@ -23,7 +24,7 @@ type listing struct {
 }
 
 func newListing() (*listing, error) {
-	spool, err := durable.Create(filepath.Join(os.TempDir(), manifestFile), endMode)
+	spool, err := durable.Create(filepath.Join(os.TempDir(), pgdata.ManifestFile), endMode)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +41,7 @@ func (l *listing) add(entries ...manifest.Entry) error {
 		if err := l.entries.Add(e); err != nil {
 			return err
 		}
-		if e.Kind == manifest.File && !isWAL(e.Path) && !l.sealed {
+		if e.Kind == manifest.File && !pgdata.IsWAL(e.Path) && !l.sealed {
 			if err := l.promise(e); err != nil {
 				return err
 			}

@@ -36,9 +36,6 @@ func (n *numbers) next() int { return int(n.used.Add(1)) - 1 }
 // after makes n the last number that is taken.
 func (n *numbers) after(last int) { n.used.Store(int32(last) + 1) }
 
-// partName is the name of a part by its number.
-func partName(number int) string { return fmt.Sprintf("%03d", number) }
-
 // create begins a part.
 func (o *outlet) create(ctx context.Context, name string) *partOut {
 	env := []string{"LABEL=" + o.label, "PART=" + name}

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// What is said and recorded of bad pages must not grow with their number.
-	warnedBad   = 20
-	recordedBad = 1000
+	// warnedBad is how many bad pages are told of, which must not grow with
+	// their number.
+	warnedBad = 20
 
 	rereads     = 5
 	rereadPause = 10 * time.Millisecond
@@ -28,7 +28,7 @@ type tallyOfPages struct {
 
 func (t *tallyOfPages) add(pages ...manifest.BadPage) {
 	t.all += len(pages)
-	t.first = append(t.first, pages[:min(len(pages), recordedBad-len(t.first))]...)
+	t.first = append(t.first, pages[:min(len(pages), manifest.MostBadPages-len(t.first))]...)
 }
 
 // badPages are those of a whole copy, for several goroutines.

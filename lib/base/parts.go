@@ -210,7 +210,7 @@ func (b batch) fill(ctx context.Context, w *worker) error {
 // another number: what was stored under this one is not overwritten.
 func (c *copier) writePart(ctx context.Context, w *worker, number int, fill func(context.Context, *worker) error) error {
 	for try := 1; ; try++ {
-		name := partName(number)
+		name := manifest.PartName(number)
 		err := c.tryPart(ctx, w, name, fill)
 		if err == nil || !errors.Is(err, filter.ErrFailed) || ctx.Err() != nil {
 			return err
@@ -219,7 +219,7 @@ func (c *copier) writePart(ctx context.Context, w *worker, number int, fill func
 			return fmt.Errorf("part %s: %w", name, err)
 		}
 		number = c.outlet.numbers.next()
-		c.o.Warn("part %s: %v; it is written again as part %s", name, err, partName(number))
+		c.o.Warn("part %s: %v; it is written again as part %s", name, err, manifest.PartName(number))
 		if !wait.Sleep(ctx, time.Duration(try)*pauseBetweenTries) {
 			return context.Cause(ctx)
 		}

@@ -32,7 +32,7 @@ type rig struct {
 func newRig(t *testing.T, files map[string]string, command string) *rig {
 	t.Helper()
 	r := &rig{dir: t.TempDir(), store: t.TempDir()}
-	for _, d := range []string{"base/1", "global", tablespaceDir, walDir + "/archive_status"} {
+	for _, d := range []string{"base/1", "global", pgdata.TablespaceDir, pgdata.WALDir + "/archive_status"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, d), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // picking reads a stream of which only counts what is awaited and may be in it.
@@ -68,10 +69,10 @@ func (r *restorer) wantsListed(m Member, mayHave func(*listed) bool, isLast bool
 	f := r.plan.index.find(m.Path)
 	switch _, isEnd := kept[m.Path]; {
 	case f == nil: // a manifest need not list backup_manifest
-		return m.Path == manifestFile && isLast
+		return m.Path == pgdata.ManifestFile && isLast
 	case f.kind != manifest.File || m.Kind != manifest.File || !mayHave(f):
 		return false
-	case isEnd || m.Path == manifestFile:
+	case isEnd || m.Path == pgdata.ManifestFile:
 		return true
 	}
 	return f.state == awaited
@@ -80,7 +81,7 @@ func (r *restorer) wantsListed(m Member, mayHave func(*listed) bool, isLast bool
 // placeListed makes the place for a file of the manifest.
 func (r *restorer) placeListed(m Member) (io.WriteCloser, error) {
 	if f := r.plan.index.find(m.Path); f != nil && f.size != m.Size {
-		return nil, &fault{kind: ErrDiffers, text: show(m.Path) + ": not of the size that the manifest says"}
+		return nil, &fault{kind: ErrDiffers, text: manifest.Escape(m.Path) + ": not of the size that the manifest says"}
 	}
 	return r.place(m)
 }
@@ -92,7 +93,7 @@ func (r *restorer) noteListed(e manifest.Entry) error {
 	case f == nil:
 		return nil
 	case f.sum != beginning(e.SHA256):
-		return &fault{kind: ErrDiffers, text: show(e.Path) + ": not what the manifest says"}
+		return &fault{kind: ErrDiffers, text: manifest.Escape(e.Path) + ": not what the manifest says"}
 	case f.state == received:
 		r.advance(-e.Size) // counted before
 		return nil

@@ -39,7 +39,7 @@ func (r *restorer) place(m Member) (io.WriteCloser, error) {
 	case pgdata.TablespaceMapFile: // may have to be changed
 		r.spaceMap = m
 		return nowhere{}, nil
-	case manifestFile:
+	case pgdata.ManifestFile:
 		r.server = m
 	}
 	return r.makeFile(t, name, m, os.O_EXCL)
@@ -48,7 +48,7 @@ func (r *restorer) place(m Member) (io.WriteCloser, error) {
 // lacksPlace notes tablespaces nobody has given a place for. Their directories
 // come first in a stream of base-copy's, so that all of them can be named.
 func (r *restorer) lacksPlace(m Member) bool {
-	oid, inner, ok := splitTablespace(m.Path)
+	oid, inner, ok := pgdata.SplitTablespace(m.Path)
 	if !ok || r.plan != nil || r.targets.spaces[oid] != nil {
 		return false
 	}
@@ -70,7 +70,7 @@ func (r *restorer) makeDirectory(t *target, name string, m Member) error {
 		return r.ids.chown(r.targets.data, m.Path, &m) // the link
 	}
 	err := t.root.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) && m.Path == tablespaceDir {
+	if errors.Is(err, fs.ErrExist) && m.Path == pgdata.TablespaceDir {
 		err = nil // made for the links
 	}
 	if err != nil {
@@ -83,13 +83,13 @@ func (r *restorer) makeDirectory(t *target, name string, m Member) error {
 func explain(m Member, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return badStream("%s: comes twice", show(m.Path))
+		return badStream("%s: comes twice", manifest.Escape(m.Path))
 	case errors.Is(err, fs.ErrNotExist):
-		return badStream("%s: comes before its directory", show(m.Path))
+		return badStream("%s: comes before its directory", manifest.Escape(m.Path))
 	case errors.Is(err, unix.ENOTDIR):
-		return badStream("%s: below something that is not a directory", show(m.Path))
+		return badStream("%s: below something that is not a directory", manifest.Escape(m.Path))
 	}
-	return fmt.Errorf("%s: %w", show(m.Path), err)
+	return fmt.Errorf("%s: %w", manifest.Escape(m.Path), err)
 }
 
 // placed is a file that gets its owner, mode and time when it is closed.

@@ -83,22 +83,7 @@ func (p *plan) each(do func(manifest.Entry) error) error {
 	if err != nil {
 		return err
 	}
-	return eachEntry(m, do)
-}
-
-func eachEntry(from manifest.EntrySource, do func(manifest.Entry) error) error {
-	for {
-		e, err := from.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = do(e)
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return manifest.Each(m, do)
 }
 
 // read proves that the manifest is whole, adds up what is wanted, and makes the
@@ -116,7 +101,7 @@ func (p *plan) read(o *RestoreOptions) error {
 	if o.picks() {
 		making = newIndexing(p.header.Parts)
 	}
-	if err := eachEntry(m, func(e manifest.Entry) error { return p.add(making, e) }); err != nil {
+	if err := manifest.Each(m, func(e manifest.Entry) error { return p.add(making, e) }); err != nil {
 		return err
 	}
 	if making != nil {
@@ -154,7 +139,7 @@ func (p *plan) checkIndex(o *RestoreOptions) error {
 		}
 	}
 	if o.Source.Text != "" && p.index.nowhere != "" {
-		return badTarget("%s: the manifest does not say in which part it is", show(p.index.nowhere))
+		return badTarget("%s: the manifest does not say in which part it is", manifest.Escape(p.index.nowhere))
 	}
 	return nil
 }
@@ -165,7 +150,7 @@ func (p *plan) excludes(name string) bool { return p.selection.excludes(name) }
 // spaceOf is the tablespace outside the data directory that a path belongs to,
 // otherwise 0.
 func (p *plan) spaceOf(name string) uint32 {
-	oid, _, _ := splitTablespace(name)
+	oid, _, _ := pgdata.SplitTablespace(name)
 	for _, s := range p.header.Tablespaces {
 		if s.OID == oid {
 			return oid

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // promised compares the files that a server sends with its own manifest of them,
@@ -58,13 +59,13 @@ func (p *promised) read(in io.Reader) (err error) {
 // check fails unless all that was promised has come, and nothing else.
 func (p *promised) check(system uint64) error {
 	if !p.came {
-		return badStream("the server has sent no %s", manifestFile)
+		return badStream("the server has sent no %s", pgdata.ManifestFile)
 	}
 	if p.algorithm != "CRC32C" {
-		return badStream("%s has not the checksums that were asked for but %q", manifestFile, p.algorithm)
+		return badStream("%s has not the checksums that were asked for but %q", pgdata.ManifestFile, p.algorithm)
 	}
 	if p.said.Version > 1 && p.said.SystemID != system {
-		return badStream("%s is of another cluster", manifestFile)
+		return badStream("%s is of another cluster", pgdata.ManifestFile)
 	}
-	return p.compare(p.sums.Entries(), isWAL)
+	return p.compare(p.sums.Entries(), pgdata.IsWAL)
 }

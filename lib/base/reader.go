@@ -11,6 +11,7 @@ import (
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 const (
@@ -112,10 +113,10 @@ func (b *Reader) Next() (Member, error) {
 		return Member{}, err
 	}
 	if b.ended && !late[m.Path] {
-		return Member{}, badStream("%s: comes after %s, which ends a base stream", show(m.Path), manifestFile)
+		return Member{}, badStream("%s: comes after %s, which ends a base stream", manifest.Escape(m.Path), pgdata.ManifestFile)
 	}
 	b.rest, b.last = m.Size, m.Path
-	b.ended = b.ended || m.Path == manifestFile
+	b.ended = b.ended || m.Path == pgdata.ManifestFile
 	return m, nil
 }
 
@@ -151,7 +152,7 @@ func (b *Reader) end(read int64) error {
 		}
 	}
 	if !b.ended && !b.bare {
-		return badStream("no %s in the stream: it is not complete", manifestFile)
+		return badStream("no %s in the stream: it is not complete", pgdata.ManifestFile)
 	}
 	return io.EOF
 }
@@ -165,7 +166,7 @@ func (b *Reader) fault(err error) error {
 	case b.last == "":
 		return badStream("not a tar stream").advise("is it encrypted? Then it must be decrypted before")
 	}
-	return badStream("damaged after %s: %v", show(b.last), err)
+	return badStream("damaged after %s: %v", manifest.Escape(b.last), err)
 }
 
 func (b *Reader) cut() error {
@@ -175,7 +176,7 @@ func (b *Reader) cut() error {
 	if b.last == "" {
 		return badStream("the stream is cut off at its beginning")
 	}
-	return badStream("the stream is cut off after %s", show(b.last))
+	return badStream("the stream is cut off after %s", manifest.Escape(b.last))
 }
 
 var kinds = map[byte]byte{tar.TypeReg: manifest.File, tar.TypeDir: manifest.Directory, tar.TypeSymlink: manifest.Link}
@@ -188,17 +189,17 @@ func newMember(h *tar.Header) (Member, error) {
 	m.Owner = nameOr(h.Uname, h.Uid) + ":" + nameOr(h.Gname, h.Gid)
 	var ok bool
 	if m.Path, ok = cleanPath(h.Name); !ok {
-		return m, badStream("%s: the name leads out of the data directory", show(h.Name))
+		return m, badStream("%s: the name leads out of the data directory", manifest.Escape(h.Name))
 	}
-	switch _, inner, inTablespace := splitTablespace(m.Path); {
+	switch _, inner, inTablespace := pgdata.SplitTablespace(m.Path); {
 	case m.Kind == 0 || m.Kind == manifest.Link && !(inTablespace && inner == "."):
-		return m, badStream("%s: neither a file nor a directory", show(m.Path))
+		return m, badStream("%s: neither a file nor a directory", manifest.Escape(m.Path))
 	case m.Kind != manifest.Directory && m.Path == ".":
 		return m, badStream("the data directory is not a directory")
 	case isSparse(h):
-		return m, badStream("%s: a sparse member", show(m.Path))
+		return m, badStream("%s: a sparse member", manifest.Escape(m.Path))
 	case isMark(path.Base(m.Path)):
-		return m, badStream("%s: the mark of a restore under way", show(m.Path))
+		return m, badStream("%s: the mark of a restore under way", manifest.Escape(m.Path))
 	case m.Kind == manifest.File:
 		m.Size = h.Size
 	case m.Kind == manifest.Link:
@@ -236,20 +237,3 @@ func cleanPath(name string) (string, bool) {
 	}
 	return path.Clean(name), true
 }
-
-// splitTablespace divides pg_tblspc/<oid>/inner. For the directory of the
-// tablespace itself inner is ".".
-func splitTablespace(name string) (oid uint32, inner string, ok bool) {
-	rest, ok := strings.CutPrefix(name, tablespaceDir+"/")
-	if !ok {
-		return 0, "", false
-	}
-	number, inner, below := strings.Cut(rest, "/")
-	if !below {
-		inner = "."
-	}
-	n, err := strconv.ParseUint(number, 10, 32)
-	return uint32(n), inner, err == nil && strconv.FormatUint(n, 10) == number && n > 0
-}
-
-func show(name string) string { return manifest.Escape(name) }

@@ -44,7 +44,7 @@ func (r *receiver) archive(s server.Sent) error {
 	defer in.Close()
 	place := "."
 	if s.OID != 0 {
-		place = path.Join(tablespaceDir, strconv.FormatUint(uint64(s.OID), 10))
+		place = path.Join(pgdata.TablespaceDir, strconv.FormatUint(uint64(s.OID), 10))
 	}
 	reader := NewReader(in)
 	reader.bare = true
@@ -81,7 +81,7 @@ func (r *receiver) member(in io.Reader, m Member) error {
 		}
 		return r.contents(in, m)
 	}
-	return badStream("%s: a link, where the server is to send what it leads to", show(m.Path))
+	return badStream("%s: a link, where the server is to send what it leads to", manifest.Escape(m.Path))
 }
 
 // contents takes the contents of a file.
@@ -104,7 +104,7 @@ func (r *receiver) contents(in io.Reader, m Member) error {
 // belongs reports whether a member belongs into a copy: servers send a little
 // that does not. The WAL is what was asked for.
 func (r *receiver) belongs(m Member) bool {
-	return isWAL(m.Path) || pgdata.Classify(m.Path, m.Kind == manifest.Directory) != pgdata.Skip
+	return pgdata.IsWAL(m.Path) || pgdata.Classify(m.Path, m.Kind == manifest.Directory) != pgdata.Skip
 }
 
 // first writes the directories that a stream begins with, which are in none of
@@ -115,9 +115,9 @@ func (r *receiver) first(like Member) error {
 	}
 	r.opened = true
 	r.tree.owner, r.tree.owned = owner{uint32(like.UID), uint32(like.GID)}, like.Owner
-	names := []string{".", tablespaceDir}
+	names := []string{".", pgdata.TablespaceDir}
 	for _, s := range r.backup.Tablespaces {
-		names = append(names, path.Join(tablespaceDir, strconv.FormatUint(uint64(s.OID), 10)))
+		names = append(names, path.Join(pgdata.TablespaceDir, strconv.FormatUint(uint64(s.OID), 10)))
 	}
 	for _, name := range names {
 		if err := r.directory(r.firstMember(name, like)); err != nil {
@@ -128,8 +128,8 @@ func (r *receiver) first(like Member) error {
 }
 
 func (r *receiver) isFirst(name string) bool {
-	_, inner, inTablespace := splitTablespace(name)
-	return name == "." || name == tablespaceDir || inTablespace && inner == "."
+	_, inner, inTablespace := pgdata.SplitTablespace(name)
+	return name == "." || name == pgdata.TablespaceDir || inTablespace && inner == "."
 }
 
 func (r *receiver) directory(m Member) error {
@@ -149,7 +149,7 @@ func (r *receiver) file(in io.Reader, m Member) error {
 	if err := s.startFile(m); err != nil {
 		return err
 	}
-	first, isRelation := r.tree.relation(m.Path)
+	first, isRelation := r.tree.control.FirstBlock(m.Path)
 	var working sync.WaitGroup
 	defer working.Wait()
 	var failed error // of writing

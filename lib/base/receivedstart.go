@@ -124,7 +124,7 @@ func (r *receiver) histories(ctx context.Context) (dir string, err error) {
 		return "", nil
 	}
 	if dir, err = os.MkdirTemp("", "histories"); err == nil {
-		err = os.Mkdir(filepath.Join(dir, walDir), 0o700)
+		err = os.Mkdir(filepath.Join(dir, pgdata.WALDir), 0o700)
 	}
 	for err == nil && tli > 1 {
 		text, herr := r.o.Replication.History(ctx, tli)
@@ -133,7 +133,7 @@ func (r *receiver) histories(ctx context.Context) (dir string, err error) {
 			break
 		}
 		name := wal.Name{Kind: wal.TimelineHistory, Timeline: tli}
-		if err = os.WriteFile(filepath.Join(dir, walDir, name.String()), text, endMode); err != nil {
+		if err = os.WriteFile(filepath.Join(dir, pgdata.WALDir, name.String()), text, endMode); err != nil {
 			break
 		}
 		var h wal.History

@@ -167,16 +167,16 @@ func TestRestoreRefusesStreams(t *testing.T) {
 		{"below a file", end(append(files(), member{name: "PG_VERSION/x", data: "x"}), ""), ErrStream, "below"},
 		{"before its directory", end([]member{{name: "base/1", data: "x"}}, ""), ErrStream, "before its directory"},
 		{"no label", []member{{name: "global/"}, {name: pgdata.ControlFile, data: string(testControl())},
-			{name: manifestFile, data: serverManifest([]member{{name: pgdata.ControlFile, data: string(testControl())}})}}, ErrStream, "not a backup"},
-		{"no pg_control", append(files(), member{name: manifestFile, data: serverManifest(files())}), ErrStream, "no global/pg_control"},
+			{name: pgdata.ManifestFile, data: serverManifest([]member{{name: pgdata.ControlFile, data: string(testControl())}})}}, ErrStream, "not a backup"},
+		{"no pg_control", append(files(), member{name: pgdata.ManifestFile, data: serverManifest(files())}), ErrStream, "no global/pg_control"},
 		{"empty label", append(files(), member{name: pgdata.LabelFile}, member{name: pgdata.ControlFile, data: string(testControl())},
-			member{name: manifestFile, data: serverManifest(files())}), pgdata.ErrLabel, "empty"},
+			member{name: pgdata.ManifestFile, data: serverManifest(files())}), pgdata.ErrLabel, "empty"},
 		{"incremental", append(files(), member{name: pgdata.LabelFile, data: incremental}, member{name: pgdata.ControlFile, data: string(testControl())},
-			member{name: manifestFile, data: serverManifest(files())}), ErrStream, "incremental"},
+			member{name: pgdata.ManifestFile, data: serverManifest(files())}), ErrStream, "incremental"},
 		{"bad pg_control", append(files(), member{name: pgdata.LabelFile, data: testLabel}, member{name: pgdata.ControlFile, data: string(badControl)},
-			member{name: manifestFile, data: serverManifest(files())}), pgdata.ErrControl, "checksum"},
+			member{name: pgdata.ManifestFile, data: serverManifest(files())}), pgdata.ErrControl, "checksum"},
 		{"long pg_control", append(files(), member{name: pgdata.ControlFile, data: strings.Repeat("x", 9000)}), ErrStream, "too many"},
-		{"damaged backup_manifest", append(files(), member{name: manifestFile, data: strings.Replace(serverManifest(files()), "base", "bose", 1)}), manifest.ErrDamaged, "Checksum"},
+		{"damaged backup_manifest", append(files(), member{name: pgdata.ManifestFile, data: strings.Replace(serverManifest(files()), "base", "bose", 1)}), manifest.ErrDamaged, "Checksum"},
 		{"missing file", func() []member {
 			list := end(files(), "")
 			return slices.DeleteFunc(list, func(m member) bool { return m.name == "global/1262" })

@@ -6,15 +6,12 @@ import (
 	"strings"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // firstUserOID is the first one that databases can have which initdb has not
 // made (transam.h:FirstNormalObjectId).
 const firstUserOID = 16384
-
-// databaseKey is the extension of a manifest's header that gives the names of
-// databases: x-database OID NAME.
-const databaseKey = "x-database"
 
 // A selection is the databases that are to be restored. What initdb has made,
 // the templates among them, always is.
@@ -29,8 +26,8 @@ func newSelection(h manifest.Header, asked []string) (*selection, error) {
 	for _, text := range asked {
 		oid, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			if oid = uint64(databaseNamed(h, text)); oid == 0 {
-				return nil, badTarget("%s: the backup knows no database of that name", show(text)).advise("give its OID, as the directories in base have it")
+			if oid = uint64(h.DatabaseNamed(text)); oid == 0 {
+				return nil, badTarget("%s: the backup knows no database of that name", manifest.Escape(text)).advise("give its OID, as the directories in base have it")
 			}
 		}
 		if s.chosen == nil {
@@ -39,17 +36,6 @@ func newSelection(h manifest.Header, asked []string) (*selection, error) {
 		s.chosen[uint32(oid)] = true
 	}
 	return s, nil
-}
-
-func databaseNamed(h manifest.Header, name string) uint32 {
-	for _, x := range h.Extra {
-		number, escaped, _ := strings.Cut(x[1], "\t")
-		if x[0] == databaseKey && escaped == manifest.Escape(name) {
-			oid, _ := strconv.ParseUint(number, 10, 32)
-			return uint32(oid)
-		}
-	}
-	return 0
 }
 
 // excludes holds for the files of databases that are not wanted. PG_VERSION is
@@ -81,7 +67,7 @@ func (s *selection) check() error {
 func databaseOf(name string) (uint32, bool) {
 	rest, ok := strings.CutPrefix(name, "base/")
 	if !ok {
-		_, inner, inTablespace := splitTablespace(name)
+		_, inner, inTablespace := pgdata.SplitTablespace(name)
 		if _, rest, ok = strings.Cut(inner, "/"); !inTablespace || !ok {
 			return 0, false
 		}

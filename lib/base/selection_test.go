@@ -79,7 +79,7 @@ func TestRestoreOnlyDatabase(t *testing.T) {
 }
 
 func TestSelection(t *testing.T) {
-	h := manifest.Header{Extra: [][2]string{{"x-other", "1"}, {databaseKey, "16384\tshop"}, {databaseKey, "16385\todd\\012name"}}}
+	h := manifest.Header{Extra: [][2]string{{"x-other", "1"}, {"x-database", "16384\tshop"}, {"x-database", "16385\todd\\012name"}}}
 	s, err := newSelection(h, []string{"odd\nname"})
 	must(t, err)
 	if s.excludes("base/16385/1") || !s.excludes("base/16384/1") || s.excludes("base/5/1") || s.excludes("base/16384/PG_VERSION") {

@@ -17,7 +17,7 @@ func (r *restorer) settle() error {
 	if err == nil && r.o.picks() {
 		err = r.settleListed()
 	} else if err == nil {
-		err = eachEntry(r.entries.Entries(), r.settleDirectory)
+		err = manifest.Each(r.entries.Entries(), r.settleDirectory)
 	}
 	if err != nil {
 		return err

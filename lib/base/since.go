@@ -82,7 +82,7 @@ func readAncestor(r io.Reader, label string) (*ancestor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Kind != manifest.File || e.Part == "" || isEnd(e.Path) || isWAL(e.Path) || a.mayBeBad(e.Path) {
+		if e.Kind != manifest.File || e.Part == "" || isEnd(e.Path) || pgdata.IsWAL(e.Path) || a.mayBeBad(e.Path) {
 			continue
 		}
 		f := ancestral{key: a.key(e.Path), size: e.Size, mtime: e.MTime.Unix(), part: place[e.Part]}
@@ -98,7 +98,7 @@ func readAncestor(r io.Reader, label string) (*ancestor, error) {
 // mayBeBad holds for files with bad pages that a manifest does not name, because
 // there are too many.
 func (a *ancestor) mayBeBad(name string) bool {
-	return len(a.header.BadPages) >= recordedBad && pgdata.RelationDir(path.Dir(name))
+	return len(a.header.BadPages) >= manifest.MostBadPages && pgdata.RelationDir(path.Dir(name))
 }
 
 // mostGrown is for how many files room is made at once, because a header says
@@ -131,7 +131,7 @@ func (a *ancestor) fits(h manifest.Header, now time.Time) error {
 		return fmt.Errorf("%s: %w: it is of the cluster %d, not %d", p.Label, ErrParent, p.SystemID, h.SystemID)
 	case p.Major != 0 && p.Major != h.Major || p.Catalog != 0 && p.Catalog != h.Catalog:
 		return fmt.Errorf("%s: %w: it is of another major version of the server", p.Label, ErrParent)
-	case p.Type == TypeLeftover && p.Label != h.Label:
+	case p.Type == manifest.TypeLeftover && p.Label != h.Label:
 		return fmt.Errorf("%s: %w: it was interrupted, only a backup of that label can go on with it", p.Label, ErrParent)
 	case p.StartTime.IsZero():
 		return fmt.Errorf("%s: %w: its manifest does not say when it began", p.Label, ErrParent)
@@ -258,10 +258,8 @@ func (w *worker) hash(ctx context.Context, f io.ReaderAt, size int64) (sum [sha2
 // isEnd holds for the members that end a stream, and differ in every backup.
 func isEnd(path string) bool {
 	switch path {
-	case pgdata.LabelFile, pgdata.TablespaceMapFile, pgdata.ControlFile, manifestFile:
+	case pgdata.LabelFile, pgdata.TablespaceMapFile, pgdata.ControlFile, pgdata.ManifestFile:
 		return true
 	}
 	return false
 }
-
-func isWAL(path string) bool { return strings.HasPrefix(path, walDir+"/") }

@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	outBuffer    = 256 << 10
-	manifestFile = "backup_manifest"
-	endMode      = 0o600 // of the files that are made here
+	outBuffer = 256 << 10
+	endMode   = 0o600 // of the files that are made here
 )
 
 // A sink is the writing end of one part of a base stream: members go into a

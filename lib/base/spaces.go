@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
 )
 
 // chooseSpaces says where the tablespaces go: all to places that were given,
@@ -70,7 +71,7 @@ func (o *RestoreOptions) checkGiven(known []manifest.Tablespace, chosen map[uint
 	}
 	for was := range o.Moved {
 		if !slices.ContainsFunc(known, func(s manifest.Tablespace) bool { return filepath.Clean(s.Path) == was }) {
-			return badTarget("the backup has no tablespace that was at %s", show(was))
+			return badTarget("the backup has no tablespace that was at %s", manifest.Escape(was))
 		}
 	}
 	return nil
@@ -87,13 +88,13 @@ func needPlaces(oids []uint32) error {
 // ownSpaces are the tablespaces that a data directory links to, by OID.
 func ownSpaces(data string) map[uint32]string {
 	own := map[uint32]string{}
-	list, _ := os.ReadDir(filepath.Join(data, tablespaceDir)) // if there is none, there are none
+	list, _ := os.ReadDir(filepath.Join(data, pgdata.TablespaceDir)) // if there is none, there are none
 	for _, e := range list {
 		oid, err := strconv.ParseUint(e.Name(), 10, 32)
 		if err != nil {
 			continue
 		}
-		at, err := os.Readlink(filepath.Join(data, tablespaceDir, e.Name()))
+		at, err := os.Readlink(filepath.Join(data, pgdata.TablespaceDir, e.Name()))
 		if err == nil && filepath.IsAbs(at) {
 			own[uint32(oid)] = filepath.Clean(at)
 		}

@@ -82,7 +82,7 @@ func end(list []member, spaceMap string) []member {
 		list = append(list, member{name: pgdata.TablespaceMapFile, data: spaceMap})
 	}
 	list = append(list, member{name: pgdata.ControlFile, data: string(testControl())})
-	return append(list, member{name: manifestFile, data: serverManifest(list)})
+	return append(list, member{name: pgdata.ManifestFile, data: serverManifest(list)})
 }
 
 func serverManifest(list []member) string {

@@ -45,10 +45,10 @@ func (s *survey) run(ctx context.Context, spaces []manifest.Tablespace) error {
 
 // ignore is for both lists.
 func (s *survey) ignore(name string) bool {
-	if name == manifestFile {
+	if name == pgdata.ManifestFile {
 		return s.moved
 	}
-	return unlisted(name)
+	return pgdata.Unlisted(name)
 }
 
 // walk lists a directory and all below it. A link pg_tblspc/<oid> is the
@@ -83,9 +83,9 @@ func (s *survey) walk(ctx context.Context, name string) error {
 }
 
 func (s *survey) visit(ctx context.Context, name string, kind fs.FileMode) error {
-	_, inner, inTablespace := splitTablespace(name)
+	_, inner, inTablespace := pgdata.SplitTablespace(name)
 	switch {
-	case unlisted(name) && name != manifestFile:
+	case pgdata.Unlisted(name) && name != pgdata.ManifestFile:
 		return nil
 	case kind.IsDir() || kind == fs.ModeSymlink && (inTablespace && inner == "." || name == "pg_wal"):
 		return s.walk(ctx, name)

@@ -96,7 +96,7 @@ func (s *sweep) spares(t *target, name string, f *listed, info fs.FileInfo) bool
 	case t.oid != 0:
 		return isTop && f == nil && name != s.version
 	}
-	oid, inner, inTablespace := splitTablespace(name)
+	oid, inner, inTablespace := pgdata.SplitTablespace(name)
 	return inTablespace && inner == "." && s.targets.spaces[oid] != nil && info.Mode()&fs.ModeSymlink != 0
 }
 

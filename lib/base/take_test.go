@@ -175,7 +175,7 @@ func TestRestoreFromPartsOfOthers(t *testing.T) {
 	}
 	w := manifest.NewWriter("")
 	defer w.Close()
-	if err := eachEntry(m, func(e manifest.Entry) error {
+	if err := manifest.Each(m, func(e manifest.Entry) error {
 		if e.Path == "base/1/1259" {
 			e.Part = "parent/007"
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
 
@@ -79,7 +80,7 @@ func (t *target) examine(ours func() bool) error {
 	case other == "lost+found":
 		return badTarget("%s: not empty: it holds lost+found", t.path).advise("give a directory below the mount point")
 	}
-	return badTarget("%s: not empty: it holds %s", t.path, show(other))
+	return badTarget("%s: not empty: it holds %s", t.path, manifest.Escape(other))
 }
 
 // content names something in the directory besides the mark, "" if there is
@@ -145,14 +146,14 @@ func (t *target) unclaim() error {
 
 // links reports whether the data directory has a link to a tablespace there.
 func (t *target) links(path string) bool {
-	dir, err := t.root.Open(tablespaceDir)
+	dir, err := t.root.Open(pgdata.TablespaceDir)
 	if err != nil {
 		return false
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1) // as many as there are tablespaces
 	for _, name := range names {
-		if at, err := t.root.Readlink(filepath.Join(tablespaceDir, name)); err == nil && at == path {
+		if at, err := t.root.Readlink(filepath.Join(pgdata.TablespaceDir, name)); err == nil && at == path {
 			return true
 		}
 	}
@@ -172,5 +173,5 @@ func (t *target) close() {
 
 // linkName is the path of the link to a tablespace.
 func linkName(oid uint32) string {
-	return tablespaceDir + "/" + strconv.FormatUint(uint64(oid), 10)
+	return pgdata.TablespaceDir + "/" + strconv.FormatUint(uint64(oid), 10)
 }

@@ -203,7 +203,7 @@ func checkSpaceMap(t *testing.T, dir string, want map[uint32]string) {
 			t.Errorf("map has %q for %d, want %q", s.Path, s.OID, want[s.OID])
 		}
 	}
-	f, err := os.Open(filepath.Join(dir, manifestFile))
+	f, err := os.Open(filepath.Join(dir, pgdata.ManifestFile))
 	if err != nil {
 		t.Fatal(err)
 	}

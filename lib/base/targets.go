@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/pgdata"
 )
 
 // targets are all directories of one restore.
@@ -147,7 +148,7 @@ func (t *targets) link() error {
 	if len(t.spaces) == 0 {
 		return nil
 	}
-	err := t.data.root.Mkdir(tablespaceDir, 0o700)
+	err := t.data.root.Mkdir(pgdata.TablespaceDir, 0o700)
 	if err != nil && !(t.data.inPlace && errors.Is(err, fs.ErrExist)) {
 		return err
 	}
@@ -156,7 +157,7 @@ func (t *targets) link() error {
 			return err
 		}
 	}
-	if err := t.data.syncName(tablespaceDir); err != nil {
+	if err := t.data.syncName(pgdata.TablespaceDir); err != nil {
 		return err
 	}
 	return durable.SyncOpenDir(t.data.dir)
@@ -198,7 +199,7 @@ func (t *targets) close() {
 
 // find says where a member goes: into which directory and under which name.
 func (t *targets) find(name string) (*target, string) {
-	oid, inner, ok := splitTablespace(name)
+	oid, inner, ok := pgdata.SplitTablespace(name)
 	if space := t.spaces[oid]; ok && space != nil {
 		return space, inner
 	}

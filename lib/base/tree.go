@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,14 +17,9 @@ import (
 	"pgpipes/lib/wal"
 )
 
-const (
-	tablespaceDir = "pg_tblspc"
-	walDir        = "pg_wal"
-)
-
 // needed are directories without which a data directory is none. All else may
 // vanish while it is copied.
-var needed = map[string]bool{".": true, "base": true, "global": true, tablespaceDir: true}
+var needed = map[string]bool{".": true, "base": true, "global": true, pgdata.TablespaceDir: true}
 
 // A tree is a live data directory that is being copied. What workers change of
 // it is safe for several of them.
@@ -74,7 +68,7 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 func (t *tree) path(name string) string { return filepath.Join(t.root, name) }
 
 func (t *tree) findTablespaces() error {
-	list, err := os.ReadDir(t.path(tablespaceDir))
+	list, err := os.ReadDir(t.path(pgdata.TablespaceDir))
 	if err != nil {
 		return err
 	}
@@ -83,7 +77,7 @@ func (t *tree) findTablespaces() error {
 		if err != nil || e.Type()&fs.ModeSymlink == 0 {
 			continue
 		}
-		at, err := filepath.EvalSymlinks(t.path(path.Join(tablespaceDir, e.Name())))
+		at, err := filepath.EvalSymlinks(t.path(path.Join(pgdata.TablespaceDir, e.Name())))
 		if err != nil {
 			return fmt.Errorf("tablespace %d: %w", oid, err)
 		}
@@ -130,15 +124,15 @@ func (t *tree) copyTo(ctx context.Context, w *worker) error {
 // first are the directories that a stream begins with: those of the tablespaces
 // are among them, so that a reader knows about them at once.
 func (t *tree) first() []string {
-	list := []string{".", tablespaceDir}
+	list := []string{".", pgdata.TablespaceDir}
 	for _, oid := range slices.Sorted(maps.Keys(t.spaces)) {
-		list = append(list, path.Join(tablespaceDir, strconv.Itoa(int(oid))))
+		list = append(list, path.Join(pgdata.TablespaceDir, strconv.Itoa(int(oid))))
 	}
 	return list
 }
 
 func (t *tree) isFirst(name string) bool {
-	return name == "." || name == tablespaceDir || t.isTablespace(name)
+	return name == "." || name == pgdata.TablespaceDir || t.isTablespace(name)
 }
 
 // size adds up what there is to copy.
@@ -164,7 +158,7 @@ func (t *tree) vanished(name string, err error) error {
 
 // isTablespace reports whether name is pg_tblspc/<oid> of a tablespace outside.
 func (t *tree) isTablespace(name string) bool {
-	if path.Dir(name) != tablespaceDir {
+	if path.Dir(name) != pgdata.TablespaceDir {
 		return false
 	}
 	oid, err := strconv.ParseUint(path.Base(name), 10, 32)
@@ -232,7 +226,7 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	if err != nil {
 		return t.vanished(name, err)
 	}
-	if path.Dir(path.Dir(name)) == tablespaceDir && path.Base(name) != pgdata.TablespaceVersionDir(t.control) {
+	if path.Dir(path.Dir(name)) == pgdata.TablespaceDir && path.Base(name) != pgdata.TablespaceVersionDir(t.control) {
 		return nil // of another cluster
 	}
 	action := pgdata.Classify(name, info.IsDir())
@@ -257,7 +251,7 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 }
 
 func tablespaceLink(name string) bool {
-	_, inner, ok := splitTablespace(name)
+	_, inner, ok := pgdata.SplitTablespace(name)
 	return ok && inner == "."
 }
 
@@ -266,7 +260,7 @@ func tablespaceLink(name string) bool {
 // others if that was asked for and they lead anywhere.
 func (t *tree) look(name string, e fs.DirEntry) (fs.FileInfo, error) {
 	if e.Type()&fs.ModeSymlink != 0 {
-		if t.isTablespace(name) || name == walDir || pgdata.Classify(name, true) == pgdata.EmptyDir {
+		if t.isTablespace(name) || name == pgdata.WALDir || pgdata.Classify(name, true) == pgdata.EmptyDir {
 			return os.Stat(t.path(name))
 		}
 		if t.follow && !tablespaceLink(name) {
@@ -306,15 +300,4 @@ func kindOf(m fs.FileMode) string {
 		return "a pipe"
 	}
 	return "neither a file nor a directory"
-}
-
-// relation says which block of which relation a file begins with, if it has page
-// checksums.
-func (t *tree) relation(name string) (first uint32, checked bool) {
-	if !t.control.Checksums || !pgdata.RelationDir(path.Dir(name)) {
-		return 0, false
-	}
-	r, ok := pgdata.ParseRelation(path.Base(name))
-	at := uint64(r.Segment) * uint64(t.control.RelationSegmentBlocks)
-	return uint32(at), ok && at <= math.MaxUint32
 }

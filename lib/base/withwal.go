@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wal"
 )
 
@@ -29,7 +30,7 @@ func (c *copier) copyWAL(ctx context.Context, w *worker) error {
 			return err
 		}
 	}
-	list, err := os.ReadDir(c.tree.path(walDir))
+	list, err := os.ReadDir(c.tree.path(pgdata.WALDir))
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (c *copier) checkSegment(name string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(c.tree.path(filepath.Join(walDir, name)))
+	f, err := os.Open(c.tree.path(filepath.Join(pgdata.WALDir, name)))
 	if err != nil {
 		return fmt.Errorf("WAL that the backup needs: %w", err)
 	}
@@ -70,12 +71,12 @@ func (c *copier) checkSegment(name string) error {
 
 func (c *copier) copyWALFile(ctx context.Context, w *worker, name string) error {
 	before := w.sink.members
-	if err := w.file(ctx, walDir+"/"+name); err != nil {
+	if err := w.file(ctx, pgdata.WALDir+"/"+name); err != nil {
 		return err
 	}
 	if w.sink.members == before {
-		return fmt.Errorf("%s: gone while it was copied", c.tree.path(walDir+"/"+name))
+		return fmt.Errorf("%s: gone while it was copied", c.tree.path(pgdata.WALDir+"/"+name))
 	}
-	mark := c.newFile(walDir+"/archive_status/"+name+".done", 0)
+	mark := c.newFile(pgdata.WALDir+"/archive_status/"+name+".done", 0)
 	return w.sink.addFile(mark, strings.NewReader(""))
 }

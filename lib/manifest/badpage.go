@@ -15,6 +15,10 @@ type BadPage struct {
 	Path  string  `json:"path"`
 }
 
+// MostBadPages is how many bad pages a manifest names at most: it must not grow
+// with their number.
+const MostBadPages = 1000
+
 // PageSum are two checksums of a page that has been read once: the one that it
 // holds and the one that its contents give.
 type PageSum struct{ Stored, Computed uint16 }

@@ -67,6 +67,7 @@ package manifest
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"time"
 
@@ -88,7 +89,7 @@ var (
 // Bytes.
 type Header struct {
 	Label         string
-	Type          string // "full"; "incremental" if files are in parts of others; "leftover" if it is of an interrupted one
+	Type          string // one of those below
 	Parent        string // label of the backup since which it was made
 	SystemID      uint64
 	Major         int    // major version of the server
@@ -112,6 +113,13 @@ type Header struct {
 	Parts         []Part
 	Extra         [][2]string // keys that begin with "x-" and their values, as they are written
 }
+
+// The types of backups.
+const (
+	TypeFull        = "full"
+	TypeIncremental = "incremental" // files are in parts of others
+	TypeLeftover    = "leftover"    // no backup, but what an interrupted one has left
+)
 
 // Tablespace is a tablespace outside the data directory and the place where it
 // lay when it was copied.
@@ -155,4 +163,20 @@ type Entry struct {
 // entries in any order.
 type EntrySource interface {
 	Next() (Entry, error)
+}
+
+// Each calls do for every entry, until that fails.
+func Each(from EntrySource, do func(Entry) error) error {
+	for {
+		e, err := from.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = do(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package manifest
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // maxLabel is the greatest length of a label in bytes.
 const maxLabel = 64
@@ -18,6 +21,9 @@ func ValidLabel(s string) bool {
 	}
 	return s != "" && s[0] != '.' && len(s) <= maxLabel
 }
+
+// PartName is the name of a backup's own part by its number.
+func PartName(number int) string { return fmt.Sprintf("%03d", number) }
 
 // SplitPart divides the name of a part into the label of the backup that has
 // stored it, "" for the manifest's own, and its number.

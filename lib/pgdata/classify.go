@@ -42,7 +42,7 @@ var skipped = map[string]bool{
 	"backup_label.old":         true,
 	"tablespace_map":           true,
 	"tablespace_map.old":       true,
-	"backup_manifest":          true,
+	ManifestFile:               true,
 }
 
 // Classify says what a copy does with a path. isDir tells whether it is a
@@ -74,7 +74,7 @@ func classifyItself(name string, isDir bool) Action {
 		return Skip
 	case parent == ".":
 		return classifyTop(base, isDir)
-	case parent == "pg_wal":
+	case parent == WALDir:
 		return classifyWAL(base, isDir)
 	case tablespaceOID(parent):
 		return onlyIf(strings.HasPrefix(base, "PG_"))
@@ -136,7 +136,7 @@ func underData(dir string) bool {
 
 // tablespaceOID says whether dir is pg_tblspc/<oid>.
 func tablespaceOID(dir string) bool {
-	oid, ok := strings.CutPrefix(dir, "pg_tblspc/")
+	oid, ok := strings.CutPrefix(dir, TablespaceDir+"/")
 	return ok && isDigits(oid)
 }
 

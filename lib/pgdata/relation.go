@@ -1,6 +1,7 @@
 package pgdata
 
 import (
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -111,4 +112,15 @@ func ParseRelationPath(name string) (database uint32, r Relation, ok bool) {
 		database, ok = positive(path.Base(dir))
 	}
 	return database, r, ok
+}
+
+// FirstBlock says which block of its relation a file of the cluster begins with,
+// if it is one of a relation and its pages have checksums.
+func (c Control) FirstBlock(name string) (first uint32, checked bool) {
+	if !c.Checksums || !RelationDir(path.Dir(name)) {
+		return 0, false
+	}
+	r, ok := ParseRelation(path.Base(name))
+	at := uint64(r.Segment) * uint64(c.RelationSegmentBlocks)
+	return uint32(at), ok && at <= math.MaxUint32
 }
