@@ -1,6 +1,8 @@
 package base
 
 import (
+	"pgpipes/test/fixture"
+
 	"bytes"
 	"context"
 	"errors"
@@ -54,7 +56,7 @@ func used(t testing.TB, s partStore) (dir string, whole []string) {
 }
 
 func TestDeltaTakesOnlyWhatDiffers(t *testing.T) {
-	s := store(t, 4, end(files(), "")) // PG_VERSION, 1259, empty, 1262
+	s := store(t, 4, fixture.WithEnd(fixture.SmallCluster(), "")) // PG_VERSION, 1259, empty, 1262
 	for name, c := range map[string]struct {
 		change func(dir string) error
 		asked  string
@@ -96,7 +98,7 @@ func TestDeltaTakesOnlyWhatDiffers(t *testing.T) {
 				t.Errorf("asked for %s, want %s", got, c.asked)
 			}
 			info, err := os.Stat(filepath.Join(dir, "base/1/1259"))
-			if err != nil || !info.ModTime().Equal(testTime) {
+			if err != nil || !info.ModTime().Equal(fixture.BackupTime) {
 				t.Errorf("base/1/1259: %v %v", info, err)
 			}
 		})
@@ -105,12 +107,12 @@ func TestDeltaTakesOnlyWhatDiffers(t *testing.T) {
 
 // One stream does as well: all of it is read, and only what differs is written.
 func TestDeltaFromOneStream(t *testing.T) {
-	s := store(t, 1, end(files(), ""))
+	s := store(t, 1, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
 	write(t, dir, "base/1/1259", "base/1/more")
 	before, err := os.Stat(filepath.Join(dir, "PG_VERSION"))
 	must(t, err)
-	mustRestore(t, backup(t), RestoreOptions{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
+	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
 	mustMatch(t, dir, whole)
 	after, err := os.Stat(filepath.Join(dir, "PG_VERSION"))
 	if err != nil || !os.SameFile(before, after) {
@@ -119,8 +121,8 @@ func TestDeltaFromOneStream(t *testing.T) {
 }
 
 func TestDeltaOfNothingIsPlain(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
-	want := restored(t, end(files(), ""), RestoreOptions{})
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
+	want := restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), RestoreOptions{})
 	empty, remains := t.TempDir(), t.TempDir()
 	must(t, os.Chmod(empty, 0o750))
 	write(t, remains, dataMark, "base/1/1259", "x")
@@ -131,7 +133,7 @@ func TestDeltaOfNothingIsPlain(t *testing.T) {
 }
 
 func TestDeltaRefuses(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	for name, c := range map[string]struct {
 		change func(dir string) error
 		says   string
@@ -147,7 +149,7 @@ func TestDeltaRefuses(t *testing.T) {
 			return nil
 		}, "nobody knows of which cluster"},
 		"another cluster": {func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, pgdata.ControlFile), controlOf(7), 0o600)
+			return os.WriteFile(filepath.Join(dir, pgdata.ControlFile), fixture.Control(7, 16<<20), 0o600)
 		}, "of another cluster"},
 		"other files": {func(dir string) error {
 			must(t, os.RemoveAll(dir))
@@ -173,7 +175,7 @@ func TestDeltaRefuses(t *testing.T) {
 
 // A delta restore that fails before it has changed anything changes nothing.
 func TestDeltaGivesBack(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, _ := used(t, s)
 	write(t, dir, "base/1/1259")
 	before := filesIn(t, dir)
@@ -185,7 +187,7 @@ func TestDeltaGivesBack(t *testing.T) {
 	}
 	mustMatch(t, dir, before)
 	o = s.delta(dir)
-	o.Source, o.Manifest = filter.Command{}, bytes.NewReader(store(t, 1, end(files(), "")).manifest)
+	o.Source, o.Manifest = filter.Command{}, bytes.NewReader(store(t, 1, fixture.WithEnd(fixture.SmallCluster(), "")).manifest)
 	if err := restore(t, nil, o); !errors.Is(err, ErrStream) {
 		t.Errorf("error %v", err)
 	}
@@ -201,7 +203,7 @@ func TestDeltaGivesBack(t *testing.T) {
 // One that fails later leaves what no server can start and no plain restore
 // empties; the same command goes on.
 func TestDeltaGoesOn(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
 	write(t, dir, "base/1/1259", "base/1/more")
 	o := s.delta(dir)
@@ -216,11 +218,11 @@ func TestDeltaGoesOn(t *testing.T) {
 		t.Errorf("left\n%s", text)
 	}
 	for _, o := range []RestoreOptions{s.options(dir), {Dir: dir}} {
-		if err := restore(t, backup(t), o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "killed delta") {
+		if err := restore(t, fixture.SmallBackup(t), o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "killed delta") {
 			t.Errorf("without --delta: error %v", err)
 		}
 	}
-	must(t, os.WriteFile(filepath.Join(s.dir, "control"), controlOf(7), 0o600))
+	must(t, os.WriteFile(filepath.Join(s.dir, "control"), fixture.Control(7, 16<<20), 0o600))
 	mustMatch(t, dir, before)
 	mustRestore(t, nil, s.delta(dir))
 	mustMatch(t, dir, whole)
@@ -228,10 +230,10 @@ func TestDeltaGoesOn(t *testing.T) {
 
 // While it is under way there is no pg_control, and nobody else comes in.
 func TestDeltaUnderWay(t *testing.T) {
-	s := store(t, 1, end(files(), ""))
+	s := store(t, 1, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
 	write(t, dir, "base/1/1259")
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	looked := 0
 	err := Restore(t.Context(), readerFunc(func(p []byte) (int, error) {
 		if looked++; looked == 1 {
@@ -257,7 +259,7 @@ func TestDeltaUnderWay(t *testing.T) {
 }
 
 func TestDeltaIsBusy(t *testing.T) {
-	s := store(t, 1, end(files(), ""))
+	s := store(t, 1, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, _ := used(t, s)
 	control, err := os.Open(filepath.Join(dir, pgdata.ControlFile))
 	must(t, err)
@@ -273,7 +275,7 @@ func TestDeltaIsBusy(t *testing.T) {
 // A file with another name elsewhere, as in a copy made by cp -al, is replaced
 // and not written to.
 func TestDeltaLeavesOtherNamesAlone(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
 	kept, away := filepath.Join(t.TempDir(), "kept"), t.TempDir()
 	write(t, dir, "base/1/1259")
@@ -310,8 +312,8 @@ func TestMountPoints(t *testing.T) {
 
 func spaceStore(t testing.TB, first, second string) partStore {
 	t.Helper()
-	list := withSpaces(files(), "16384", "16385")
-	return store(t, 2, end(list, fmt.Sprintf("16384 %s\n16385 %s\n", first, second)),
+	list := fixture.WithTablespaces(fixture.SmallCluster(), "16384", "16385")
+	return store(t, 2, fixture.WithEnd(list, fmt.Sprintf("16384 %s\n16385 %s\n", first, second)),
 		manifest.Tablespace{OID: 16384, Path: first}, manifest.Tablespace{OID: 16385, Path: second})
 }
 
@@ -397,12 +399,12 @@ func TestDeltaOfOtherTablespaces(t *testing.T) {
 // it does not matter; before what is wanted it does.
 func TestDeltaLeavesTheRestOfAPart(t *testing.T) {
 	bulk := strings.Repeat("a", 300<<10)
-	list := []member{
-		{name: "./"}, {name: "pg_tblspc/"}, {name: "global/"}, {name: "base/"},
-		{name: "base/1", data: bulk}, {name: "PG_VERSION", data: "15\n"},
-		{name: "base/2", data: "wanted"}, {name: "global/1", data: "x"}, {name: "base/3", data: bulk},
+	list := []fixture.Member{
+		{Name: "./"}, {Name: "pg_tblspc/"}, {Name: "global/"}, {Name: "base/"},
+		{Name: "base/1", Data: bulk}, {Name: "PG_VERSION", Data: "15\n"},
+		{Name: "base/2", Data: "wanted"}, {Name: "global/1", Data: "x"}, {Name: "base/3", Data: bulk},
 	}
-	s := store(t, 2, end(list, "")) // base/1, base/2 and base/3 are in 000
+	s := store(t, 2, fixture.WithEnd(list, "")) // base/1, base/2 and base/3 are in 000
 	for text, fails := range map[string]bool{
 		`cat "$KEY"`:                           false,
 		`head -c 311000 "$KEY"; exit 3`:        false,
@@ -427,11 +429,11 @@ func TestDeltaLeavesTheRestOfAPart(t *testing.T) {
 
 // Large files are compared by readers of their own, however many jobs there are.
 func TestDeltaOfLargeFiles(t *testing.T) {
-	list := files()
+	list := fixture.SmallCluster()
 	for i := range 5 {
-		list = append(list, member{name: fmt.Sprint("base/1/", i), data: strings.Repeat(fmt.Sprint(i), largeFile+i)})
+		list = append(list, fixture.Member{Name: fmt.Sprint("base/1/", i), Data: strings.Repeat(fmt.Sprint(i), largeFile+i)})
 	}
-	s := store(t, 2, end(list, ""))
+	s := store(t, 2, fixture.WithEnd(list, ""))
 	for jobs := range 4 { // 0 is the default
 		dir, whole := used(t, s)
 		must(t, os.Truncate(filepath.Join(dir, "base/1/1"), largeFile), os.Truncate(filepath.Join(dir, "base/1/1"), largeFile+1))

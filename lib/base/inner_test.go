@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -16,19 +18,19 @@ import (
 // of checksums that has.
 func TestCreateManifestCompares(t *testing.T) {
 	for _, algorithm := range []string{"SHA256", "CRC32C"} {
-		list := end(files(), "")
+		list := fixture.WithEnd(fixture.SmallCluster(), "")
 		last := &list[len(list)-1]
 		for _, m := range list[:len(list)-1] {
-			if algorithm == "CRC32C" && !strings.HasSuffix(m.name, "/") {
+			if algorithm == "CRC32C" && !strings.HasSuffix(m.Name, "/") {
 				h, err := manifest.NewServerHash(algorithm)
 				if err != nil {
 					t.Fatal(err)
 				}
-				io.WriteString(h, m.data)
-				last.data = replaceChecksum(last.data, path.Clean(m.name), algorithm, hex.EncodeToString(h.Sum(nil)))
+				io.WriteString(h, m.Data)
+				last.Data = fixture.ReplaceChecksum(last.Data, path.Clean(m.Name), algorithm, hex.EncodeToString(h.Sum(nil)))
 			}
 		}
-		whole := stream(t, list)
+		whole := fixture.Tar(t, list)
 		manifestOf(t, whole)
 		damaged := bytes.Replace(whole, []byte("xxxx"), []byte("xxyx"), 1)
 		err := CreateManifest(t.Context(), bytes.NewReader(damaged), io.Discard, CreateOptions{})

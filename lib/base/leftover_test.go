@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/codec"
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
@@ -28,7 +30,7 @@ func tarOf(t testing.TB, files map[string]string) []byte {
 	w := tar.NewWriter(&b)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		text := files[name]
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: testTime, Uname: "u", Gname: "g"}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: fixture.BackupTime, Uname: "u", Gname: "g"}
 		if strings.HasSuffix(name, "/") {
 			h.Typeflag, h.Mode = tar.TypeDir, 0o700
 		}
@@ -65,7 +67,7 @@ type shelf map[string][]byte
 // leftover describes what is on the shelf. What is passed over goes to said.
 func (s shelf) leftover(said *[]string) Leftover {
 	l := Leftover{
-		Header: manifest.Header{Label: "b", SystemID: 7, StartTimeline: 1, StartLSN: 0x2000, StartTime: testTime},
+		Header: manifest.Header{Label: "b", SystemID: 7, StartTimeline: 1, StartLSN: 0x2000, StartTime: fixture.BackupTime},
 		Jobs:   2,
 		Open: func(_ context.Context, key string) (io.ReadCloser, error) {
 			b, there := s[key[1:]]
@@ -121,7 +123,7 @@ func TestLeftover(t *testing.T) {
 	if files != "002:base/1/1 1000:base/1/2 002:base/1/3" {
 		t.Error(files)
 	}
-	if h.Type != manifest.TypeLeftover || h.Label != "b" || !h.StartTime.Equal(testTime) || h.StartTimeline != 1 {
+	if h.Type != manifest.TypeLeftover || h.Label != "b" || !h.StartTime.Equal(fixture.BackupTime) || h.StartTimeline != 1 {
 		t.Errorf("%+v", h)
 	}
 	var names []string
@@ -148,13 +150,13 @@ func TestLeftoverOfIncrement(t *testing.T) {
 	w := manifest.NewWriter("")
 	defer w.Close()
 	for path, part := range map[string]string{"a": "000", "b": "older/003", "c": "001", "backup_label": "001", "pg_wal/x": "001"} {
-		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Size: 5, MTime: testTime.Add(-time.Hour), SHA256: testSum, Part: part, Path: path}
+		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Size: 5, MTime: fixture.BackupTime.Add(-time.Hour), SHA256: testSum, Part: part, Path: path}
 		if err := w.Add(e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ph := sinceHeader
-	ph.StartTime, ph.StopTime, ph.BadPages = testTime.Add(-time.Hour), testTime.Add(-time.Hour), []manifest.BadPage{{Block: 7, Path: "a"}}
+	ph.StartTime, ph.StopTime, ph.BadPages = fixture.BackupTime.Add(-time.Hour), fixture.BackupTime.Add(-time.Hour), []manifest.BadPage{{Block: 7, Path: "a"}}
 	ph.Parts = append(slices.Clone(ph.Parts), manifest.Part{Name: "001"})
 	if err := w.Finish(&parent, ph); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"pgpipes/test/fixture"
 )
 
 // drain reads a stream to its end and returns the paths in it.
@@ -26,7 +28,7 @@ func drain(b *Reader) (paths []string, err error) {
 }
 
 func TestReaderPaths(t *testing.T) {
-	got, err := drain(NewReader(bytes.NewReader(backup(t))))
+	got, err := drain(NewReader(bytes.NewReader(fixture.SmallBackup(t))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,27 +44,27 @@ func TestReaderPaths(t *testing.T) {
 func TestReaderRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		m    member
+		m    fixture.Member
 		want string
 	}{
-		{"absolute", member{name: "/etc/passwd", data: "x"}, "leads out"},
-		{"parent", member{name: "../x", data: "x"}, "leads out"},
-		{"parent inside", member{name: "base/../../x", data: "x"}, "leads out"},
-		{"parent at the end", member{name: "base/..", data: "x"}, "leads out"},
-		{"link", member{name: "base/1", link: "/etc"}, "neither"},
-		{"link in a tablespace", member{name: "pg_tblspc/16384/x", link: "/etc"}, "neither"},
-		{"link pg_tblspc", member{name: "pg_tblspc", link: "/etc"}, "neither"},
-		{"odd tablespace", member{name: "pg_tblspc/016384", link: "/etc"}, "neither"},
-		{"hard link", member{name: "x", link: "PG_VERSION", kind: tar.TypeLink}, "neither"},
-		{"device", member{name: "x", kind: tar.TypeBlock}, "neither"},
-		{"character device", member{name: "x", kind: tar.TypeChar}, "neither"},
-		{"pipe", member{name: "x", kind: tar.TypeFifo}, "neither"},
-		{"file as root", member{name: ".", data: "x"}, "not a directory"},
-		{"mark", member{name: dataMark, data: "x"}, "mark"},
-		{"mark of a tablespace", member{name: "pg_tblspc/16384/" + tablespaceMark, data: "x"}, "mark"},
+		{"absolute", fixture.Member{Name: "/etc/passwd", Data: "x"}, "leads out"},
+		{"parent", fixture.Member{Name: "../x", Data: "x"}, "leads out"},
+		{"parent inside", fixture.Member{Name: "base/../../x", Data: "x"}, "leads out"},
+		{"parent at the end", fixture.Member{Name: "base/..", Data: "x"}, "leads out"},
+		{"link", fixture.Member{Name: "base/1", Link: "/etc"}, "neither"},
+		{"link in a tablespace", fixture.Member{Name: "pg_tblspc/16384/x", Link: "/etc"}, "neither"},
+		{"link pg_tblspc", fixture.Member{Name: "pg_tblspc", Link: "/etc"}, "neither"},
+		{"odd tablespace", fixture.Member{Name: "pg_tblspc/016384", Link: "/etc"}, "neither"},
+		{"hard link", fixture.Member{Name: "x", Link: "PG_VERSION", Kind: tar.TypeLink}, "neither"},
+		{"device", fixture.Member{Name: "x", Kind: tar.TypeBlock}, "neither"},
+		{"character device", fixture.Member{Name: "x", Kind: tar.TypeChar}, "neither"},
+		{"pipe", fixture.Member{Name: "x", Kind: tar.TypeFifo}, "neither"},
+		{"file as root", fixture.Member{Name: ".", Data: "x"}, "not a directory"},
+		{"mark", fixture.Member{Name: dataMark, Data: "x"}, "mark"},
+		{"mark of a tablespace", fixture.Member{Name: "pg_tblspc/16384/" + tablespaceMark, Data: "x"}, "mark"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := drain(NewReader(bytes.NewReader(stream(t, append(files(), c.m)))))
+			_, err := drain(NewReader(bytes.NewReader(fixture.Tar(t, append(fixture.SmallCluster(), c.m)))))
 			if !errors.Is(err, ErrStream) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one about %q", err, c.want)
 			}
@@ -71,7 +73,7 @@ func TestReaderRefuses(t *testing.T) {
 }
 
 func TestReaderEnd(t *testing.T) {
-	whole := backup(t)
+	whole := fixture.SmallBackup(t)
 	noTrailer := whole[:len(whole)-trailerSize]
 	for _, c := range []struct {
 		name   string
@@ -80,17 +82,17 @@ func TestReaderEnd(t *testing.T) {
 	}{
 		{"whole", whole, ""},
 		{"padded", slices.Concat(whole, make([]byte, 8192)), ""},
-		{"signal file of pg_basebackup -R", stream(t, append(end(files(), ""), member{name: "standby.signal"})), ""},
+		{"signal file of pg_basebackup -R", fixture.Tar(t, append(fixture.WithEnd(fixture.SmallCluster(), ""), fixture.Member{Name: "standby.signal"})), ""},
 		{"empty", nil, "empty"},
 		{"only a trailer", make([]byte, trailerSize), "no backup_manifest"},
 		{"no trailer", noTrailer, "cut off"},
 		{"half a trailer", whole[:len(whole)-blockSize], "cut off"},
 		{"twice", slices.Concat(whole, whole), "something follows"},
 		{"garbage behind padding", slices.Concat(whole, make([]byte, 100000), []byte{1}), "something follows"},
-		{"not the last member", stream(t, append(end(files(), ""), member{name: "x"})), "ends a base stream"},
-		{"no backup_manifest", stream(t, files()), "no backup_manifest"},
+		{"not the last member", fixture.Tar(t, append(fixture.WithEnd(fixture.SmallCluster(), ""), fixture.Member{Name: "x"})), "ends a base stream"},
+		{"no backup_manifest", fixture.Tar(t, fixture.SmallCluster()), "no backup_manifest"},
 		{"zeros at the end of a file, no trailer", func() []byte {
-			all := stream(t, []member{{name: "x", data: strings.Repeat("\x00", 4096)}})
+			all := fixture.Tar(t, []fixture.Member{{Name: "x", Data: strings.Repeat("\x00", 4096)}})
 			return all[:len(all)-trailerSize]
 		}(), "cut off"},
 		{"no tar", bytes.Repeat([]byte("text"), 1000), "not a tar"},
@@ -109,7 +111,7 @@ func TestReaderEnd(t *testing.T) {
 
 // Every prefix of a stream is an error, however the bytes arrive.
 func TestReaderCutAnywhere(t *testing.T) {
-	whole := backup(t)
+	whole := fixture.SmallBackup(t)
 	for n := range whole {
 		if _, err := drain(NewReader(bytes.NewReader(whole[:n]))); !errors.Is(err, ErrStream) {
 			t.Fatalf("cut at %d: error %v", n, err)
@@ -123,7 +125,7 @@ func TestReaderCutAnywhere(t *testing.T) {
 // An error of the source stays what it is.
 func TestReaderSourceFails(t *testing.T) {
 	broken := errors.New("the disk is broken")
-	whole := backup(t)
+	whole := fixture.SmallBackup(t)
 	for n := 0; n <= len(whole); n += 97 {
 		in := io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(broken))
 		if _, err := drain(NewReader(in)); !errors.Is(err, broken) {
@@ -133,9 +135,9 @@ func TestReaderSourceFails(t *testing.T) {
 }
 
 func FuzzReader(f *testing.F) {
-	f.Add(backup(f))
-	f.Add(stream(f, withSpaces(files(), "16384")))
-	f.Add(stream(f, []member{{name: "pg_tblspc/1", link: "/x"}, {name: strings.Repeat("long/", 60)}}))
+	f.Add(fixture.SmallBackup(f))
+	f.Add(fixture.Tar(f, fixture.WithTablespaces(fixture.SmallCluster(), "16384")))
+	f.Add(fixture.Tar(f, []fixture.Member{{Name: "pg_tblspc/1", Link: "/x"}, {Name: strings.Repeat("long/", 60)}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := NewReader(bytes.NewReader(b))
 		for {

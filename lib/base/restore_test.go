@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/manifest"
@@ -63,7 +65,7 @@ func mustRestore(t testing.TB, in []byte, o RestoreOptions) {
 }
 
 func TestRestore(t *testing.T) {
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	want := []string{
 		"drwxr-x--- .", "-rwx------ PG_VERSION", "-rwx------ backup_label", "-rwx------ backup_manifest", "drwxr-x--- base",
 		"drwx------ base/1", "-rwx------ base/1/1259", "-rwx------ base/1/empty", "drwxr-x--- global", "-rw-r----- global/1262",
@@ -80,10 +82,10 @@ func TestRestore(t *testing.T) {
 				t.Errorf("restored\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
 			info, err := os.Stat(filepath.Join(dir, "base/1/1259"))
-			if err != nil || !info.ModTime().Equal(testTime) || info.Size() != 3000 {
+			if err != nil || !info.ModTime().Equal(fixture.BackupTime) || info.Size() != 3000 {
 				t.Errorf("base/1/1259: %v %v", info, err)
 			}
-			if _, raw, err := pgdata.ReadControl(dir); err != nil || !bytes.Equal(raw, testControl()) {
+			if _, raw, err := pgdata.ReadControl(dir); err != nil || !bytes.Equal(raw, fixture.SmallControl()) {
 				t.Errorf("pg_control: %v", err)
 			}
 			if done == 0 || m != nil && total != done {
@@ -105,7 +107,7 @@ func cuts(size int) []int {
 }
 
 func TestRestoreOfCutStreamLeavesNothing(t *testing.T) {
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	dir := t.TempDir()
 	absent := filepath.Join(t.TempDir(), "absent")
 	for i, n := range cuts(len(tar)) {
@@ -126,7 +128,7 @@ func TestRestoreOfCutStreamLeavesNothing(t *testing.T) {
 // At every moment before the end of the stream there is a mark and no
 // pg_control, so that a killed restore is known and cannot be started.
 func TestRestoreUnderWayCannotBeStarted(t *testing.T) {
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	dir := t.TempDir()
 	looked := 0
 	err := Restore(t.Context(), readerFunc(func(p []byte) (int, error) {
@@ -153,47 +155,47 @@ type readerFunc func(p []byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestRestoreRefusesStreams(t *testing.T) {
-	incremental := strings.Replace(testLabel, "START TIMELINE: 1\n", "START TIMELINE: 1\nINCREMENTAL FROM LSN: 0/1000028\n", 1)
-	badControl := testControl()
+	incremental := strings.Replace(fixture.SmallLabel, "START TIMELINE: 1\n", "START TIMELINE: 1\nINCREMENTAL FROM LSN: 0/1000028\n", 1)
+	badControl := fixture.SmallControl()
 	badControl[40] ^= 1
 	for _, c := range []struct {
 		name string
-		list []member
+		list []fixture.Member
 		kind error
 		want string
 	}{
-		{"a file twice", end(append(files(), member{name: "PG_VERSION", data: "15\n"}), ""), ErrStream, "twice"},
-		{"a directory twice", end(append(files(), member{name: "base/"}), ""), ErrStream, "twice"},
-		{"below a file", end(append(files(), member{name: "PG_VERSION/x", data: "x"}), ""), ErrStream, "below"},
-		{"before its directory", end([]member{{name: "base/1", data: "x"}}, ""), ErrStream, "before its directory"},
-		{"no label", []member{{name: "global/"}, {name: pgdata.ControlFile, data: string(testControl())},
-			{name: pgdata.ManifestFile, data: serverManifest([]member{{name: pgdata.ControlFile, data: string(testControl())}})}}, ErrStream, "not a backup"},
-		{"no pg_control", append(files(), member{name: pgdata.ManifestFile, data: serverManifest(files())}), ErrStream, "no global/pg_control"},
-		{"empty label", append(files(), member{name: pgdata.LabelFile}, member{name: pgdata.ControlFile, data: string(testControl())},
-			member{name: pgdata.ManifestFile, data: serverManifest(files())}), pgdata.ErrLabel, "empty"},
-		{"incremental", append(files(), member{name: pgdata.LabelFile, data: incremental}, member{name: pgdata.ControlFile, data: string(testControl())},
-			member{name: pgdata.ManifestFile, data: serverManifest(files())}), ErrStream, "incremental"},
-		{"bad pg_control", append(files(), member{name: pgdata.LabelFile, data: testLabel}, member{name: pgdata.ControlFile, data: string(badControl)},
-			member{name: pgdata.ManifestFile, data: serverManifest(files())}), pgdata.ErrControl, "checksum"},
-		{"long pg_control", append(files(), member{name: pgdata.ControlFile, data: strings.Repeat("x", 9000)}), ErrStream, "too many"},
-		{"damaged backup_manifest", append(files(), member{name: pgdata.ManifestFile, data: strings.Replace(serverManifest(files()), "base", "bose", 1)}), manifest.ErrDamaged, "Checksum"},
-		{"missing file", func() []member {
-			list := end(files(), "")
-			return slices.DeleteFunc(list, func(m member) bool { return m.name == "global/1262" })
+		{"a file twice", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "PG_VERSION", Data: "15\n"}), ""), ErrStream, "twice"},
+		{"a directory twice", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "base/"}), ""), ErrStream, "twice"},
+		{"below a file", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "PG_VERSION/x", Data: "x"}), ""), ErrStream, "below"},
+		{"before its directory", fixture.WithEnd([]fixture.Member{{Name: "base/1", Data: "x"}}, ""), ErrStream, "before its directory"},
+		{"no label", []fixture.Member{{Name: "global/"}, {Name: pgdata.ControlFile, Data: string(fixture.SmallControl())},
+			{Name: pgdata.ManifestFile, Data: fixture.ServerManifest([]fixture.Member{{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())}})}}, ErrStream, "not a backup"},
+		{"no pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), ErrStream, "no global/pg_control"},
+		{"empty label", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.LabelFile}, fixture.Member{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())},
+			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), pgdata.ErrLabel, "empty"},
+		{"incremental", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.LabelFile, Data: incremental}, fixture.Member{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())},
+			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), ErrStream, "incremental"},
+		{"bad pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.LabelFile, Data: fixture.SmallLabel}, fixture.Member{Name: pgdata.ControlFile, Data: string(badControl)},
+			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), pgdata.ErrControl, "checksum"},
+		{"long pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ControlFile, Data: strings.Repeat("x", 9000)}), ErrStream, "too many"},
+		{"damaged backup_manifest", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ManifestFile, Data: strings.Replace(fixture.ServerManifest(fixture.SmallCluster()), "base", "bose", 1)}), manifest.ErrDamaged, "Checksum"},
+		{"missing file", func() []fixture.Member {
+			list := fixture.WithEnd(fixture.SmallCluster(), "")
+			return slices.DeleteFunc(list, func(m fixture.Member) bool { return m.Name == "global/1262" })
 		}(), ErrDiffers, "global/1262: missing"},
-		{"file too many", func() []member {
-			list := end(files(), "")
-			return slices.Insert(list, 5, member{name: "base/1/more", data: "x"})
+		{"file too many", func() []fixture.Member {
+			list := fixture.WithEnd(fixture.SmallCluster(), "")
+			return slices.Insert(list, 5, fixture.Member{Name: "base/1/more", Data: "x"})
 		}(), ErrDiffers, "base/1/more: not in the manifest"},
-		{"changed file", func() []member {
-			list := end(files(), "")
-			list[5].data = strings.Repeat("y", 3000)
+		{"changed file", func() []fixture.Member {
+			list := fixture.WithEnd(fixture.SmallCluster(), "")
+			list[5].Data = strings.Repeat("y", 3000)
 			return list
 		}(), ErrDiffers, "base/1/1259: sha256"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			err := restore(t, stream(t, c.list), RestoreOptions{Dir: dir})
+			err := restore(t, fixture.Tar(t, c.list), RestoreOptions{Dir: dir})
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %v about %q", err, c.kind, c.want)
 			}
@@ -204,11 +206,11 @@ func TestRestoreRefusesStreams(t *testing.T) {
 
 // WAL and files that change after a backup are not in backup_manifest.
 func TestRestoreOfUnlistedFiles(t *testing.T) {
-	list := end(files(), "")
-	list = slices.Insert(list, 11, member{name: "pg_wal/000000010000000000000002", data: "wal"}, member{name: "postgresql.auto.conf", data: "#"})
-	list = append(list, member{name: "standby.signal"})
+	list := fixture.WithEnd(fixture.SmallCluster(), "")
+	list = slices.Insert(list, 11, fixture.Member{Name: "pg_wal/000000010000000000000002", Data: "wal"}, fixture.Member{Name: "postgresql.auto.conf", Data: "#"})
+	list = append(list, fixture.Member{Name: "standby.signal"})
 	dir := t.TempDir()
-	mustRestore(t, stream(t, list), RestoreOptions{Dir: dir})
+	mustRestore(t, fixture.Tar(t, list), RestoreOptions{Dir: dir})
 	for _, name := range []string{"pg_wal/000000010000000000000002", "standby.signal"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
@@ -218,17 +220,17 @@ func TestRestoreOfUnlistedFiles(t *testing.T) {
 
 func TestRestoreChecksOtherHashes(t *testing.T) {
 	crc := func(right bool) []byte {
-		list := end(files(), "")
-		list[5].data = "other" + strings.Repeat("x", 2995)
+		list := fixture.WithEnd(fixture.SmallCluster(), "")
+		list[5].Data = "other" + strings.Repeat("x", 2995)
 		sum := "00000000"
 		if right {
 			h, _ := manifest.NewServerHash("CRC32C")
-			io.WriteString(h, list[5].data)
+			io.WriteString(h, list[5].Data)
 			sum = fmt.Sprintf("%x", h.Sum(nil))
 		}
-		last := &list[len(list)-1].data
-		*last = replaceChecksum(*last, "base/1/1259", "CRC32C", sum)
-		return stream(t, list)
+		last := &list[len(list)-1].Data
+		*last = fixture.ReplaceChecksum(*last, "base/1/1259", "CRC32C", sum)
+		return fixture.Tar(t, list)
 	}
 	mustRestore(t, crc(true), RestoreOptions{Dir: t.TempDir()})
 	dir := t.TempDir()
@@ -239,16 +241,16 @@ func TestRestoreChecksOtherHashes(t *testing.T) {
 }
 
 func TestRestoreWithWrongManifest(t *testing.T) {
-	other := files()
-	other[5].data = strings.Repeat("z", 3000)
-	wrong := manifestOf(t, stream(t, end(other, "")))
+	other := fixture.SmallCluster()
+	other[5].Data = strings.Repeat("z", 3000)
+	wrong := manifestOf(t, fixture.Tar(t, fixture.WithEnd(other, "")))
 	dir := t.TempDir()
-	if err := restore(t, backup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, ErrDiffers) {
+	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, ErrDiffers) {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)
 	damaged := bytes.Replace(wrong, []byte("1259"), []byte("1258"), 1)
-	if err := restore(t, backup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(damaged)}); !errors.Is(err, manifest.ErrDamaged) {
+	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(damaged)}); !errors.Is(err, manifest.ErrDamaged) {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)
@@ -257,7 +259,7 @@ func TestRestoreWithWrongManifest(t *testing.T) {
 func TestRestoreCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	err := Restore(ctx, bytes.NewReader(backup(t)), RestoreOptions{Dir: dir, Progress: func(int64, int64) { cancel() }})
+	err := Restore(ctx, bytes.NewReader(fixture.SmallBackup(t)), RestoreOptions{Dir: dir, Progress: func(int64, int64) { cancel() }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -265,7 +267,7 @@ func TestRestoreCancelled(t *testing.T) {
 }
 
 func TestRestoreTellsOfRoom(t *testing.T) {
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	dir := t.TempDir()
 	var need, free int64
 	o := RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar)), Room: func(_ string, n, f int64) { need, free = n, f }}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/manifest"
@@ -26,14 +28,14 @@ func TestDatabaseOf(t *testing.T) {
 }
 
 // userFiles are a backup with two users' databases.
-func userFiles() []member {
-	list := files()
+func userFiles() []fixture.Member {
+	list := fixture.SmallCluster()
 	for _, oid := range []string{"16384", "16385"} {
 		dir := "base/" + oid + "/"
-		list = append(list, member{name: dir}, member{name: dir + "PG_VERSION", data: "15\n"},
-			member{name: dir + "1259", data: strings.Repeat("r", 100000)}, member{name: dir + "empty"})
+		list = append(list, fixture.Member{Name: dir}, fixture.Member{Name: dir + "PG_VERSION", Data: "15\n"},
+			fixture.Member{Name: dir + "1259", Data: strings.Repeat("r", 100000)}, fixture.Member{Name: dir + "empty"})
 	}
-	return end(list, "")
+	return fixture.WithEnd(list, "")
 }
 
 func TestRestoreOnlyDatabase(t *testing.T) {
@@ -48,7 +50,7 @@ func TestRestoreOnlyDatabase(t *testing.T) {
 		},
 		"one stream": func(dir string) error {
 			o := RestoreOptions{Dir: dir, Manifest: bytes.NewReader(named.manifest), Databases: []string{"16384", "1"}}
-			return Restore(t.Context(), bytes.NewReader(stream(t, list)), o)
+			return Restore(t.Context(), bytes.NewReader(fixture.Tar(t, list)), o)
 		},
 		"delta": func(dir string) error {
 			must(t, Restore(t.Context(), nil, s.options(dir)))

@@ -10,13 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/wal"
 )
 
 var sinceHeader = manifest.Header{
 	Label: "old", Type: "full", SystemID: 7, Major: 15, From: "primary", StartTimeline: 1, StartLSN: 0x1000, StopTimeline: 1, StopLSN: 0x2000,
-	StartTime: testTime, StopTime: testTime.Add(time.Minute),
+	StartTime: fixture.BackupTime, StopTime: fixture.BackupTime.Add(time.Minute),
 	Parts: []manifest.Part{{Name: "000"}, {Name: "older/003"}},
 }
 
@@ -30,7 +32,7 @@ func ancestorOf(t *testing.T, label string, h manifest.Header) *ancestor {
 	w := manifest.NewWriter("")
 	defer w.Close()
 	for name, part := range map[string]string{"a": "000", "b": "older/003"} {
-		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Size: 5, MTime: testTime.Add(-time.Hour), SHA256: testSum, Part: part, Path: name}
+		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Size: 5, MTime: fixture.BackupTime.Add(-time.Hour), SHA256: testSum, Part: part, Path: name}
 		if err := w.Add(e); err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +49,7 @@ func ancestorOf(t *testing.T, label string, h manifest.Header) *ancestor {
 }
 
 func TestAncestorFinds(t *testing.T) {
-	now := testTime.Add(time.Hour)
+	now := fixture.BackupTime.Add(time.Hour)
 	current := manifest.Header{SystemID: 7, Major: 15, From: "primary", StartTimeline: 1, StartLSN: 0x3000}
 	for _, c := range []struct {
 		name          string
@@ -62,8 +64,10 @@ func TestAncestorFinds(t *testing.T) {
 		{"another timeline", func(h *manifest.Header, _ *manifest.Entry) { h.StopTimeline = 2 }, false, true},
 		{"behind the present", func(h *manifest.Header, _ *manifest.Entry) { h.StopLSN = 0x4000 }, false, true},
 		{"the clock went back", func(h *manifest.Header, _ *manifest.Entry) { h.StopTime = now.Add(time.Second) }, false, true},
-		{"modified when that began", func(h *manifest.Header, _ *manifest.Entry) { h.StartTime = testTime.Add(-time.Hour) }, false, true},
-		{"just before that began", func(h *manifest.Header, _ *manifest.Entry) { h.StartTime = testTime.Add(-time.Hour + time.Second) }, false, true},
+		{"modified when that began", func(h *manifest.Header, _ *manifest.Entry) { h.StartTime = fixture.BackupTime.Add(-time.Hour) }, false, true},
+		{"just before that began", func(h *manifest.Header, _ *manifest.Entry) {
+			h.StartTime = fixture.BackupTime.Add(-time.Hour + time.Second)
+		}, false, true},
 		{"taken from a standby", func(h *manifest.Header, _ *manifest.Entry) { h.From = "standby" }, false, true},
 		{"interrupted", func(h *manifest.Header, _ *manifest.Entry) { h.StopTimeline, h.StopLSN, h.StopTime = 0, 0, time.Time{} }, true, true},
 		{"interrupted, another timeline", func(h *manifest.Header, _ *manifest.Entry) {
@@ -71,7 +75,7 @@ func TestAncestorFinds(t *testing.T) {
 		}, false, true},
 	} {
 		h := sinceHeader
-		e := manifest.Entry{Path: "a", Size: 5, MTime: testTime.Add(-time.Hour)}
+		e := manifest.Entry{Path: "a", Size: 5, MTime: fixture.BackupTime.Add(-time.Hour)}
 		c.change(&h, &e)
 		a := ancestorOf(t, "new", h)
 		if err := a.fits(current, now); err != nil {
@@ -120,8 +124,8 @@ func TestAncestorParts(t *testing.T) {
 func TestReplacedFile(t *testing.T) {
 	a := ancestorOf(t, "new", sinceHeader)
 	a.trusted = true
-	e := manifest.Entry{Path: "a", Size: 5, MTime: testTime.Add(-time.Hour)}
-	if _, same, perhaps := a.find(e, testTime, time.Now()); same || !perhaps {
+	e := manifest.Entry{Path: "a", Size: 5, MTime: fixture.BackupTime.Add(-time.Hour)}
+	if _, same, perhaps := a.find(e, fixture.BackupTime, time.Now()); same || !perhaps {
 		t.Error("it is taken for unchanged")
 	}
 }

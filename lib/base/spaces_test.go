@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -47,7 +49,7 @@ func TestChooseSpaces(t *testing.T) {
 
 // Tablespaces in place are directories of the data directory and stay that.
 func TestRestoreOfTablespacesInPlace(t *testing.T) {
-	list := end(withSpaces(files(), "16384", "16385"), "")
+	list := fixture.WithEnd(fixture.WithTablespaces(fixture.SmallCluster(), "16384", "16385"), "")
 	s := store(t, 2, list)
 	dir := filepath.Join(t.TempDir(), "pg")
 	mustRestore(t, nil, s.options(dir))

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -13,7 +15,7 @@ import (
 // synced, in the tablespaces too.
 func TestSyncEach(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
-	tar := spaceBackup(t, one, two)
+	tar := fixture.SpaceBackup(t, one, two)
 	list := manifestOf(t, tar)
 	mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: bytes.NewReader(list)})
 	data := &target{path: dir}

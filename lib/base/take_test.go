@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -41,19 +43,19 @@ func (s partStore) options(dir string) RestoreOptions {
 
 // store makes parts of a backup: part 000 has the directories, the files go to
 // the parts in turn, and the last one gets the end.
-func store(t testing.TB, parts int, list []member, spaces ...manifest.Tablespace) partStore {
+func store(t testing.TB, parts int, list []fixture.Member, spaces ...manifest.Tablespace) partStore {
 	t.Helper()
 	s := partStore{dir: t.TempDir()}
 	w := manifest.NewWriter("")
 	defer w.Close()
-	divided := make([][]member, parts)
+	divided := make([][]fixture.Member, parts)
 	turn := 0
 	for i, m := range list {
 		number := 0
 		switch {
 		case i >= len(list)-endMembers(list):
 			number = parts - 1
-		case !strings.HasSuffix(m.name, "/"):
+		case !strings.HasSuffix(m.Name, "/"):
 			number = turn % parts
 			turn++
 		}
@@ -62,10 +64,10 @@ func store(t testing.TB, parts int, list []member, spaces ...manifest.Tablespace
 			t.Fatal(err)
 		}
 	}
-	h := manifest.Header{Label: "b", Type: "full", SystemID: testSystemID, Major: 15, Catalog: 202209061, Tablespaces: spaces}
+	h := manifest.Header{Label: "b", Type: "full", SystemID: fixture.SystemID, Major: 15, Catalog: 202209061, Tablespaces: spaces}
 	for number, members := range divided {
 		name := fmt.Sprintf("%03d", number)
-		if err := os.WriteFile(filepath.Join(s.dir, name+".tar"), stream(t, members), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(s.dir, name+".tar"), fixture.Tar(t, members), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		h.Parts = append(h.Parts, manifest.Part{Name: name, Key: name + ".tar"})
@@ -78,34 +80,34 @@ func store(t testing.TB, parts int, list []member, spaces ...manifest.Tablespace
 	return s
 }
 
-func endMembers(list []member) int {
+func endMembers(list []fixture.Member) int {
 	for i, m := range list {
-		if m.name == pgdata.LabelFile {
+		if m.Name == pgdata.LabelFile {
 			return len(list) - i
 		}
 	}
 	return 0
 }
 
-func entryOf(m member, part string) manifest.Entry {
-	e := manifest.Entry{Kind: manifest.File, Path: path.Clean(m.name), Mode: 0o700, MTime: testTime, Size: int64(len(m.data)), Part: part}
-	if m.mode != 0 {
-		e.Mode = os.FileMode(m.mode)
+func entryOf(m fixture.Member, part string) manifest.Entry {
+	e := manifest.Entry{Kind: manifest.File, Path: path.Clean(m.Name), Mode: 0o700, MTime: fixture.BackupTime, Size: int64(len(m.Data)), Part: part}
+	if m.Mode != 0 {
+		e.Mode = os.FileMode(m.Mode)
 	}
-	if strings.HasSuffix(m.name, "/") {
+	if strings.HasSuffix(m.Name, "/") {
 		e.Kind = manifest.Directory
 		return e
 	}
-	sum := sha256.Sum256([]byte(m.data))
+	sum := sha256.Sum256([]byte(m.Data))
 	e.SHA256 = hex.EncodeToString(sum[:])
 	return e
 }
 
 // restored is what a restore of one stream makes of a backup, to compare with.
-func restored(t testing.TB, list []member, o RestoreOptions) []string {
+func restored(t testing.TB, list []fixture.Member, o RestoreOptions) []string {
 	t.Helper()
 	o.Dir = filepath.Join(t.TempDir(), "pg")
-	mustRestore(t, stream(t, list), o)
+	mustRestore(t, fixture.Tar(t, list), o)
 	return filesIn(t, o.Dir)
 }
 
@@ -117,7 +119,7 @@ func mustMatch(t testing.TB, dir string, want []string) {
 }
 
 func TestRestoreParts(t *testing.T) {
-	list := end(files(), "")
+	list := fixture.WithEnd(fixture.SmallCluster(), "")
 	want := restored(t, list, RestoreOptions{})
 	for parts := 1; parts <= 4; parts++ {
 		for jobs := 1; jobs <= 3; jobs++ {
@@ -141,7 +143,7 @@ func TestRestoreParts(t *testing.T) {
 // The command knows which part of which backup it is asked for, and where that
 // is.
 func TestRestoreNamesParts(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	o := s.options(t.TempDir())
 	o.Source = s.command(`echo "$LABEL $PART $KEY" >>asked; cat "$PART.tar"`)
 	mustRestore(t, nil, o)
@@ -158,15 +160,15 @@ func TestRestoreNamesParts(t *testing.T) {
 
 // Of a part of another backup only what the manifest names it for counts.
 func TestRestoreFromPartsOfOthers(t *testing.T) {
-	list := end(files(), "")
+	list := fixture.WithEnd(fixture.SmallCluster(), "")
 	s := store(t, 2, list)
-	old := end(files(), "")
+	old := fixture.WithEnd(fixture.SmallCluster(), "")
 	for i := range old {
-		if old[i].name != "base/1/1259" && old[i].data != "" {
-			old[i].data = "outdated"
+		if old[i].Name != "base/1/1259" && old[i].Data != "" {
+			old[i].Data = "outdated"
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "old.tar"), stream(t, old), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "old.tar"), fixture.Tar(t, old), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m, err := manifest.NewReader(bytes.NewReader(s.manifest))
@@ -211,12 +213,12 @@ func TestRestoreTriesPartsAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := store(t, 2, end(files(), ""))
+			s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 			dir := filepath.Join(t.TempDir(), "pg")
 			o := s.options(dir)
 			o.Source = s.command(`if [ "$PART $TRY" = "001 1" ]; then ` + fault + `; else cat "$KEY"; fi`)
 			mustRestore(t, nil, o)
-			mustMatch(t, dir, restored(t, end(files(), ""), RestoreOptions{}))
+			mustMatch(t, dir, restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), RestoreOptions{}))
 		})
 	}
 }
@@ -236,7 +238,7 @@ func TestRestoreGivesUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := store(t, 2, end(files(), ""))
+			s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 			dir := t.TempDir()
 			o := s.options(dir)
 			o.Source = s.command(`[ "$PART" = 000 ] && exec cat 000.tar; echo >>tries; ` + c.fault)
@@ -254,8 +256,8 @@ func TestRestoreGivesUp(t *testing.T) {
 
 // A part that lacks what it should have is found out.
 func TestRestoreOfIncompletePart(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
-	if err := os.WriteFile(filepath.Join(s.dir, "000.tar"), stream(t, files()[:2]), 0o600); err != nil {
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
+	if err := os.WriteFile(filepath.Join(s.dir, "000.tar"), fixture.Tar(t, fixture.SmallCluster()[:2]), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -268,7 +270,7 @@ func TestRestoreOfIncompletePart(t *testing.T) {
 // When one part fails for good, or the restore is broken off, no command is
 // left running.
 func TestRestoreEndsCommands(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	for name, own := range map[string]string{"fails": "until test -s pids; do :; done; exit 3", "is broken off": "sleep 1000"} {
 		t.Run(name, func(t *testing.T) {
 			pids := filepath.Join(s.dir, "pids")
@@ -302,10 +304,10 @@ func TestRestoreEndsCommands(t *testing.T) {
 
 // A backup in parts does not fit into one stream.
 func TestRestoreOfPartsWithoutSource(t *testing.T) {
-	s := store(t, 2, end(files(), ""))
+	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	o := s.options(t.TempDir())
 	o.Source = filter.Command{}
-	if err := restore(t, backup(t), o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "in 2 parts") {
+	if err := restore(t, fixture.SmallBackup(t), o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "in 2 parts") {
 		t.Errorf("error %v", err)
 	}
 	o.Manifest, o.Source = nil, s.source()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/lock"
@@ -55,7 +57,7 @@ func TestRestoreRefusesTargets(t *testing.T) {
 			dir := filepath.Join(parent, "pg")
 			c.setup(t, dir)
 			before := filesIn(t, parent)
-			err := restore(t, backup(t), RestoreOptions{Dir: dir})
+			err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir})
 			if !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one about %q", err, c.want)
 			}
@@ -64,10 +66,10 @@ func TestRestoreRefusesTargets(t *testing.T) {
 			}
 		})
 	}
-	if err := restore(t, backup(t), RestoreOptions{Dir: filepath.Join(t.TempDir(), "a", "b")}); !errors.Is(err, ErrTarget) {
+	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: filepath.Join(t.TempDir(), "a", "b")}); !errors.Is(err, ErrTarget) {
 		t.Errorf("no parent: error %v", err)
 	}
-	if err := restore(t, backup(t), RestoreOptions{}); !errors.Is(err, ErrTarget) {
+	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{}); !errors.Is(err, ErrTarget) {
 		t.Errorf("no directory: error %v", err)
 	}
 }
@@ -78,7 +80,7 @@ func TestRestoreThroughLinkToDirectory(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	mustRestore(t, backup(t), RestoreOptions{Dir: link})
+	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: link})
 	if _, err := os.Stat(filepath.Join(dir, pgdata.ControlFile)); err != nil {
 		t.Error(err)
 	}
@@ -95,12 +97,12 @@ func TestRestoreOverRemains(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustRestore(t, backup(t), RestoreOptions{Dir: dir})
+	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir})
 	if _, err := os.Stat(filepath.Join(outside, "x")); err != nil {
 		t.Error(err)
 	}
 	clean := filepath.Join(t.TempDir(), "pg")
-	mustRestore(t, backup(t), RestoreOptions{Dir: clean})
+	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: clean})
 	if got, want := filesIn(t, dir), filesIn(t, clean); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("left\n%q\nwant\n%q", got, want)
 	}
@@ -118,7 +120,7 @@ func TestRestoreWhileAnotherIsUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := filesIn(t, dir)
-	if err := restore(t, backup(t), RestoreOptions{Dir: dir}); !errors.Is(err, lock.ErrBusy) {
+	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir}); !errors.Is(err, lock.ErrBusy) {
 		t.Errorf("error %v", err)
 	}
 	if after := filesIn(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -165,8 +167,8 @@ func TestClaimAfterAnotherRestore(t *testing.T) {
 }
 
 func TestRestoreTablespaces(t *testing.T) {
-	tar := spaceBackup(t, "/old/one", "/old/two")
-	for name, m := range map[string][]byte{"with a manifest": manifestOf(t, spaceBackup(t, "/old/one", "/old/two")), "without": nil} {
+	tar := fixture.SpaceBackup(t, "/old/one", "/old/two")
+	for name, m := range map[string][]byte{"with a manifest": manifestOf(t, fixture.SpaceBackup(t, "/old/one", "/old/two")), "without": nil} {
 		t.Run(name, func(t *testing.T) {
 			first, second, dir := filepath.Join(t.TempDir(), "a b\\c"), t.TempDir(), t.TempDir()
 			o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: first, 16385: second}}
@@ -223,7 +225,7 @@ func checkSpaceMap(t *testing.T, dir string, want map[uint32]string) {
 // With a manifest and no places given, tablespaces go back to where they were.
 func TestRestoreTablespacesBack(t *testing.T) {
 	first, second, dir := t.TempDir(), t.TempDir(), t.TempDir()
-	tar := spaceBackup(t, first, second)
+	tar := fixture.SpaceBackup(t, first, second)
 	mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar))})
 	if got := filesIn(t, second); len(got) != 4 {
 		t.Errorf("%s holds %q", second, got)
@@ -235,7 +237,7 @@ func TestRestorePlaces(t *testing.T) {
 	full := t.TempDir()
 	write(t, full, "x")
 	one, two := t.TempDir(), t.TempDir()
-	tar := spaceBackup(t, one, two)
+	tar := fixture.SpaceBackup(t, one, two)
 	for _, c := range []struct {
 		name   string
 		given  map[uint32]string
@@ -275,7 +277,7 @@ func TestRestorePlaceInsideDataDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, inside := range []string{dir, dir + "/ts", link, link + "/ts"} {
-		err := restore(t, backup(t), RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: inside}})
+		err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: inside}})
 		if !errors.Is(err, ErrTarget) {
 			t.Errorf("%s: error %v", inside, err)
 		}
@@ -287,7 +289,7 @@ func TestRestorePlaceInsideDataDirectory(t *testing.T) {
 // directory that they belong to.
 func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
-	tar := spaceBackup(t, "/old/1", "/old/2")
+	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	write(t, dir, dataMark, "PG_VERSION", "pg_tblspc/x")
 	write(t, one, tablespaceMark, "PG_15_202209061/5/16400")
@@ -306,7 +308,7 @@ func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 // Killed at the very end, after the marks of the tablespaces are gone.
 func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
-	tar := spaceBackup(t, "/old/1", "/old/2")
+	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	mustRestore(t, tar, o)
 	whole := filesIn(t, dir)
@@ -324,7 +326,7 @@ func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
 
 func TestRestoreFailsWithTablespaces(t *testing.T) {
 	one, two, dir := filepath.Join(t.TempDir(), "new"), t.TempDir(), t.TempDir()
-	tar := spaceBackup(t, "/old/1", "/old/2")
+	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	if err := restore(t, tar[:len(tar)-1], o); !errors.Is(err, ErrStream) {
 		t.Errorf("error %v", err)

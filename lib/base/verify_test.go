@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/wal"
 )
@@ -25,8 +27,18 @@ func collect(t testing.TB, differences iter.Seq2[manifest.Difference, error]) (l
 	return list, nil
 }
 
+// manifestOf makes the manifest of a stream.
+func manifestOf(t testing.TB, tar []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := CreateManifest(t.Context(), bytes.NewReader(tar), &b, CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestCreateManifest(t *testing.T) {
-	tar := spaceBackup(t, "/old/one", "/old/a b")
+	tar := fixture.SpaceBackup(t, "/old/one", "/old/a b")
 	var out, pass bytes.Buffer
 	if err := CreateManifest(t.Context(), bytes.NewReader(tar), &out, CreateOptions{Pass: &pass}); err != nil {
 		t.Fatal(err)
@@ -39,10 +51,10 @@ func TestCreateManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := r.Header()
-	if h.Label != "nightly" || h.Type != "full" || h.SystemID != testSystemID || h.Major != 15 || h.SegmentSize != 16<<20 || h.From != "primary" {
+	if h.Label != "nightly" || h.Type != "full" || h.SystemID != fixture.SystemID || h.Major != 15 || h.SegmentSize != 16<<20 || h.From != "primary" {
 		t.Errorf("header %+v", h)
 	}
-	if h.StartLSN != 0x2000028 || h.StartTimeline != 1 || h.StopLSN != 0x2000100 || h.StopTimeline != 1 || !h.StartTime.Equal(testTime) {
+	if h.StartLSN != 0x2000028 || h.StartTimeline != 1 || h.StopLSN != 0x2000100 || h.StopTimeline != 1 || !h.StartTime.Equal(fixture.BackupTime) {
 		t.Errorf("header %+v", h)
 	}
 	if want := []manifest.Tablespace{{OID: 16384, Path: "/old/one"}, {OID: 16385, Path: "/old/a b"}}; !slices.Equal(h.Tablespaces, want) {
@@ -52,8 +64,8 @@ func TestCreateManifest(t *testing.T) {
 
 // A stream made by something that knows no backup_manifest has no known end.
 func TestCreateManifestWithoutBackupManifest(t *testing.T) {
-	list := end(files(), "")
-	tar := stream(t, list[:len(list)-1])
+	list := fixture.WithEnd(fixture.SmallCluster(), "")
+	tar := fixture.Tar(t, list[:len(list)-1])
 	r, err := manifest.NewReader(bytes.NewReader(manifestOf(t, tar)))
 	if err != nil || r.Header().StopLSN != wal.LSN(0) {
 		t.Errorf("%+v %v", r, err)
@@ -64,7 +76,7 @@ func TestCreateManifestWithoutBackupManifest(t *testing.T) {
 }
 
 func TestCreateManifestOfCutStream(t *testing.T) {
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	for _, n := range cuts(len(tar)) {
 		var out bytes.Buffer
 		if err := CreateManifest(t.Context(), bytes.NewReader(tar[:n]), &out, CreateOptions{}); err == nil || out.Len() > 0 {
@@ -74,27 +86,27 @@ func TestCreateManifestOfCutStream(t *testing.T) {
 }
 
 func TestVerifyStream(t *testing.T) {
-	want := manifestOf(t, backup(t))
-	if got, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(backup(t)), bytes.NewReader(want))); err != nil || got != nil {
+	want := manifestOf(t, fixture.SmallBackup(t))
+	if got, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(fixture.SmallBackup(t)), bytes.NewReader(want))); err != nil || got != nil {
 		t.Errorf("the same: differences %q, error %v", got, err)
 	}
-	changed := end(files(), "")
-	changed[2].data = "16\n"
-	changed[8].mode = 0o666
+	changed := fixture.WithEnd(fixture.SmallCluster(), "")
+	changed[2].Data = "16\n"
+	changed[8].Mode = 0o666
 	changed = slices.Delete(changed, 6, 7)
-	got, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(stream(t, changed)), bytes.NewReader(want)))
+	got, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(fixture.Tar(t, changed)), bytes.NewReader(want)))
 	if err != nil || len(got) != 3 || !strings.HasPrefix(got[0], "PG_VERSION: sha256") ||
 		got[1] != "base/1/empty: missing" || got[2] != "global/1262: mode 0666, expected 0640" {
 		t.Errorf("differences %q, error %v", got, err)
 	}
-	tar := backup(t)
+	tar := fixture.SmallBackup(t)
 	if _, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(tar[:len(tar)-10]), bytes.NewReader(want))); !errors.Is(err, ErrStream) {
 		t.Errorf("cut: error %v", err)
 	}
 }
 
 func TestVerifyDir(t *testing.T) {
-	tar := spaceBackup(t, "/old/one", "/old/two")
+	tar := fixture.SpaceBackup(t, "/old/one", "/old/two")
 	want := manifestOf(t, tar)
 	space := t.TempDir()
 	for _, c := range []struct {

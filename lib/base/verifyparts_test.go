@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/test/fixture"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -55,7 +57,7 @@ func TestVerifyParts(t *testing.T) {
 		h.Parts = append(h.Parts, manifest.Part{Name: name})
 	}
 	for _, c := range []struct{ path, part, text string }{{"a", "001", "of 1"}, {"b", "old/000", "old"}, {"c", "001", "of 1"}, {"d", "old/000", "old"}} {
-		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Owner: "u:g", Size: int64(len(c.text)), MTime: testTime, SHA256: hashOf(c.text), Part: c.part, Path: c.path}
+		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Owner: "u:g", Size: int64(len(c.text)), MTime: fixture.BackupTime, SHA256: hashOf(c.text), Part: c.part, Path: c.path}
 		if err := w.Add(e); err != nil {
 			t.Fatal(err)
 		}
@@ -107,17 +109,17 @@ func TestVerifyParts(t *testing.T) {
 
 // In a backup's only part nothing may be that is not listed.
 func TestVerifyOnlyPart(t *testing.T) {
-	want := manifestOf(t, backup(t))
-	changed := end(files(), "")
-	changed[2].data = "16\n"
+	want := manifestOf(t, fixture.SmallBackup(t))
+	changed := fixture.WithEnd(fixture.SmallCluster(), "")
+	changed[2].Data = "16\n"
 	changed = slices.Delete(changed, 6, 7)
-	changed[6].name = "base/1/renamed"
+	changed[6].Name = "base/1/renamed"
 	for name, c := range map[string]struct {
 		tar  []byte
 		want []string
 	}{
-		"the same": {backup(t), nil},
-		"changed":  {stream(t, changed), []string{"PG_VERSION: sha256", "base/1/empty: missing", "base/1/renamed: not in the manifest", "global: missing"}},
+		"the same": {fixture.SmallBackup(t), nil},
+		"changed":  {fixture.Tar(t, changed), []string{"PG_VERSION: sha256", "base/1/empty: missing", "base/1/renamed: not in the manifest", "global: missing"}},
 	} {
 		found, unread, err := shelf{"000": c.tar}.differences(t, want, []manifest.Part{{Name: "000"}})
 		if err != nil || len(unread) > 0 || len(found) != len(c.want) {
