@@ -29,79 +29,12 @@
 // delta restore left can only be gone on with, as it may be all that there is.
 package base
 
-import (
-	"errors"
-	"fmt"
-	"iter"
-
-	"pgpipes/lib/manifest"
-)
+import "errors"
 
 var (
-	// ErrStream is in the chain of errors due to a stream that is cut, damaged
-	// or hostile, or no base stream at all.
-	ErrStream = errors.New("base: bad stream")
-	// ErrDiffers is in the chain of the error for a stream, whole as such,
-	// that is not what its manifest says.
-	ErrDiffers = errors.New("base: not what the manifest says")
 	// ErrTarget is in the chain of errors due to the place to restore to, for
 	// which another one has to be given.
 	ErrTarget = errors.New("base: unfit target")
 )
 
-// fault is an error that belongs to one of the above without repeating it.
-type fault struct {
-	kind error
-	text string
-	hint string // what can be done about it, if that is known
-}
-
-func (f *fault) Error() string { return f.text }
-func (f *fault) Unwrap() error { return f.kind }
-func (f *fault) Hint() string  { return f.hint }
-
-func (f *fault) advise(hint string) error {
-	f.hint = hint
-	return f
-}
-
-func badStream(format string, args ...any) *fault {
-	return &fault{kind: ErrStream, text: fmt.Sprintf(format, args...)}
-}
-
-func badTarget(format string, args ...any) *fault {
-	return &fault{kind: ErrTarget, text: fmt.Sprintf(format, args...)}
-}
-
-// tally counts differences and keeps the first.
-type tally struct {
-	first manifest.Difference
-	count int
-	tell  func(format string, args ...any)
-}
-
-func (t *tally) add(d manifest.Difference) {
-	if t.count++; t.count == 1 {
-		t.first = d
-	}
-	if t.tell != nil {
-		t.tell("%s", d)
-	}
-}
-
-// gather adds all of a comparison. It is an error if anything differs.
-func (t *tally) gather(differences iter.Seq2[manifest.Difference, error]) error {
-	for d, err := range differences {
-		if err != nil {
-			return err
-		}
-		t.add(d)
-	}
-	switch t.count {
-	case 0:
-		return nil
-	case 1:
-		return &fault{kind: ErrDiffers, text: t.first.String()}
-	}
-	return &fault{kind: ErrDiffers, text: fmt.Sprintf("%s; %d differences in all", t.first, t.count)}
-}
+func badTarget(format string, args ...any) *fault { return faultOf(ErrTarget, format, args...) }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"iter"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -21,7 +20,7 @@ func (r *restorer) check() error {
 	}
 	for _, id := range []uint64{r.intake.server.SystemID, r.systemID()} {
 		if id != 0 && id != control.SystemID {
-			return &fault{kind: ErrDiffers, text: "the stream is of another cluster than the manifest"}
+			return differs("the stream is of another cluster than the manifest")
 		}
 	}
 	r.differ.tell = r.o.Notice
@@ -43,48 +42,6 @@ func (r *restorer) systemID() uint64 {
 		return 0
 	}
 	return r.plan.header.SystemID
-}
-
-// checkEnd makes sure that a stream that has been read holds what a server
-// needs to start from it as from a backup. Without backup_label it would start
-// from any checkpoint, silently wrong.
-func (t *intake) checkEnd() (pgdata.Control, error) {
-	raw, found := t.kept[pgdata.ControlFile]
-	if !found {
-		return pgdata.Control{}, badStream("no %s in the stream", pgdata.ControlFile)
-	}
-	control, err := pgdata.ParseControl(raw)
-	if err != nil {
-		return control, err
-	}
-	text, found := t.kept[pgdata.LabelFile]
-	if !found {
-		return control, badStream("no %s in the stream: it is not a backup", pgdata.LabelFile)
-	}
-	label, err := pgdata.ParseLabel(text)
-	if err == nil && label.Incremental {
-		err = badStream("an incremental backup, which is not a data directory").advise("make one of it and its full backup with pg_combinebackup")
-	}
-	return control, err
-}
-
-// compare gives the differences between a manifest and what was found. Whether
-// a list has the data directory itself and backup_manifest is left to it.
-func compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq2[manifest.Difference, error] {
-	o.IgnoreOwner = true
-	return func(yield func(manifest.Difference, error) bool) {
-		for d, err := range manifest.Compare(want, got, o) {
-			if (err != nil || !optional(d)) && !yield(d, err) {
-				return
-			}
-		}
-	}
-}
-
-// optional holds for differences in what one of two lists may leave out.
-func optional(d manifest.Difference) bool {
-	onlyInOne := d.What == "missing" || d.What == "not in the manifest"
-	return onlyInOne && (d.Path == "." || d.Path == pgdata.ManifestFile && d.What != "missing")
 }
 
 // want takes a file of backup_manifest. A checksum of another kind than ours is
@@ -125,7 +82,10 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 	}
 	h := sha256.New()
 	to := struct{ io.Writer }{io.MultiWriter(theirs, h)}
-	_, err = io.CopyBuffer(to, struct{ io.Reader }{in}, r.intake.buffers[0])
+	if r.buffer == nil {
+		r.buffer = make([]byte, streamBuffer)
+	}
+	_, err = io.CopyBuffer(to, struct{ io.Reader }{in}, r.buffer)
 	return hex.EncodeToString(theirs.Sum(nil)), hex.EncodeToString(h.Sum(nil)), err
 }
 
@@ -133,20 +93,8 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 // of them than size and hash, and nothing of directories.
 func (r *restorer) compareServer() error {
 	o := manifest.CompareOptions{IgnoreMode: true, IgnoreOwner: true, Ignore: pgdata.Unlisted}
-	got := filesOf{r.entries.Entries()}
+	got := filesOf(r.entries.Entries())
 	return r.differ.gather(manifest.Compare(r.wanted.Entries(), got, o))
-}
-
-// filesOf is what is left of a list without directories and links.
-type filesOf struct{ manifest.EntrySource }
-
-func (s filesOf) Next() (manifest.Entry, error) {
-	for {
-		e, err := s.EntrySource.Next()
-		if err != nil || e.Kind == manifest.File {
-			return e, err
-		}
-	}
 }
 
 // rewriteServerManifest writes a backup_manifest in which the changed
@@ -155,7 +103,7 @@ func (r *restorer) rewriteServerManifest(spaceMap []byte) error {
 	sum := sha256.Sum256(spaceMap)
 	return r.writeFile(r.server, func(w io.Writer) error {
 		m := manifest.NewServerManifestWriter(w)
-		files := filesOf{r.entries.Entries()}
+		files := filesOf(r.entries.Entries())
 		for {
 			e, err := files.Next()
 			if err == io.EOF {

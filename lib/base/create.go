@@ -10,6 +10,9 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
+// onlyPart is the name of the part that a stream is.
+var onlyPart = manifest.PartName(0)
+
 // CreateOptions may all be left out.
 type CreateOptions struct {
 	Label    string           // the name of the backup; by default that in backup_label
@@ -25,31 +28,30 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 	if o.Pass != nil {
 		in = io.TeeReader(in, o.Pass)
 	}
-	t := newIntake(in, "")
-	defer t.entries.Close()
-	t.bare = true
+	entries, listed := manifest.NewWriter(""), newInnerManifest()
+	defer entries.Close()
+	defer listed.close()
+	t := newIntake(in)
+	t.bare, t.part = true, onlyPart
+	t.note, t.each, t.place = entries.Add, listed.want, listed.place
 	if o.Progress != nil {
 		t.progress = o.Progress
 	}
-	t.part = part
-	var listed inner
-	listed.attach(t)
-	defer listed.close()
 	if err := t.run(ctx); err != nil {
 		return err
 	}
-	if err := listed.check(t); err != nil {
+	if err := listed.check(entries.Entries()); err != nil {
 		return err
 	}
-	h, err := t.header(o)
+	h, err := header(t, o)
 	if err != nil {
 		return err
 	}
-	return t.entries.Finish(out, h)
+	return entries.Finish(out, h)
 }
 
 // header gathers what the files of a stream that has been read say about it.
-func (t *intake) header(o CreateOptions) (manifest.Header, error) {
+func header(t *intake, o CreateOptions) (manifest.Header, error) {
 	control, err := t.checkEnd()
 	if err != nil {
 		return manifest.Header{}, err
@@ -62,7 +64,7 @@ func (t *intake) header(o CreateOptions) (manifest.Header, error) {
 		Label: label.Label, Type: manifest.TypeFull, SystemID: control.SystemID, Major: control.Major(), Catalog: control.Catalog,
 		SegmentSize: control.SegmentSize, BlockSize: int(control.BlockSize), Checksums: control.Checksums,
 		StartTimeline: label.Timeline, StartLSN: label.StartLSN, StartTime: labelTime(label.StartTime), From: "primary",
-		Parts: []manifest.Part{{Name: part}},
+		Parts: []manifest.Part{{Name: onlyPart}},
 	}
 	if label.From == "standby" {
 		h.From = "standby"

@@ -28,13 +28,13 @@ type cutter struct {
 	files  int
 }
 
-func newCutter(ctx context.Context, c *copier, stream io.Writer) *cutter {
+func newCutter(ctx context.Context, c *copier, out io.Writer) *cutter {
 	k := &cutter{copier: c, turns: make(chan struct{}, max(c.o.Parts.Jobs, 1))}
 	ctx, k.cancel = context.WithCancel(ctx)
 	k.group, k.ctx = errgroup.WithContext(ctx)
 	if c.outlet == nil {
 		k.worker = &worker{tree: c.tree}
-		k.sink = newSink(stream, part, c.listing.add)
+		k.sink = newSink(out, part, c.listing.add)
 		k.worker.begin(k.sink)
 		c.addPart(manifest.Part{Name: part})
 	}
@@ -85,9 +85,9 @@ func (k *cutter) cut() {
 		if err := s.end(); err != nil {
 			return err
 		}
-		p, err := out.finish(s.part)
+		p, err := out.finish(s.named())
 		if err != nil {
-			return unrepeatable(s.part, err)
+			return unrepeatable(s.named(), err)
 		}
 		k.copier.addPart(p)
 		return nil

@@ -16,6 +16,9 @@ import (
 	"pgpipes/lib/server"
 )
 
+// endMode is that of files that are made here.
+const endMode = 0o600
+
 // A made file is one of the members that end a stream, as the server has told
 // of it.
 type made struct {

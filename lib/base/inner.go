@@ -11,31 +11,34 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// inner compares a stream with the backup_manifest inside it, which comes last:
-// what it may ask for has to be known of every file by then. SHA-256 is known
-// anyhow, CRC32C is pg_basebackup's default. Of files with other checksums only
-// the sizes are compared.
-type inner struct {
-	algorithm string           // of the checksums in backup_manifest
+// An innerManifest is the backup_manifest in a stream, which comes last: what it
+// may ask for has to be known of every file by then. SHA-256 is known anyhow,
+// CRC32C is pg_basebackup's default. Of files with other checksums only the sizes
+// are compared. It must be closed.
+type innerManifest struct {
+	algorithm string           // of the checksums in it
 	wanted    *manifest.Writer // what it says
 	sums      *manifest.Writer // the stream's files with their CRC32C
+}
+
+// newInnerManifest is one that has not come yet.
+func newInnerManifest() *innerManifest {
+	return &innerManifest{wanted: manifest.NewWriter(""), sums: manifest.NewWriter("")}
 }
 
 // sumPadding makes the hex digits of a CRC32C as long as those of a SHA-256, so
 // that an entry holds them.
 var sumPadding = strings.Repeat("0", 56)
 
-// attach has the intake tell of every file.
-func (n *inner) attach(t *intake) {
-	n.wanted, n.sums = manifest.NewWriter(""), manifest.NewWriter("")
-	t.each = n.want
-	t.place = func(m Member) (io.WriteCloser, error) {
-		sum, err := manifest.NewServerHash("CRC32C")
-		return &summed{sum, m, n.sums}, err
-	}
+// place is a place for a member where its CRC32C is noted: when it is closed it
+// must have been given the whole contents.
+func (n *innerManifest) place(m Member) (io.WriteCloser, error) {
+	sum, err := manifest.NewServerHash("CRC32C")
+	return &summed{sum, m, n.sums}, err
 }
 
-func (n *inner) close() {
+// close gives up what has been noted.
+func (n *innerManifest) close() {
 	n.wanted.Close()
 	n.sums.Close()
 }
@@ -56,8 +59,8 @@ func (s *summed) Close() error {
 	return s.sums.Add(e)
 }
 
-// want takes a file of backup_manifest.
-func (n *inner) want(f manifest.ServerFile) error {
+// want takes a file that it lists.
+func (n *innerManifest) want(f manifest.ServerFile) error {
 	if n.algorithm == "" {
 		n.algorithm = f.Algorithm
 	}
@@ -73,30 +76,40 @@ func (n *inner) want(f manifest.ServerFile) error {
 	return n.wanted.Add(e)
 }
 
-// check fails unless the stream is what its backup_manifest says.
-func (n *inner) check(t *intake) error {
-	if n.algorithm == "" {
-		return nil // no backup_manifest
+// kind is the algorithm of the checksums in it, "" if it has not come or lists
+// nothing.
+func (n *innerManifest) kind() string { return n.algorithm }
+
+// check fails unless these entries of the stream, with their SHA-256, are the
+// files that it lists, if it has come. The error is of the kind [ErrDiffers].
+func (n *innerManifest) check(entries manifest.EntrySource) error {
+	switch n.algorithm {
+	case "":
+		return nil
+	case "CRC32C":
+		return n.checkSums(pgdata.Unlisted)
 	}
-	got := t.entries.Entries()
-	if n.algorithm == "CRC32C" {
-		got = n.sums.Entries()
-	}
-	return n.compare(got, pgdata.Unlisted)
+	return n.compare(entries, pgdata.Unlisted)
 }
 
-// compare fails unless these are the files that backup_manifest wants.
-func (n *inner) compare(got manifest.EntrySource, ignore func(path string) bool) error {
+// checkSums fails unless the files that have been placed are those that it lists
+// with their CRC32C, but for the paths to ignore. The error is of the kind
+// [ErrDiffers].
+func (n *innerManifest) checkSums(ignore func(path string) bool) error {
+	return n.compare(n.sums.Entries(), ignore)
+}
+
+func (n *innerManifest) compare(got manifest.EntrySource, ignore func(path string) bool) error {
 	o := manifest.CompareOptions{
 		IgnoreMode: true, IgnoreOwner: true, Ignore: ignore,
 		IgnoreSHA256: n.algorithm != "SHA256" && n.algorithm != "CRC32C",
 	}
 	var differ tally
-	return differ.gather(n.named(manifest.Compare(n.wanted.Entries(), filesOf{got}, o)))
+	return differ.gather(n.named(manifest.Compare(n.wanted.Entries(), filesOf(got), o)))
 }
 
 // named gives differing checksums the name of their kind.
-func (n *inner) named(all iter.Seq2[manifest.Difference, error]) iter.Seq2[manifest.Difference, error] {
+func (n *innerManifest) named(all iter.Seq2[manifest.Difference, error]) iter.Seq2[manifest.Difference, error] {
 	return func(yield func(manifest.Difference, error) bool) {
 		for d, err := range all {
 			d.What = strings.ReplaceAll(strings.Replace(d.What, "sha256", n.algorithm, 1), sumPadding, "")

@@ -15,28 +15,19 @@ import (
 	"pgpipes/lib/wait"
 )
 
-// kept are the files whose contents a reader of a stream needs, and how large
-// they may be.
-var kept = map[string]int64{
-	pgdata.LabelFile:         1 << 20,
-	pgdata.TablespaceMapFile: 16 << 20,
-	pgdata.ControlFile:       pgdata.ControlSize,
-}
-
 // hashAlone is the size from which on hashing in a goroutine of its own pays.
 const hashAlone = 128 << 10
 
 // intake reads a whole stream: it hashes every file, notes every entry, and
 // hands contents to where they go.
 type intake struct {
-	in      io.Reader // the stream, compressed or not
-	bare    bool      // need not have a backup_manifest
-	sparse  bool      // most of it does not count
-	reader  *Reader
-	opened  io.Closer // the stream, decompressed
-	first   Member
-	ended   bool // there is no first one
-	entries *manifest.Writer
+	in     io.Reader // the stream, compressed or not
+	bare   bool      // need not have a backup_manifest
+	sparse bool      // most of it does not count
+	reader *Reader
+	opened io.Closer // the stream, decompressed
+	first  Member
+	ended  bool // there is no first one
 	// wants says whether a member counts; others are passed over.
 	wants func(Member) bool
 	// enough says whether nothing that comes can count any more.
@@ -59,16 +50,14 @@ type intake struct {
 }
 
 // newIntake has a stream read without doing anything with its contents.
-func newIntake(in io.Reader, tmpdir string) *intake {
-	entries := manifest.NewWriter(tmpdir)
+func newIntake(in io.Reader) *intake {
 	return &intake{
 		in:       in,
-		cores:    min(decoders, runtime.GOMAXPROCS(0)),
-		entries:  entries,
+		cores:    cores(runtime.GOMAXPROCS(0)),
 		wants:    func(Member) bool { return true },
 		enough:   func() bool { return false },
 		place:    func(Member) (io.WriteCloser, error) { return nowhere{}, nil },
-		note:     entries.Add,
+		note:     func(manifest.Entry) error { return nil },
 		each:     func(manifest.ServerFile) error { return nil },
 		progress: func(int64) {},
 		kept:     map[string][]byte{},
@@ -76,14 +65,17 @@ func newIntake(in io.Reader, tmpdir string) *intake {
 	}
 }
 
+// decoders is how many cores decompress at most: one writer cannot take more.
+const decoders = 4
+
+// cores says with how many of n cores a stream is decompressed.
+func cores(n int) int { return max(1, min(decoders, n)) }
+
 // nowhere is a place for what is only hashed, or kept.
 type nowhere struct{}
 
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) Close() error                { return nil }
-
-// decoders is how many cores decompress at most: one writer cannot take more.
-const decoders = 4
 
 // begin opens the stream and reads as far as the first member. Being
 // decompressed here, it does not have to go through one more pipe.
@@ -172,7 +164,7 @@ func (t *intake) member(ctx context.Context, m Member) error {
 // contents writes the contents of a file to w and returns their hash.
 func (t *intake) contents(ctx context.Context, w io.Writer, m Member) (sum string, err error) {
 	h := sha256.New()
-	limit, keep := kept[m.Path]
+	limit, keep := kept(m.Path)
 	if keep || m.Path == pgdata.ManifestFile {
 		defer t.count(m.Size)
 	}

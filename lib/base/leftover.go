@@ -138,8 +138,7 @@ func (s *salvage) readSource(ctx context.Context, p manifest.Part, pages *stored
 
 // readMembers reads a part and notes the files in it that another copy can use.
 func readMembers(ctx context.Context, in io.Reader, pages *storedPages, note func(manifest.Entry) error) error {
-	t := newIntake(in, "")
-	defer t.entries.Close()
+	t := newIntake(in)
 	t.bare, t.part, t.place, t.note = true, pages.part, pages.place, note
 	t.wants = func(m Member) bool { return m.Kind == manifest.File && isUsable(m.Path) }
 	return t.run(ctx)

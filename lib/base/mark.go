@@ -34,11 +34,6 @@ import (
 // its own global/pg_control renamed. So it cannot be started any more from the
 // moment on at which it is marked, and the mark says of which cluster it is: a
 // killed delta restore has left something that only another one may go on with.
-const (
-	dataMark       = durable.TemporaryPrefix + "restoring"
-	tablespaceMark = durable.TemporaryPrefix + "restoring-tablespace"
-	deltaMark      = durable.TemporaryPrefix + "restoring-delta"
-)
 
 // marked reports whether there is a mark. A link is none.
 func (t *target) marked() bool {
@@ -142,9 +137,4 @@ func (t *target) fillMark(b []byte) error {
 		return err
 	}
 	return t.lock.Sync()
-}
-
-// isMark holds for the names of marks.
-func isMark(name string) bool {
-	return name == dataMark || name == tablespaceMark || name == deltaMark
 }

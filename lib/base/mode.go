@@ -1,6 +1,10 @@
 package base
 
-import "io/fs"
+import (
+	"io/fs"
+
+	"pgpipes/lib/manifest"
+)
 
 // special are the bits beyond rwx, as Go and as Unix number them.
 var special = []struct{ mode, bits fs.FileMode }{
@@ -27,4 +31,14 @@ func fileMode(bits fs.FileMode) fs.FileMode {
 		}
 	}
 	return m
+}
+
+// newEntry describes a file, directory or link of a data directory as far as that
+// can be seen from outside, without its owner.
+func newEntry(name string, kind byte, info fs.FileInfo) manifest.Entry {
+	e := manifest.Entry{Path: name, Kind: kind, Mode: permissions(info.Mode()), MTime: info.ModTime()}
+	if kind == manifest.File {
+		e.Size = info.Size()
+	}
+	return e
 }

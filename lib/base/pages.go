@@ -1,7 +1,6 @@
 package base
 
 import (
-	"encoding/binary"
 	"io"
 	"sync"
 	"time"
@@ -68,11 +67,6 @@ func (w *worker) checkPages(f io.ReaderAt, piece []byte, at int64, name string, 
 			w.bad.add(bad)
 		}
 	}
-}
-
-// sumOf is the checksum that a page carries, and the one it should.
-func sumOf(page []byte, block uint32) manifest.PageSum {
-	return manifest.PageSum{Stored: binary.LittleEndian.Uint16(page[8:]), Computed: pgdata.PageChecksum(page, block)}
 }
 
 // reread tries whether a page is good after all. If not it returns what was read

@@ -243,7 +243,7 @@ func (c *copier) tryPart(ctx context.Context, w *worker, name string, fill func(
 	if err := fill(ctx, w); err != nil {
 		return err
 	}
-	if w.sink.members > 0 {
+	if w.sink.count() > 0 {
 		if err := w.sink.end(); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ type picking struct {
 }
 
 func (r *restorer) picking(in io.Reader, of need, mayHave func(*listed) bool) *picking {
-	t := &picking{intake: newIntake(in, "")}
+	t := &picking{intake: newIntake(in)}
 	t.sparse = of.sparse()
 	t.place = r.placeListed
 	t.wants = func(m Member) bool { return r.wantsListed(m, mayHave, !t.bare) }
@@ -42,7 +42,7 @@ func (r *restorer) pickingPart(in io.Reader, number int) *picking {
 	if t.bare && t.sparse {
 		t.enough = func() bool { return r.needs[number].files == 0 }
 	}
-	t.cores = max(1, min(decoders, runtime.GOMAXPROCS(0)/r.o.Jobs))
+	t.cores = cores(runtime.GOMAXPROCS(0) / r.o.Jobs)
 	return t
 }
 
@@ -67,12 +67,12 @@ func (r *restorer) pick(ctx context.Context, in io.Reader) error {
 // have come before: the end of a restore needs what is in them.
 func (r *restorer) wantsListed(m Member, mayHave func(*listed) bool, isLast bool) bool {
 	f := r.plan.index.find(m.Path)
-	switch _, isEnd := kept[m.Path]; {
+	switch {
 	case f == nil: // a manifest need not list backup_manifest
 		return m.Path == pgdata.ManifestFile && isLast
 	case f.kind != manifest.File || m.Kind != manifest.File || !mayHave(f):
 		return false
-	case isEnd || m.Path == pgdata.ManifestFile:
+	case isEnd(m.Path):
 		return true
 	}
 	return f.state == awaited
@@ -81,7 +81,7 @@ func (r *restorer) wantsListed(m Member, mayHave func(*listed) bool, isLast bool
 // placeListed makes the place for a file of the manifest.
 func (r *restorer) placeListed(m Member) (io.WriteCloser, error) {
 	if f := r.plan.index.find(m.Path); f != nil && f.size != m.Size {
-		return nil, &fault{kind: ErrDiffers, text: manifest.Escape(m.Path) + ": not of the size that the manifest says"}
+		return nil, differs("%s: not of the size that the manifest says", manifest.Escape(m.Path))
 	}
 	return r.place(m)
 }
@@ -93,7 +93,7 @@ func (r *restorer) noteListed(e manifest.Entry) error {
 	case f == nil:
 		return nil
 	case f.sum != beginning(e.SHA256):
-		return &fault{kind: ErrDiffers, text: manifest.Escape(e.Path) + ": not what the manifest says"}
+		return differs("%s: not what the manifest says", manifest.Escape(e.Path))
 	case f.state == received:
 		r.advance(-e.Size) // counted before
 		return nil

@@ -10,32 +10,30 @@ import (
 // promised compares the files that a server sends with its own manifest of them,
 // which comes last.
 type promised struct {
-	inner
+	list *innerManifest
 	said manifest.ServerManifest
 	came bool
 }
 
-func newPromised() promised {
-	return promised{inner: inner{wanted: manifest.NewWriter(""), sums: manifest.NewWriter("")}}
-}
+func newPromised() promised { return promised{list: newInnerManifest()} }
 
 func (p *promised) close() {
-	if p.wanted != nil {
-		p.inner.close()
+	if p.list != nil {
+		p.list.close()
 	}
 }
 
 // watch notes a file as it is read. When it has been read to its end it counts
 // as come.
 func (p *promised) watch(in io.Reader, m Member) (io.Reader, error) {
-	sum, err := manifest.NewServerHash("CRC32C")
-	return &summedReader{io.TeeReader(in, sum), &summed{sum, m, p.sums}}, err
+	sum, err := p.list.place(m)
+	return &summedReader{io.TeeReader(in, sum), sum}, err
 }
 
 // A summedReader notes a file's checksum at its end.
 type summedReader struct {
 	io.Reader
-	sum *summed // nil when it is noted
+	sum io.Closer // nil when it is noted
 }
 
 func (w *summedReader) Read(b []byte) (int, error) {
@@ -52,7 +50,7 @@ func (w *summedReader) Read(b []byte) (int, error) {
 // read takes the server's manifest.
 func (p *promised) read(in io.Reader) (err error) {
 	p.came = true
-	p.said, err = manifest.ReadServerManifest(in, p.want)
+	p.said, err = manifest.ReadServerManifest(in, p.list.want)
 	return err
 }
 
@@ -61,11 +59,11 @@ func (p *promised) check(system uint64) error {
 	if !p.came {
 		return badStream("the server has sent no %s", pgdata.ManifestFile)
 	}
-	if p.algorithm != "CRC32C" {
-		return badStream("%s has not the checksums that were asked for but %q", pgdata.ManifestFile, p.algorithm)
+	if p.list.kind() != "CRC32C" {
+		return badStream("%s has not the checksums that were asked for but %q", pgdata.ManifestFile, p.list.kind())
 	}
 	if p.said.Version > 1 && p.said.SystemID != system {
 		return badStream("%s is of another cluster", pgdata.ManifestFile)
 	}
-	return p.compare(p.sums.Entries(), pgdata.IsWAL)
+	return p.list.checkSums(pgdata.IsWAL)
 }

@@ -37,7 +37,7 @@ func (r *receiver) receiveFiles() error {
 // pg_tblspc.
 func (r *receiver) archive(s server.Sent) error {
 	_, format := codec.SplitName(s.Name)
-	in, err := codec.NewReaderFormat(r.backup, format, min(decoders, runtime.GOMAXPROCS(0)))
+	in, err := codec.NewReaderFormat(r.backup, format, cores(runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (r *receiver) member(in io.Reader, m Member) error {
 
 // contents takes the contents of a file.
 func (r *receiver) contents(in io.Reader, m Member) error {
-	limit, keep := kept[m.Path]
+	limit, keep := kept(m.Path)
 	switch {
 	case keep && m.Size > limit:
 		return badStream("%s: %d bytes are too many for it", m.Path, m.Size)

@@ -55,6 +55,7 @@ type restorer struct {
 	wanted   *manifest.Writer
 	differ   tally
 	needs    []need // by part
+	buffer   []byte // for files that are read again; nil until then
 
 	mu      sync.Mutex
 	entries *manifest.Writer // of all that is in its place
@@ -179,7 +180,7 @@ func (r *restorer) receive(ctx context.Context, in io.Reader) error {
 // takeStream takes one stream as it comes. Temporary files go to the data
 // directory, where there is room.
 func (r *restorer) takeStream(ctx context.Context, in io.Reader) error {
-	r.intake = newIntake(in, "")
+	r.intake = newIntake(in)
 	r.intake.place, r.intake.note = r.place, r.entries.Add
 	var total int64
 	if r.plan != nil {

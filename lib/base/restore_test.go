@@ -97,6 +97,7 @@ func TestRestore(t *testing.T) {
 
 // cuts are the places near the beginnings of blocks and some others.
 func cuts(size int) []int {
+	const blockSize = 512 // of a tar
 	var list []int
 	for n := range size {
 		if r := n % blockSize; r <= 1 || r == blockSize-1 || n%211 == 0 {

@@ -218,7 +218,7 @@ func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m Member, info fs.Fil
 	}
 	w.bad.add(a.carried(m.Path)...)
 	w.advance(m.Size)
-	return true, w.sink.note(a.entry(m.Entry, known))
+	return true, w.sink.list(a.entry(m.Entry, known))
 }
 
 // changedAt is when the inode of a file was changed, which nobody can set back.
@@ -253,13 +253,4 @@ func (w *worker) hash(ctx context.Context, f io.ReaderAt, size int64) (sum [sha2
 	}
 	h.Sum(sum[:0])
 	return sum, nil
-}
-
-// isEnd holds for the members that end a stream, and differ in every backup.
-func isEnd(path string) bool {
-	switch path {
-	case pgdata.LabelFile, pgdata.TablespaceMapFile, pgdata.ControlFile, pgdata.ManifestFile:
-		return true
-	}
-	return false
 }

@@ -15,10 +15,8 @@ import (
 	"pgpipes/lib/manifest"
 )
 
-const (
-	outBuffer = 256 << 10
-	endMode   = 0o600 // of the files that are made here
-)
+// outBuffer is how many bytes are gathered before they are written.
+const outBuffer = 256 << 10
 
 // A sink is the writing end of one part of a base stream: members go into a
 // tar, and their descriptions to note.
@@ -36,6 +34,15 @@ func newSink(out io.Writer, part string, note func(...manifest.Entry) error) *si
 	buffered := bufio.NewWriterSize(out, outBuffer)
 	return &sink{part: part, note: note, buffered: buffered, tar: tar.NewWriter(buffered), hash: sha256.New()}
 }
+
+// named is the name of the part.
+func (s *sink) named() string { return s.part }
+
+// count is how many members have been begun.
+func (s *sink) count() int { return s.members }
+
+// list notes an entry that lies in another part.
+func (s *sink) list(e manifest.Entry) error { return s.note(e) }
 
 // addDirectory writes a directory member.
 func (s *sink) addDirectory(m Member) error {

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
-	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wait"
 )
 
@@ -75,8 +74,7 @@ func (r *restorer) newSweep() (*sweep, error) {
 // file has a file read if it may be right. The end members are taken in any
 // case: what was restored before may have been changed after it.
 func (s *stock) file(ctx context.Context, h inHand, info fs.FileInfo) error {
-	_, isEnd := kept[h.entry.Path]
-	if isEnd || h.entry.Path == pgdata.ManifestFile || h.listed.state != awaited || h.listed.size != info.Size() {
+	if isEnd(h.entry.Path) || h.listed.state != awaited || h.listed.size != info.Size() {
 		return s.stray(h.target, h.name, info)
 	}
 	to := s.files

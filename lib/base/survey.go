@@ -112,14 +112,6 @@ func (s *survey) visit(ctx context.Context, name string, kind fs.FileMode) error
 	}
 }
 
-func newEntry(name string, kind byte, info fs.FileInfo) manifest.Entry {
-	e := manifest.Entry{Path: name, Kind: kind, Mode: permissions(info.Mode()), MTime: info.ModTime()}
-	if kind == manifest.File {
-		e.Size = info.Size()
-	}
-	return e
-}
-
 func (s *survey) add(e manifest.Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,23 +149,6 @@ func (s *survey) hash(ctx context.Context, e *manifest.Entry, buffer []byte) err
 	defer f.Close()
 	e.SHA256, e.Size, err = hashAll(ctx, reading.Reader(f), buffer)
 	return err
-}
-
-// hashAll reads to the end.
-func hashAll(ctx context.Context, in io.Reader, buffer []byte) (sum string, size int64, err error) {
-	h := sha256.New()
-	for ctx.Err() == nil {
-		n, err := in.Read(buffer)
-		h.Write(buffer[:n])
-		size += int64(n)
-		if err == io.EOF {
-			return hex.EncodeToString(h.Sum(nil)), size, nil
-		}
-		if err != nil {
-			return "", size, err
-		}
-	}
-	return "", size, ctx.Err()
 }
 
 // hashSpaceMap hashes tablespace_map as it was before the tablespaces moved.

@@ -13,9 +13,10 @@ import (
 // an error is the last thing that comes.
 func VerifyStream(ctx context.Context, in, want io.Reader) iter.Seq2[manifest.Difference, error] {
 	return func(yield func(manifest.Difference, error) bool) {
-		t := newIntake(in, "")
-		defer t.entries.Close()
-		t.bare = true
+		entries := manifest.NewWriter("")
+		defer entries.Close()
+		t := newIntake(in)
+		t.bare, t.note = true, entries.Add
 		wanted, err := manifest.NewReader(want)
 		if err == nil {
 			err = t.run(ctx)
@@ -24,7 +25,7 @@ func VerifyStream(ctx context.Context, in, want io.Reader) iter.Seq2[manifest.Di
 			yield(manifest.Difference{}, err)
 			return
 		}
-		compare(wanted, t.entries.Entries(), manifest.CompareOptions{})(yield)
+		compare(wanted, entries.Entries(), manifest.CompareOptions{})(yield)
 	}
 }
 

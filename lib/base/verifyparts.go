@@ -77,8 +77,7 @@ func (v *partsVerifier) readPart(ctx context.Context, p manifest.Part) error {
 		return err
 	}
 	defer in.Close()
-	t := newIntake(in, "")
-	defer t.entries.Close()
+	t := newIntake(in)
 	t.bare, t.part, t.cores = true, p.Name, v.cores()
 	t.inline = t.cores == 1
 	t.note = func(e manifest.Entry) error {
@@ -91,7 +90,7 @@ func (v *partsVerifier) readPart(ctx context.Context, p manifest.Part) error {
 
 // cores are those for each of the parts that are read at once.
 func (v *partsVerifier) cores() int {
-	return max(1, min(decoders, v.Jobs/max(1, min(v.Jobs, len(v.Parts)))))
+	return cores(v.Jobs / max(1, min(v.Jobs, len(v.Parts))))
 }
 
 // compare gives the differences. It returns what has kept it from doing so, nil

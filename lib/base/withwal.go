@@ -70,11 +70,11 @@ func (c *copier) checkSegment(name string) error {
 }
 
 func (c *copier) copyWALFile(ctx context.Context, w *worker, name string) error {
-	before := w.sink.members
+	before := w.sink.count()
 	if err := w.file(ctx, pgdata.WALDir+"/"+name); err != nil {
 		return err
 	}
-	if w.sink.members == before {
+	if w.sink.count() == before {
 		return fmt.Errorf("%s: gone while it was copied", c.tree.path(pgdata.WALDir+"/"+name))
 	}
 	mark := c.newFile(pgdata.WALDir+"/archive_status/"+name+".done", 0)

@@ -1,0 +1,76 @@
+package base
+
+import (
+	"iter"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// compare gives the differences between a manifest and what was found. Whether
+// a list has the data directory itself and backup_manifest is left to it.
+func compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq2[manifest.Difference, error] {
+	o.IgnoreOwner = true
+	return func(yield func(manifest.Difference, error) bool) {
+		for d, err := range manifest.Compare(want, got, o) {
+			if (err != nil || !optional(d)) && !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// optional holds for differences in what one of two lists may leave out.
+func optional(d manifest.Difference) bool {
+	onlyInOne := d.What == "missing" || d.What == "not in the manifest"
+	return onlyInOne && (d.Path == "." || d.Path == pgdata.ManifestFile && d.What != "missing")
+}
+
+// filesOf are the entries without directories and links.
+func filesOf(of manifest.EntrySource) manifest.EntrySource { return onlyFiles{of} }
+
+type onlyFiles struct{ manifest.EntrySource }
+
+func (s onlyFiles) Next() (manifest.Entry, error) {
+	for {
+		e, err := s.EntrySource.Next()
+		if err != nil || e.Kind == manifest.File {
+			return e, err
+		}
+	}
+}
+
+// A tally counts differences and keeps the first.
+type tally struct {
+	tell  func(format string, args ...any) // is told of each; may be nil
+	first manifest.Difference
+	count int
+}
+
+// add counts one more.
+func (t *tally) add(d manifest.Difference) {
+	if t.count++; t.count == 1 {
+		t.first = d
+	}
+	if t.tell != nil {
+		t.tell("%s", d)
+	}
+}
+
+// gather adds all of a comparison. If anything differs, then or before, the
+// error is of the kind [ErrDiffers].
+func (t *tally) gather(differences iter.Seq2[manifest.Difference, error]) error {
+	for d, err := range differences {
+		if err != nil {
+			return err
+		}
+		t.add(d)
+	}
+	switch t.count {
+	case 0:
+		return nil
+	case 1:
+		return differs("%s", t.first)
+	}
+	return differs("%s; %d differences in all", t.first, t.count)
+}

@@ -1,0 +1,13 @@
+package base
+
+import (
+	"encoding/binary"
+
+	"pgpipes/lib/manifest"
+	"pgpipes/lib/pgdata"
+)
+
+// sumOf is the checksum that a page carries, and the one it should.
+func sumOf(page []byte, block uint32) manifest.PageSum {
+	return manifest.PageSum{Stored: binary.LittleEndian.Uint16(page[8:]), Computed: pgdata.PageChecksum(page, block)}
+}
