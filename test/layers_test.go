@@ -25,6 +25,7 @@ const (
 // package imports lower floors only; programs, which nobody imports, are above
 // all.
 var floors = map[string]int{
+	"lib/base":            4,
 	"lib/cli":             4,
 	"lib/expire":          4,
 	"lib/prefetch":        4,
@@ -32,7 +33,7 @@ var floors = map[string]int{
 	"lib/transfer":        4,
 	"lib/verify":          4,
 	"lib/archive":         3,
-	"lib/base":            3,
+	"lib/stream":          3,
 	"lib/lock":            2,
 	"lib/manifest":        2,
 	"lib/pgdata":          2,

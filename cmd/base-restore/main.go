@@ -8,6 +8,7 @@ import (
 
 	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/stream"
 )
 
 func main() {
@@ -93,7 +94,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 // verdict marks what is a "no", and what only another command line can cure.
 func verdict(err error) error {
 	switch {
-	case errors.Is(err, base.ErrDiffers):
+	case errors.Is(err, stream.ErrDiffers):
 		return cli.No(err)
 	case errors.Is(err, base.ErrTarget):
 		return cli.Mistake(err)

@@ -13,6 +13,7 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 var createOptions struct {
@@ -68,7 +69,7 @@ func writeManifest(p *cli.Process, write func(io.Writer) error) error {
 
 // verdict marks what is a "no".
 func verdict(err error) error {
-	if errors.Is(err, base.ErrDiffers) {
+	if errors.Is(err, stream.ErrDiffers) {
 		return cli.No(err)
 	}
 	return err

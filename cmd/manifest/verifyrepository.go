@@ -16,6 +16,7 @@ import (
 	"pgpipes/lib/cli"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/verify"
 	"pgpipes/lib/wait"
 )
@@ -116,7 +117,7 @@ func verification(ctx context.Context, p *cli.Process, r *archive.Repo, labels [
 func readTars(ctx context.Context, t verify.Tars) iter.Seq2[manifest.Difference, error] {
 	told := t.Read
 	t.Read = func(part manifest.Part, err error) {
-		if errors.Is(err, base.ErrStream) {
+		if errors.Is(err, stream.ErrBad) {
 			err = fmt.Errorf("%w: %w", archive.ErrDamaged, err)
 		}
 		told(part, err)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/durable"
 	"pgpipes/lib/pgdata"
 )
@@ -29,13 +31,13 @@ func (t *targets) adopt(one *target) (bool, error) {
 		}
 		return false, nil
 	}
-	if one.marked() && !one.has(pgdata.ControlFile) && !one.has(deltaMark) {
+	if one.marked() && !one.has(pgdata.ControlFile) && !one.has(stream.DeltaMark) {
 		return false, nil
 	}
 	if err := one.identify(t.cluster); err != nil {
 		return false, err
 	}
-	one.inPlace, one.mark = true, deltaMark
+	one.inPlace, one.mark = true, stream.DeltaMark
 	return true, nil
 }
 
@@ -50,7 +52,7 @@ func (t *target) linksTo(space *target) bool {
 func (t *target) identify(cluster uint64) error {
 	if t.has(postmasterFile) {
 		return badTarget("%s: a server runs in it, or did when it was lost (%s)", t.path, postmasterFile).
-			advise("if there is none any more, remove that file")
+			Advise("if there is none any more, remove that file")
 	}
 	name := t.controlName()
 	if name == pgdata.ControlFile && !t.has("PG_VERSION") {
@@ -69,8 +71,8 @@ func (t *target) identify(cluster uint64) error {
 
 // controlName is where pg_control is: at its place, or the mark.
 func (t *target) controlName() string {
-	if !t.has(pgdata.ControlFile) && t.has(deltaMark) {
-		return deltaMark
+	if !t.has(pgdata.ControlFile) && t.has(stream.DeltaMark) {
+		return stream.DeltaMark
 	}
 	return pgdata.ControlFile
 }
@@ -83,7 +85,7 @@ func (t *target) checkCluster(f *os.File, cluster uint64) error {
 	control, err := pgdata.ParseControl(raw)
 	if err != nil {
 		return badTarget("%s: %v, so that nobody knows of which cluster it is", t.path, err).
-			advise("to give up what is in it, empty it by hand, and its tablespaces")
+			Advise("to give up what is in it, empty it by hand, and its tablespaces")
 	}
 	if control.SystemID != cluster {
 		return badTarget("%s: of another cluster: its system identifier is %d, that of the backup %d", t.path, control.SystemID, cluster)
@@ -110,11 +112,11 @@ func (t *target) seize(cluster uint64) error {
 		mark.Close()
 		return err
 	}
-	t.lock, t.resumed = mark, name == deltaMark
+	t.lock, t.resumed = mark, name == stream.DeltaMark
 	if t.resumed { // whoever was killed may not have come to that
 		err = t.syncMove()
 	} else {
-		err = t.moveControl(name, deltaMark)
+		err = t.moveControl(name, stream.DeltaMark)
 	}
 	if err != nil {
 		return err
@@ -141,10 +143,10 @@ func (t *target) syncMove() error {
 
 // giveBack leaves a data directory of which nothing was changed as it was found.
 func (t *target) giveBack() error {
-	if t.resumed || !t.has(deltaMark) {
+	if t.resumed || !t.has(stream.DeltaMark) {
 		return nil
 	}
-	return t.moveControl(deltaMark, pgdata.ControlFile)
+	return t.moveControl(stream.DeltaMark, pgdata.ControlFile)
 }
 
 // refuseLive refuses a tablespace of a running server: in a copy of a data
@@ -165,7 +167,7 @@ func (t *target) refuseLive() error {
 					data = at
 				}
 				return badTarget("%s: a tablespace of the server that runs in %s", t.path, data).
-					advise("give --tablespace or --tablespace-root, or stop that server if it needs it no more")
+					Advise("give --tablespace or --tablespace-root, or stop that server if it needs it no more")
 			}
 		}
 	}

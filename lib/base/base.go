@@ -1,15 +1,5 @@
-// Package base copies a cluster out as a stream and makes a data directory of
+// Package base copies a cluster out as a base stream and makes a data directory of
 // such a stream again.
-//
-// # The stream
-//
-// A base stream is a POSIX tar of the data directory, tablespaces included as
-// pg_tblspc/<oid>/PG_…. Its last members are backup_label, tablespace_map (if
-// there are tablespaces), global/pg_control and backup_manifest, PostgreSQL's
-// own list of the files; after them comes the trailer of the tar. Without
-// pg_control no server starts, so a stream that was cut cannot be taken for a
-// cluster by whoever unpacks it with tar alone. What pg_basebackup -Ft -D -
-// writes is a base stream too.
 //
 // # Guarantees of a restore
 //
@@ -29,12 +19,16 @@
 // delta restore left can only be gone on with, as it may be all that there is.
 package base
 
-import "errors"
+import (
+	"errors"
 
-var (
-	// ErrTarget is in the chain of errors due to the place to restore to, for
-	// which another one has to be given.
-	ErrTarget = errors.New("base: unfit target")
+	"pgpipes/lib/stream"
 )
 
-func badTarget(format string, args ...any) *fault { return faultOf(ErrTarget, format, args...) }
+// ErrTarget is in the chain of errors due to the place to restore to, for which
+// another one has to be given.
+var ErrTarget = errors.New("base: unfit target")
+
+func badTarget(format string, args ...any) *stream.Fault {
+	return stream.NewFault(ErrTarget, format, args...)
+}

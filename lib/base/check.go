@@ -8,22 +8,24 @@ import (
 	"io"
 	"io/fs"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
 
 // check compares everything that was received with what was promised.
 func (r *restorer) check() error {
-	control, err := r.intake.checkEnd()
+	control, err := r.intake.CheckEnd()
 	if err != nil {
 		return err
 	}
-	for _, id := range []uint64{r.intake.server.SystemID, r.systemID()} {
+	for _, id := range []uint64{r.intake.Server.SystemID, r.systemID()} {
 		if id != 0 && id != control.SystemID {
-			return differs("the stream is of another cluster than the manifest")
+			return stream.Differs("the stream is of another cluster than the manifest")
 		}
 	}
-	r.differ.tell = r.o.Notice
+	r.differ.Tell = r.o.Notice
 	if r.plan == nil {
 		return r.compareServer()
 	}
@@ -31,7 +33,7 @@ func (r *restorer) check() error {
 	if err != nil {
 		return err
 	}
-	return r.differ.gather(compare(want, r.entries.Entries(), manifest.CompareOptions{
+	return r.differ.Gather(stream.Compare(want, r.entries.Entries(), manifest.CompareOptions{
 		IgnoreMode: r.targets.data.inPlace, // it is set after this
 		Ignore:     r.plan.excludes,
 	}))
@@ -57,7 +59,7 @@ func (r *restorer) want(f manifest.ServerFile) error {
 			return err
 		}
 		if err == nil && sum != f.Checksum && !pgdata.Unlisted(f.Path) {
-			r.differ.add(manifest.Difference{Path: f.Path, What: f.Algorithm + " " + sum + ", expected " + f.Checksum})
+			r.differ.Add(manifest.Difference{Path: f.Path, What: f.Algorithm + " " + sum + ", expected " + f.Checksum})
 		}
 		e.SHA256 = ours
 	}
@@ -70,8 +72,8 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	var in io.Reader = bytes.NewReader(r.intake.kept[f.Path])
-	if _, kept := r.intake.kept[f.Path]; !kept {
+	var in io.Reader = bytes.NewReader(r.intake.Kept[f.Path])
+	if _, kept := r.intake.Kept[f.Path]; !kept {
 		t, name := r.targets.find(f.Path)
 		file, err := t.root.Open(name)
 		if err != nil {
@@ -83,7 +85,7 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 	h := sha256.New()
 	to := struct{ io.Writer }{io.MultiWriter(theirs, h)}
 	if r.buffer == nil {
-		r.buffer = make([]byte, streamBuffer)
+		r.buffer = make([]byte, stream.BufferSize)
 	}
 	_, err = io.CopyBuffer(to, struct{ io.Reader }{in}, r.buffer)
 	return hex.EncodeToString(theirs.Sum(nil)), hex.EncodeToString(h.Sum(nil)), err
@@ -93,8 +95,8 @@ func (r *restorer) rehash(f manifest.ServerFile) (sum, ours string, err error) {
 // of them than size and hash, and nothing of directories.
 func (r *restorer) compareServer() error {
 	o := manifest.CompareOptions{IgnoreMode: true, IgnoreOwner: true, Ignore: pgdata.Unlisted}
-	got := filesOf(r.entries.Entries())
-	return r.differ.gather(manifest.Compare(r.wanted.Entries(), got, o))
+	got := stream.Files(r.entries.Entries())
+	return r.differ.Gather(manifest.Compare(r.wanted.Entries(), got, o))
 }
 
 // rewriteServerManifest writes a backup_manifest in which the changed
@@ -103,11 +105,11 @@ func (r *restorer) rewriteServerManifest(spaceMap []byte) error {
 	sum := sha256.Sum256(spaceMap)
 	return r.writeFile(r.server, func(w io.Writer) error {
 		m := manifest.NewServerManifestWriter(w)
-		files := filesOf(r.entries.Entries())
+		files := stream.Files(r.entries.Entries())
 		for {
 			e, err := files.Next()
 			if err == io.EOF {
-				return m.Finish(r.intake.server.WALRanges)
+				return m.Finish(r.intake.Server.WALRanges)
 			}
 			if err != nil {
 				return err

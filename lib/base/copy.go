@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
@@ -418,7 +420,7 @@ func (c *copier) copyFiles(ctx context.Context, out io.Writer) (*worker, error) 
 		c.tree.pace.Total = total
 	}
 	w := newWorker(c.tree)
-	w.begin(newSink(out, part, c.listing.add))
+	w.begin(stream.NewWriter(out, part, c.listing.add))
 	err := c.tree.copyTo(ctx, w)
 	c.tree.bad.take(w.bad)
 	c.parts = append(c.parts, manifest.Part{Name: part})

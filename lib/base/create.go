@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -23,24 +25,24 @@ type CreateOptions struct {
 // CreateManifest reads a base stream and writes its manifest to out. The stream
 // may be one without backup_manifest; then where the backup ends is unknown.
 // The manifest is begun only when the whole stream has been read and found
-// complete, and to be what its backup_manifest says (else [ErrDiffers]).
+// complete, and to be what its backup_manifest says (else [stream.ErrDiffers]).
 func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOptions) error {
 	if o.Pass != nil {
 		in = io.TeeReader(in, o.Pass)
 	}
-	entries, listed := manifest.NewWriter(""), newInnerManifest()
+	entries, listed := manifest.NewWriter(""), stream.NewInnerManifest()
 	defer entries.Close()
-	defer listed.close()
-	t := newIntake(in)
-	t.bare, t.part = true, onlyPart
-	t.note, t.each, t.place = entries.Add, listed.want, listed.place
+	defer listed.Close()
+	t := stream.NewIntake(in)
+	t.Bare, t.Part = true, onlyPart
+	t.Note, t.Each, t.Place = entries.Add, listed.Want, listed.Place
 	if o.Progress != nil {
-		t.progress = o.Progress
+		t.Progress = o.Progress
 	}
-	if err := t.run(ctx); err != nil {
+	if err := t.Run(ctx); err != nil {
 		return err
 	}
-	if err := listed.check(entries.Entries()); err != nil {
+	if err := listed.Check(entries.Entries()); err != nil {
 		return err
 	}
 	h, err := header(t, o)
@@ -51,12 +53,12 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 }
 
 // header gathers what the files of a stream that has been read say about it.
-func header(t *intake, o CreateOptions) (manifest.Header, error) {
-	control, err := t.checkEnd()
+func header(t *stream.Intake, o CreateOptions) (manifest.Header, error) {
+	control, err := t.CheckEnd()
 	if err != nil {
 		return manifest.Header{}, err
 	}
-	label, err := pgdata.ParseLabel(t.kept[pgdata.LabelFile])
+	label, err := pgdata.ParseLabel(t.Kept[pgdata.LabelFile])
 	if err != nil {
 		return manifest.Header{}, err
 	}
@@ -72,16 +74,16 @@ func header(t *intake, o CreateOptions) (manifest.Header, error) {
 	if o.Label != "" {
 		h.Label = o.Label
 	}
-	if n := len(t.server.WALRanges); n > 0 {
-		last := t.server.WALRanges[0] // the newest is first: pg_basebackup walks back the history
-		for _, r := range t.server.WALRanges[1:] {
+	if n := len(t.Server.WALRanges); n > 0 {
+		last := t.Server.WALRanges[0] // the newest is first: pg_basebackup walks back the history
+		for _, r := range t.Server.WALRanges[1:] {
 			if r.End > last.End {
 				last = r
 			}
 		}
 		h.StopTimeline, h.StopLSN = last.Timeline, last.End
 	}
-	spaces, err := pgdata.ParseTablespaceMap(t.kept[pgdata.TablespaceMapFile])
+	spaces, err := pgdata.ParseTablespaceMap(t.Kept[pgdata.TablespaceMapFile])
 	for _, s := range spaces {
 		h.Tablespaces = append(h.Tablespaces, manifest.Tablespace{OID: s.OID, Path: s.Path})
 	}

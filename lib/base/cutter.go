@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/filter"
@@ -22,7 +24,7 @@ type cutter struct {
 	group  *errgroup.Group
 	turns  chan struct{} // a token for each command at work
 	worker *worker       // of the stream
-	sink   *sink
+	sink   *stream.Writer
 	out    *partOut // nil for a stream
 	bytes  int64    // of files in the part
 	files  int
@@ -34,7 +36,7 @@ func newCutter(ctx context.Context, c *copier, out io.Writer) *cutter {
 	k.group, k.ctx = errgroup.WithContext(ctx)
 	if c.outlet == nil {
 		k.worker = &worker{tree: c.tree}
-		k.sink = newSink(out, part, c.listing.add)
+		k.sink = stream.NewWriter(out, part, c.listing.add)
 		k.worker.begin(k.sink)
 		c.addPart(manifest.Part{Name: part})
 	}
@@ -42,7 +44,7 @@ func newCutter(ctx context.Context, c *copier, out io.Writer) *cutter {
 }
 
 // next is the sink for a member with so many bytes.
-func (k *cutter) next(size int64) (*sink, error) {
+func (k *cutter) next(size int64) (*stream.Writer, error) {
 	if k.copier.outlet == nil {
 		return k.sink, context.Cause(k.ctx)
 	}
@@ -68,7 +70,7 @@ func (k *cutter) begin() error {
 	}
 	name := manifest.PartName(k.copier.outlet.numbers.next())
 	k.out = k.copier.outlet.create(k.ctx, name)
-	k.sink = newSink(onlyOnce{k.out, name}, name, k.copier.listing.add)
+	k.sink = stream.NewWriter(onlyOnce{k.out, name}, name, k.copier.listing.add)
 	return nil
 }
 
@@ -82,12 +84,12 @@ func (k *cutter) cut() {
 	k.group.Go(func() error {
 		defer func() { <-k.turns }()
 		defer out.abandon()
-		if err := s.end(); err != nil {
+		if err := s.End(); err != nil {
 			return err
 		}
-		p, err := out.finish(s.named())
+		p, err := out.finish(s.Part())
 		if err != nil {
-			return unrepeatable(s.named(), err)
+			return unrepeatable(s.Part(), err)
 		}
 		k.copier.addPart(p)
 		return nil

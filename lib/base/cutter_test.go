@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/wait"
 )
@@ -37,8 +39,8 @@ func put(k *cutter, name string, size int64) error {
 	if err != nil {
 		return err
 	}
-	m := Member{Entry: manifest.Entry{Path: name, Size: size, Mode: 0o600}}
-	return s.addFile(m, io.LimitReader(strings.NewReader(strings.Repeat("x", int(size))), size))
+	m := stream.Member{Entry: manifest.Entry{Path: name, Size: size, Mode: 0o600}}
+	return s.AddFile(m, io.LimitReader(strings.NewReader(strings.Repeat("x", int(size))), size))
 }
 
 func TestCutter(t *testing.T) {

@@ -1,6 +1,7 @@
 package base
 
 import (
+	"pgpipes/lib/stream"
 	"pgpipes/test/fixture"
 
 	"bytes"
@@ -82,7 +83,7 @@ func TestDeltaTakesOnlyWhatDiffers(t *testing.T) {
 			return errors.Join(os.RemoveAll(name), os.Symlink(t.TempDir(), name))
 		}, "003"},
 		"too much": {func(dir string) error {
-			write(t, dir, dataMark, "pg_wal/000000010000000000000009", "log/postgresql.log", "base/2/1", "recovery.signal", "base/1/16400\xff\n")
+			write(t, dir, stream.DataMark, "pg_wal/000000010000000000000009", "log/postgresql.log", "base/2/1", "recovery.signal", "base/1/16400\xff\n")
 			return nil
 		}, "003"},
 	} {
@@ -125,7 +126,7 @@ func TestDeltaOfNothingIsPlain(t *testing.T) {
 	want := restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), RestoreOptions{})
 	empty, remains := t.TempDir(), t.TempDir()
 	must(t, os.Chmod(empty, 0o750))
-	write(t, remains, dataMark, "base/1/1259", "x")
+	write(t, remains, stream.DataMark, "base/1/1259", "x")
 	for _, dir := range []string{filepath.Join(t.TempDir(), "absent"), empty, remains} {
 		mustRestore(t, nil, s.delta(dir))
 		mustMatch(t, dir, want)
@@ -188,7 +189,7 @@ func TestDeltaGivesBack(t *testing.T) {
 	mustMatch(t, dir, before)
 	o = s.delta(dir)
 	o.Source, o.Manifest = filter.Command{}, bytes.NewReader(store(t, 1, fixture.WithEnd(fixture.SmallCluster(), "")).manifest)
-	if err := restore(t, nil, o); !errors.Is(err, ErrStream) {
+	if err := restore(t, nil, o); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("error %v", err)
 	}
 	mustMatch(t, dir, before)
@@ -214,7 +215,7 @@ func TestDeltaGoesOn(t *testing.T) {
 		t.Errorf("error %v, warned %q", err, warned)
 	}
 	before := filesIn(t, dir)
-	if text := strings.Join(before, "\n"); strings.Contains(text, pgdata.ControlFile) || !strings.Contains(text, deltaMark) {
+	if text := strings.Join(before, "\n"); strings.Contains(text, pgdata.ControlFile) || !strings.Contains(text, stream.DeltaMark) {
 		t.Errorf("left\n%s", text)
 	}
 	for _, o := range []RestoreOptions{s.options(dir), {Dir: dir}} {

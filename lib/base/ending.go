@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
@@ -22,7 +24,7 @@ const endMode = 0o600
 // A made file is one of the members that end a stream, as the server has told
 // of it.
 type made struct {
-	Member
+	stream.Member
 	text []byte
 }
 
@@ -51,7 +53,7 @@ func (c *copier) end(ctx context.Context, w *worker, stopped server.StopResult, 
 			if f.Path == pgdata.ManifestFile {
 				text = io.NewSectionReader(list, 0, size)
 			}
-			if err := w.sink.addFile(f.Member, text); err != nil {
+			if err := w.sink.AddFile(f.Member, text); err != nil {
 				return err
 			}
 		}
@@ -60,7 +62,7 @@ func (c *copier) end(ctx context.Context, w *worker, stopped server.StopResult, 
 	if c.outlet != nil {
 		err = c.writePart(ctx, newWorker(c.tree), c.outlet.numbers.next(), write)
 	} else if err = write(ctx, w); err == nil {
-		err = w.sink.end()
+		err = w.sink.End()
 	}
 	c.header.Parts = c.allParts()
 	return err
@@ -84,11 +86,11 @@ func (c *copier) endFiles(stopped server.StopResult, control []byte) []made {
 }
 
 // newFile describes a file that is made here.
-func (c *copier) newFile(path string, size int64) Member {
+func (c *copier) newFile(path string, size int64) stream.Member {
 	e := manifest.Entry{
 		Kind: manifest.File, Path: path, Mode: endMode, Owner: c.tree.owned, Size: size, MTime: c.header.StopTime,
 	}
-	return Member{Entry: e, UID: int(c.tree.owner.uid), GID: int(c.tree.owner.gid)}
+	return stream.Member{Entry: e, UID: int(c.tree.owner.uid), GID: int(c.tree.owner.gid)}
 }
 
 // allParts are the parts that the manifest needs: those of other backups, and

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/pagecache"
@@ -48,7 +50,7 @@ func (w *worker) file(ctx context.Context, name string) error {
 	if m.Size <= wholeSize {
 		return w.smallFile(ctx, f, m, first, isRelation)
 	}
-	if err := w.sink.startFile(m); err != nil {
+	if err := w.sink.StartFile(m); err != nil {
 		return err
 	}
 	for at := int64(0); at < m.Size; {
@@ -67,7 +69,7 @@ func (w *worker) file(ctx context.Context, name string) error {
 		}
 		at += int64(len(piece))
 	}
-	return w.sink.endFile()
+	return w.sink.EndFile()
 }
 
 // open opens a file. Without O_NONBLOCK a named pipe would be waited for.
@@ -92,7 +94,7 @@ func (w watched) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // smallFile copies what fits into the buffer with the size that was read.
-func (w *worker) smallFile(ctx context.Context, f io.ReaderAt, m Member, first uint32, isRelation bool) error {
+func (w *worker) smallFile(ctx context.Context, f io.ReaderAt, m stream.Member, first uint32, isRelation bool) error {
 	n, err := f.ReadAt(w.buffer, 0)
 	if err != nil && err != io.EOF {
 		return err
@@ -102,7 +104,7 @@ func (w *worker) smallFile(ctx context.Context, f io.ReaderAt, m Member, first u
 		w.checkPages(f, w.buffer[:n], 0, m.Path, first)
 	}
 	m.Size = int64(n)
-	if err := w.sink.startFile(m); err != nil {
+	if err := w.sink.StartFile(m); err != nil {
 		return err
 	}
 	if _, err := w.sink.Write(w.buffer[:n]); err != nil {
@@ -111,7 +113,7 @@ func (w *worker) smallFile(ctx context.Context, f io.ReaderAt, m Member, first u
 	if err := w.count(ctx, n); err != nil {
 		return err
 	}
-	return w.sink.endFile()
+	return w.sink.EndFile()
 }
 
 // read fills a piece of a file, with zeros behind its end.

@@ -5,6 +5,8 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+
+	"pgpipes/lib/stream"
 )
 
 // identities finds the numbers for the owners that a stream names. Names come
@@ -21,7 +23,7 @@ func newIdentities() *identities {
 }
 
 // of returns the owner of a member, -1 for a number that is not to be set.
-func (i *identities) of(m *Member) (uid, gid int, err error) {
+func (i *identities) of(m *stream.Member) (uid, gid int, err error) {
 	if !i.asRoot {
 		return -1, -1, nil
 	}
@@ -61,7 +63,7 @@ func resolve(what, name string, id int, known map[string]int, lookup func(string
 		n = number
 	} else if id == 0 {
 		err := badTarget("%s %s of the backup is unknown here", what, strconv.Quote(name))
-		return 0, err.advise("create it, or restore as the user that will run the server")
+		return 0, err.Advise("create it, or restore as the user that will run the server")
 	}
 	known[key] = n
 	if name != "" { // a manifest has only that
@@ -71,7 +73,7 @@ func resolve(what, name string, id int, known map[string]int, lookup func(string
 }
 
 // chown gives a name in a target to the owner of a member.
-func (i *identities) chown(t *target, name string, m *Member) error {
+func (i *identities) chown(t *target, name string, m *stream.Member) error {
 	uid, gid, err := i.of(m)
 	if err != nil || uid < 0 {
 		return err
@@ -80,7 +82,7 @@ func (i *identities) chown(t *target, name string, m *Member) error {
 }
 
 // chownFile is chown for an open file.
-func (i *identities) chownFile(f *os.File, m *Member) error {
+func (i *identities) chownFile(f *os.File, m *stream.Member) error {
 	uid, gid, err := i.of(m)
 	if err != nil || uid < 0 {
 		return err

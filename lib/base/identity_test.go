@@ -5,6 +5,8 @@ import (
 	"os/user"
 	"strconv"
 	"testing"
+
+	"pgpipes/lib/stream"
 )
 
 func TestIdentities(t *testing.T) {
@@ -20,16 +22,16 @@ func TestIdentities(t *testing.T) {
 	gid, _ := strconv.Atoi(me.Gid)
 	for _, c := range []struct {
 		name     string
-		m        Member
+		m        stream.Member
 		uid, gid int // -2 for an error
 	}{
-		{"names before numbers", Member{User: me.Username, Group: group.Name, UID: 4711, GID: 4712}, uid, gid},
-		{"unknown names", Member{User: "no such user", Group: "no such group", UID: 4711, GID: 4712}, 4711, 4712},
-		{"no names", Member{UID: 4711, GID: 4712}, 4711, 4712},
-		{"numbers for names", Member{User: "4713", Group: "4714"}, 4713, 4714},
-		{"nothing known of the user", Member{User: "no such user", Group: group.Name}, -2, -2},
-		{"nothing known of the group", Member{User: me.Username, Group: "no such group"}, -2, -2},
-		{"nothing at all", Member{}, -2, -2},
+		{"names before numbers", stream.Member{User: me.Username, Group: group.Name, UID: 4711, GID: 4712}, uid, gid},
+		{"unknown names", stream.Member{User: "no such user", Group: "no such group", UID: 4711, GID: 4712}, 4711, 4712},
+		{"no names", stream.Member{UID: 4711, GID: 4712}, 4711, 4712},
+		{"numbers for names", stream.Member{User: "4713", Group: "4714"}, 4713, 4714},
+		{"nothing known of the user", stream.Member{User: "no such user", Group: group.Name}, -2, -2},
+		{"nothing known of the group", stream.Member{User: me.Username, Group: "no such group"}, -2, -2},
+		{"nothing at all", stream.Member{}, -2, -2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			i := newIdentities()
@@ -55,12 +57,12 @@ func TestIdentities(t *testing.T) {
 func TestIdentitiesLearnNumbers(t *testing.T) {
 	i := newIdentities()
 	i.asRoot = true
-	unnumbered := &Member{User: "no such user", Group: "no such group"}
+	unnumbered := &stream.Member{User: "no such user", Group: "no such group"}
 	if _, _, err := i.of(unnumbered); !errors.Is(err, ErrTarget) {
 		t.Errorf("error %v", err)
 	}
-	numbered := &Member{User: "no such user", Group: "no such group", UID: 12345, GID: 54321}
-	for _, m := range []*Member{numbered, unnumbered} { // in this order
+	numbered := &stream.Member{User: "no such user", Group: "no such group", UID: 12345, GID: 54321}
+	for _, m := range []*stream.Member{numbered, unnumbered} { // in this order
 		if uid, gid, err := i.of(m); uid != 12345 || gid != 54321 || err != nil {
 			t.Errorf("%d %d %v", uid, gid, err)
 		}

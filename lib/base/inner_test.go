@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/test/fixture"
 
 	"pgpipes/lib/manifest"
@@ -34,7 +36,7 @@ func TestCreateManifestCompares(t *testing.T) {
 		manifestOf(t, whole)
 		damaged := bytes.Replace(whole, []byte("xxxx"), []byte("xxyx"), 1)
 		err := CreateManifest(t.Context(), bytes.NewReader(damaged), io.Discard, CreateOptions{})
-		if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: "+algorithm) {
+		if !errors.Is(err, stream.ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: "+algorithm) {
 			t.Errorf("%s: %v", algorithm, err)
 		}
 	}

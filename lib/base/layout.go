@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -25,7 +27,7 @@ func (r *restorer) layOut(ctx context.Context) error {
 		case e.Kind == manifest.Directory:
 			return errors.Join(r.layDirectory(t, name, memberOf(e)), r.add(e))
 		case e.Kind == manifest.Link && (t == r.targets.data || name != "."):
-			return badStream("%s: a tablespace that the manifest does not know", manifest.Escape(e.Path))
+			return stream.Bad("%s: a tablespace that the manifest does not know", manifest.Escape(e.Path))
 		case e.Kind == manifest.Link:
 			return r.add(e)
 		case r.plan.excludes(e.Path):
@@ -37,7 +39,7 @@ func (r *restorer) layOut(ctx context.Context) error {
 
 // layDirectory makes a directory. Who owns it is seen to at the end, when the
 // streams have told what the names mean.
-func (r *restorer) layDirectory(t *target, name string, m Member) error {
+func (r *restorer) layDirectory(t *target, name string, m stream.Member) error {
 	if m.Path == "global" {
 		r.global = m
 	}
@@ -55,7 +57,7 @@ func (r *restorer) layDirectory(t *target, name string, m Member) error {
 // makeHole makes a file of the right size with nothing in it. Replay of WAL
 // finds it, and so has neither to make nor to lengthen it; every page that it
 // needs comes as a whole image, as in any recovery from a backup.
-func (r *restorer) makeHole(t *target, name string, m Member) error {
+func (r *restorer) makeHole(t *target, name string, m stream.Member) error {
 	w, err := r.makeFile(t, name, m, os.O_EXCL)
 	if err != nil {
 		return err
@@ -65,8 +67,8 @@ func (r *restorer) makeHole(t *target, name string, m Member) error {
 }
 
 // memberOf is what a manifest knows of a member.
-func memberOf(e manifest.Entry) Member {
-	m := Member{Entry: e}
+func memberOf(e manifest.Entry) stream.Member {
+	m := stream.Member{Entry: e}
 	m.User, m.Group, _ = strings.Cut(e.Owner, ":")
 	return m
 }
@@ -90,7 +92,7 @@ func (r *restorer) settleListed() error {
 }
 
 // chown gives a name to the owner that a manifest knows, if it does.
-func (r *restorer) chown(t *target, name string, m *Member) error {
+func (r *restorer) chown(t *target, name string, m *stream.Member) error {
 	if m.Owner == "" {
 		return nil
 	}
@@ -98,7 +100,7 @@ func (r *restorer) chown(t *target, name string, m *Member) error {
 }
 
 // tidy makes owner, mode and time of a file right, if they are not.
-func (r *restorer) tidy(t *target, name string, m *Member) error {
+func (r *restorer) tidy(t *target, name string, m *stream.Member) error {
 	info, err := t.root.Lstat(name)
 	if err != nil {
 		return err
@@ -115,7 +117,7 @@ func (r *restorer) tidy(t *target, name string, m *Member) error {
 		if err := t.root.Lchown(name, uid, gid); err != nil {
 			return err
 		}
-	} else if permissions(info.Mode()) == m.Mode && info.ModTime().Truncate(time.Second).Equal(m.MTime) {
+	} else if stream.Permissions(info.Mode()) == m.Mode && info.ModTime().Truncate(time.Second).Equal(m.MTime) {
 		return nil
 	}
 	return t.dress(name, m.Mode, m.MTime)

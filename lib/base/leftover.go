@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/codec"
@@ -117,7 +119,7 @@ func (s *salvage) readPart(ctx context.Context, p *manifest.Part) error {
 
 // isBadPart holds for errors due to what is in a part.
 func isBadPart(err error) bool {
-	return errors.Is(err, ErrStream) || errors.Is(err, codec.ErrCorrupt) || errors.Is(err, filter.ErrFailed)
+	return errors.Is(err, stream.ErrBad) || errors.Is(err, codec.ErrCorrupt) || errors.Is(err, filter.ErrFailed)
 }
 
 func (s *salvage) readSource(ctx context.Context, p manifest.Part, pages *storedPages, note func(manifest.Entry) error) error {
@@ -138,19 +140,19 @@ func (s *salvage) readSource(ctx context.Context, p manifest.Part, pages *stored
 
 // readMembers reads a part and notes the files in it that another copy can use.
 func readMembers(ctx context.Context, in io.Reader, pages *storedPages, note func(manifest.Entry) error) error {
-	t := newIntake(in)
-	t.bare, t.part, t.place, t.note = true, pages.part, pages.place, note
-	t.wants = func(m Member) bool { return m.Kind == manifest.File && isUsable(m.Path) }
-	return t.run(ctx)
+	t := stream.NewIntake(in)
+	t.Bare, t.Part, t.Place, t.Note = true, pages.part, pages.place, note
+	t.Wants = func(m stream.Member) bool { return m.Kind == manifest.File && isUsable(m.Path) }
+	return t.Run(ctx)
 }
 
-func isUsable(path string) bool { return !isEnd(path) && !pgdata.IsWAL(path) }
+func isUsable(path string) bool { return !stream.IsEnd(path) && !pgdata.IsWAL(path) }
 
 // add takes the files of a part that has been read to its end. A part that has a
 // path twice is none of ours.
 func (s *salvage) add(files *manifest.Writer, pages *storedPages) error {
 	if err := manifest.Each(files.Entries(), func(manifest.Entry) error { return nil }); err != nil {
-		return badStream("%v", err)
+		return stream.Bad("%v", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,8 @@ package base
 import (
 	"io"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wal"
@@ -35,11 +37,11 @@ func newStoredPages(h manifest.Header, part string) *storedPages {
 }
 
 // place takes a file of a part.
-func (s *storedPages) place(m Member) (io.WriteCloser, error) {
+func (s *storedPages) place(m stream.Member) (io.WriteCloser, error) {
 	if first, checked := s.control.FirstBlock(m.Path); checked {
 		return &storedRelation{storedPages: s, path: m.Path, block: first}, nil
 	}
-	return nowhere{}, nil
+	return stream.Nowhere{}, nil
 }
 
 // storedRelation takes a file, in pieces of whole pages but for the last.
@@ -63,7 +65,7 @@ func (r *storedRelation) check(page []byte) {
 		return
 	}
 	r.all++
-	sum, at := sumOf(page, r.block), location{r.part, r.path}
+	sum, at := stream.PageSum(page, r.block), location{r.part, r.path}
 	r.bad[at] = append(r.bad[at], manifest.BadPage{Block: r.block, First: sum, Last: sum, Path: r.path})
 }
 

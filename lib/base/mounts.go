@@ -42,5 +42,5 @@ func mountError(t *target, name string, err error) error {
 		return err
 	}
 	return badTarget("%s: a mount point, where the backup has something else or nothing", filepath.Join(t.path, name)).
-		advise("unmount it, if it is not needed any more")
+		Advise("unmount it, if it is not needed any more")
 }

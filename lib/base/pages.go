@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -61,9 +63,9 @@ func (w *worker) checkPages(f io.ReaderAt, piece []byte, at int64, name string, 
 		if pgdata.CheckPage(page, block, w.tree.start) != pgdata.PageBad {
 			continue
 		}
-		bad := manifest.BadPage{Path: name, Block: block, First: sumOf(page, block)}
+		bad := manifest.BadPage{Path: name, Block: block, First: stream.PageSum(page, block)}
 		if last, good := w.reread(f, page, at+int64(i), block); !good {
-			bad.Last = sumOf(last, block)
+			bad.Last = stream.PageSum(last, block)
 			w.bad.add(bad)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/filter"
@@ -231,7 +233,7 @@ func (c *copier) tryPart(ctx context.Context, w *worker, name string, fill func(
 	var noted []manifest.Entry
 	out := c.outlet.create(ctx, name)
 	defer out.abandon()
-	w.begin(newSink(out, name, func(e ...manifest.Entry) error {
+	w.begin(stream.NewWriter(out, name, func(e ...manifest.Entry) error {
 		noted = append(noted, e...)
 		return nil
 	}))
@@ -243,8 +245,8 @@ func (c *copier) tryPart(ctx context.Context, w *worker, name string, fill func(
 	if err := fill(ctx, w); err != nil {
 		return err
 	}
-	if w.sink.count() > 0 {
-		if err := w.sink.end(); err != nil {
+	if w.sink.Members() > 0 {
+		if err := w.sink.End(); err != nil {
 			return err
 		}
 		part, err := out.finish(name)

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -72,8 +74,8 @@ func (r *rig) contents(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := NewReader(bytes.NewReader(b))
-		in.bare = true
+		in := stream.NewReader(bytes.NewReader(b))
+		in.Bare = true
 		for {
 			m, err := in.Next()
 			if err == io.EOF {
@@ -161,7 +163,7 @@ func TestPartsBeginWithTheLargest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := NewReader(bytes.NewReader(b))
+	in := stream.NewReader(bytes.NewReader(b))
 	var order []string
 	for {
 		m, err := in.Next()

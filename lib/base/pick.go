@@ -5,27 +5,29 @@ import (
 	"io"
 	"runtime"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
 
 // picking reads a stream of which only counts what is awaited and may be in it.
 type picking struct {
-	*intake
+	*stream.Intake
 	seen   int64 // bytes
 	unsure int64 // those of them that are not of whole files
 }
 
 func (r *restorer) picking(in io.Reader, of need, mayHave func(*listed) bool) *picking {
-	t := &picking{intake: newIntake(in)}
-	t.sparse = of.sparse()
-	t.place = r.placeListed
-	t.wants = func(m Member) bool { return r.wantsListed(m, mayHave, !t.bare) }
-	t.note = func(e manifest.Entry) error {
+	t := &picking{Intake: stream.NewIntake(in)}
+	t.Sparse = of.sparse()
+	t.Place = r.placeListed
+	t.Wants = func(m stream.Member) bool { return r.wantsListed(m, mayHave, !t.Bare) }
+	t.Note = func(e manifest.Entry) error {
 		t.unsure -= e.Size
 		return r.noteListed(e)
 	}
-	t.progress = func(done int64) {
+	t.Progress = func(done int64) {
 		r.advance(done - t.seen)
 		t.unsure += done - t.seen
 		t.seen = done
@@ -38,11 +40,11 @@ func (r *restorer) picking(in io.Reader, of need, mayHave func(*listed) bool) *p
 // the rest, which would prove nothing about what was taken.
 func (r *restorer) pickingPart(in io.Reader, number int) *picking {
 	t := r.picking(in, r.needs[number], func(f *listed) bool { return int(f.part) == number })
-	t.bare = number != r.plan.index.last
-	if t.bare && t.sparse {
-		t.enough = func() bool { return r.needs[number].files == 0 }
+	t.Bare = number != r.plan.index.last
+	if t.Bare && t.Sparse {
+		t.Enough = func() bool { return r.needs[number].files == 0 }
 	}
-	t.cores = cores(runtime.GOMAXPROCS(0) / r.o.Jobs)
+	t.Cores = stream.Decoders(runtime.GOMAXPROCS(0) / r.o.Jobs)
 	return t
 }
 
@@ -58,30 +60,30 @@ func (r *restorer) pickingAll(in io.Reader) *picking {
 // pick takes what is awaited from the one stream that there is.
 func (r *restorer) pick(ctx context.Context, in io.Reader) error {
 	if r.intake == nil {
-		r.intake = r.pickingAll(in).intake
+		r.intake = r.pickingAll(in).Intake
 	}
-	return r.intake.run(ctx)
+	return r.intake.Run(ctx)
 }
 
 // wantsListed says whether a member counts. The end members do, even if they
 // have come before: the end of a restore needs what is in them.
-func (r *restorer) wantsListed(m Member, mayHave func(*listed) bool, isLast bool) bool {
+func (r *restorer) wantsListed(m stream.Member, mayHave func(*listed) bool, isLast bool) bool {
 	f := r.plan.index.find(m.Path)
 	switch {
 	case f == nil: // a manifest need not list backup_manifest
 		return m.Path == pgdata.ManifestFile && isLast
 	case f.kind != manifest.File || m.Kind != manifest.File || !mayHave(f):
 		return false
-	case isEnd(m.Path):
+	case stream.IsEnd(m.Path):
 		return true
 	}
 	return f.state == awaited
 }
 
 // placeListed makes the place for a file of the manifest.
-func (r *restorer) placeListed(m Member) (io.WriteCloser, error) {
+func (r *restorer) placeListed(m stream.Member) (io.WriteCloser, error) {
 	if f := r.plan.index.find(m.Path); f != nil && f.size != m.Size {
-		return nil, differs("%s: not of the size that the manifest says", manifest.Escape(m.Path))
+		return nil, stream.Differs("%s: not of the size that the manifest says", manifest.Escape(m.Path))
 	}
 	return r.place(m)
 }
@@ -93,7 +95,7 @@ func (r *restorer) noteListed(e manifest.Entry) error {
 	case f == nil:
 		return nil
 	case f.sum != beginning(e.SHA256):
-		return differs("%s: not what the manifest says", manifest.Escape(e.Path))
+		return stream.Differs("%s: not what the manifest says", manifest.Escape(e.Path))
 	case f.state == received:
 		r.advance(-e.Size) // counted before
 		return nil

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/manifest"
@@ -16,9 +18,9 @@ import (
 )
 
 // place makes the place for a member.
-func (r *restorer) place(m Member) (io.WriteCloser, error) {
+func (r *restorer) place(m stream.Member) (io.WriteCloser, error) {
 	if r.lacksPlace(m) {
-		return nowhere{}, nil
+		return stream.Nowhere{}, nil
 	}
 	if len(r.missing) > 0 {
 		return nil, needPlaces(r.missing)
@@ -26,19 +28,19 @@ func (r *restorer) place(m Member) (io.WriteCloser, error) {
 	t, name := r.targets.find(m.Path)
 	switch {
 	case m.Kind == manifest.Link && t == r.targets.data:
-		return nil, badStream("%s: a tablespace that the manifest does not know", m.Path)
+		return nil, stream.Bad("%s: a tablespace that the manifest does not know", m.Path)
 	case m.Kind == manifest.Link:
-		return nowhere{}, nil
+		return stream.Nowhere{}, nil
 	case m.Kind == manifest.Directory:
-		return nowhere{}, r.makeDirectory(t, name, m)
+		return stream.Nowhere{}, r.makeDirectory(t, name, m)
 	}
 	switch m.Path {
 	case pgdata.ControlFile: // not before the end
 		r.control = m
-		return nowhere{}, nil
+		return stream.Nowhere{}, nil
 	case pgdata.TablespaceMapFile: // may have to be changed
 		r.spaceMap = m
-		return nowhere{}, nil
+		return stream.Nowhere{}, nil
 	case pgdata.ManifestFile:
 		r.server = m
 	}
@@ -47,7 +49,7 @@ func (r *restorer) place(m Member) (io.WriteCloser, error) {
 
 // lacksPlace notes tablespaces nobody has given a place for. Their directories
 // come first in a stream of base-copy's, so that all of them can be named.
-func (r *restorer) lacksPlace(m Member) bool {
+func (r *restorer) lacksPlace(m stream.Member) bool {
 	oid, inner, ok := pgdata.SplitTablespace(m.Path)
 	if !ok || r.plan != nil || r.targets.spaces[oid] != nil {
 		return false
@@ -58,7 +60,7 @@ func (r *restorer) lacksPlace(m Member) bool {
 	return inner == "."
 }
 
-func (r *restorer) makeDirectory(t *target, name string, m Member) error {
+func (r *restorer) makeDirectory(t *target, name string, m stream.Member) error {
 	if m.Path == "global" {
 		r.global = m
 	}
@@ -80,14 +82,14 @@ func (r *restorer) makeDirectory(t *target, name string, m Member) error {
 }
 
 // explain finds words for errors that are the stream's fault.
-func explain(m Member, err error) error {
+func explain(m stream.Member, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return badStream("%s: comes twice", manifest.Escape(m.Path))
+		return stream.Bad("%s: comes twice", manifest.Escape(m.Path))
 	case errors.Is(err, fs.ErrNotExist):
-		return badStream("%s: comes before its directory", manifest.Escape(m.Path))
+		return stream.Bad("%s: comes before its directory", manifest.Escape(m.Path))
 	case errors.Is(err, unix.ENOTDIR):
-		return badStream("%s: below something that is not a directory", manifest.Escape(m.Path))
+		return stream.Bad("%s: below something that is not a directory", manifest.Escape(m.Path))
 	}
 	return fmt.Errorf("%s: %w", manifest.Escape(m.Path), err)
 }
@@ -96,7 +98,7 @@ func explain(m Member, err error) error {
 type placed struct {
 	*os.File
 	restorer *restorer
-	member   *Member
+	member   *stream.Member
 	written  int64
 	started  int64      // bytes whose way to the disk has been begun
 	starting sync.Mutex // held while it is
@@ -121,7 +123,7 @@ func (p *placed) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (r *restorer) makeFile(t *target, name string, m Member, flag int) (io.WriteCloser, error) {
+func (r *restorer) makeFile(t *target, name string, m stream.Member, flag int) (io.WriteCloser, error) {
 	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|flag, 0o600)
 	if errors.Is(err, fs.ErrExist) && r.o.picks() {
 		// What differs, or is of a failed try. It is not written to: it may have
@@ -147,11 +149,11 @@ func (p *placed) Close() error {
 
 // dressFile gives an open file its owner, mode and time. The owner comes
 // first, as changing it takes special bits from the mode.
-func (r *restorer) dressFile(f *os.File, m *Member) error {
+func (r *restorer) dressFile(f *os.File, m *stream.Member) error {
 	if err := r.ids.chownFile(f, m); err != nil {
 		return err
 	}
-	if err := f.Chmod(fileMode(m.Mode)); err != nil {
+	if err := f.Chmod(stream.FileMode(m.Mode)); err != nil {
 		return err
 	}
 	at := unix.NsecToTimeval(m.MTime.UnixNano())
@@ -163,14 +165,14 @@ func (r *restorer) dressFile(f *os.File, m *Member) error {
 
 // dress gives a directory its mode and time.
 func (t *target) dress(name string, mode fs.FileMode, at time.Time) error {
-	if err := t.root.Chmod(name, fileMode(mode)); err != nil {
+	if err := t.root.Chmod(name, stream.FileMode(mode)); err != nil {
 		return err
 	}
 	return t.root.Chtimes(name, at, at)
 }
 
 // writeFile writes a small file, or replaces what is in it.
-func (r *restorer) writeFile(m Member, write func(io.Writer) error) error {
+func (r *restorer) writeFile(m stream.Member, write func(io.Writer) error) error {
 	t, name := r.targets.find(m.Path)
 	flag := os.O_TRUNC
 	if r.o.picks() {

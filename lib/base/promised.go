@@ -3,6 +3,8 @@ package base
 import (
 	"io"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -10,23 +12,23 @@ import (
 // promised compares the files that a server sends with its own manifest of them,
 // which comes last.
 type promised struct {
-	list *innerManifest
+	list *stream.InnerManifest
 	said manifest.ServerManifest
 	came bool
 }
 
-func newPromised() promised { return promised{list: newInnerManifest()} }
+func newPromised() promised { return promised{list: stream.NewInnerManifest()} }
 
 func (p *promised) close() {
 	if p.list != nil {
-		p.list.close()
+		p.list.Close()
 	}
 }
 
 // watch notes a file as it is read. When it has been read to its end it counts
 // as come.
-func (p *promised) watch(in io.Reader, m Member) (io.Reader, error) {
-	sum, err := p.list.place(m)
+func (p *promised) watch(in io.Reader, m stream.Member) (io.Reader, error) {
+	sum, err := p.list.Place(m)
 	return &summedReader{io.TeeReader(in, sum), sum}, err
 }
 
@@ -50,20 +52,20 @@ func (w *summedReader) Read(b []byte) (int, error) {
 // read takes the server's manifest.
 func (p *promised) read(in io.Reader) (err error) {
 	p.came = true
-	p.said, err = manifest.ReadServerManifest(in, p.list.want)
+	p.said, err = manifest.ReadServerManifest(in, p.list.Want)
 	return err
 }
 
 // check fails unless all that was promised has come, and nothing else.
 func (p *promised) check(system uint64) error {
 	if !p.came {
-		return badStream("the server has sent no %s", pgdata.ManifestFile)
+		return stream.Bad("the server has sent no %s", pgdata.ManifestFile)
 	}
-	if p.list.kind() != "CRC32C" {
-		return badStream("%s has not the checksums that were asked for but %q", pgdata.ManifestFile, p.list.kind())
+	if p.list.Algorithm() != "CRC32C" {
+		return stream.Bad("%s has not the checksums that were asked for but %q", pgdata.ManifestFile, p.list.Algorithm())
 	}
 	if p.said.Version > 1 && p.said.SystemID != system {
-		return badStream("%s is of another cluster", pgdata.ManifestFile)
+		return stream.Bad("%s is of another cluster", pgdata.ManifestFile)
 	}
-	return p.list.checkSums(pgdata.IsWAL)
+	return p.list.CheckSums(pgdata.IsWAL)
 }

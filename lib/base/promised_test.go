@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -49,7 +51,7 @@ func TestPromised(t *testing.T) {
 			p := newPromised()
 			defer p.close()
 			for name, text := range both {
-				m := Member{Entry: manifest.Entry{Kind: manifest.File, Path: name, Size: int64(len(text))}}
+				m := stream.Member{Entry: manifest.Entry{Kind: manifest.File, Path: name, Size: int64(len(text))}}
 				in, err := p.watch(strings.NewReader(text), m)
 				if err == nil {
 					_, err = io.ReadAll(in)
@@ -72,14 +74,14 @@ func TestPromised(t *testing.T) {
 func TestPromisedNothing(t *testing.T) {
 	p := newPromised()
 	defer p.close()
-	if err := p.check(7); !errors.Is(err, ErrStream) {
+	if err := p.check(7); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("without a manifest: %v", err)
 	}
 	text := promise(t, nil)
 	if err := p.read(strings.NewReader(text[:len(text)-20])); !errors.Is(err, manifest.ErrDamaged) {
 		t.Errorf("cut: %v", err)
 	}
-	if err := p.check(7); !errors.Is(err, ErrStream) {
+	if err := p.check(7); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("with an empty one: %v", err)
 	}
 }
@@ -88,7 +90,7 @@ func TestPromisedNothing(t *testing.T) {
 func TestPromisedAndNotRead(t *testing.T) {
 	p := newPromised()
 	defer p.close()
-	m := Member{Entry: manifest.Entry{Kind: manifest.File, Path: "f", Size: 4}}
+	m := stream.Member{Entry: manifest.Entry{Kind: manifest.File, Path: "f", Size: 4}}
 	in, err := p.watch(strings.NewReader("page"), m)
 	if err == nil {
 		_, err = io.ReadFull(in, make([]byte, 2))

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
@@ -126,7 +128,7 @@ func (r *receiver) endOfBackup() (server.BackupEnd, error) {
 func (r *receiver) checkEnd(end server.BackupEnd, stopped server.StopResult) error {
 	for _, name := range []string{pgdata.LabelFile, pgdata.ControlFile} {
 		if _, ok := r.kept[name]; !ok {
-			return badStream("the server has sent no %s", name)
+			return stream.Bad("the server has sent no %s", name)
 		}
 	}
 	if err := r.promised.check(r.identity.SystemID); err != nil {
@@ -137,7 +139,7 @@ func (r *receiver) checkEnd(end server.BackupEnd, stopped server.StopResult) err
 		return err
 	}
 	if control.SystemID != r.identity.SystemID || control.SegmentSize != r.identity.SegmentSize {
-		return badStream("%s is of another cluster", pgdata.ControlFile)
+		return stream.Bad("%s is of another cluster", pgdata.ControlFile)
 	}
 	label, err := pgdata.ParseLabel(stopped.Label)
 	if err != nil {
@@ -155,8 +157,8 @@ func (r *receiver) checkEnd(end server.BackupEnd, stopped server.StopResult) err
 }
 
 // firstMember is one of the directories that a stream begins with.
-func (r *receiver) firstMember(path string, like Member) Member {
-	return Member{
+func (r *receiver) firstMember(path string, like stream.Member) stream.Member {
+	return stream.Member{
 		Entry: manifest.Entry{Kind: manifest.Directory, Path: path, Mode: r.identity.DataMode, Owner: like.Owner, MTime: r.header.StartTime},
 		UID:   like.UID, GID: like.GID,
 	}

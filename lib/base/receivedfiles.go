@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -37,7 +39,7 @@ func (r *receiver) receiveFiles() error {
 // pg_tblspc.
 func (r *receiver) archive(s server.Sent) error {
 	_, format := codec.SplitName(s.Name)
-	in, err := codec.NewReaderFormat(r.backup, format, cores(runtime.GOMAXPROCS(0)))
+	in, err := codec.NewReaderFormat(r.backup, format, stream.Decoders(runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return err
 	}
@@ -46,8 +48,8 @@ func (r *receiver) archive(s server.Sent) error {
 	if s.OID != 0 {
 		place = path.Join(pgdata.TablespaceDir, strconv.FormatUint(uint64(s.OID), 10))
 	}
-	reader := NewReader(in)
-	reader.bare = true
+	reader := stream.NewReader(in)
+	reader.Bare = true
 	for {
 		m, err := reader.Next()
 		if err == io.EOF {
@@ -64,7 +66,7 @@ func (r *receiver) archive(s server.Sent) error {
 }
 
 // member decides what becomes of a member.
-func (r *receiver) member(in io.Reader, m Member) error {
+func (r *receiver) member(in io.Reader, m stream.Member) error {
 	if err := r.first(m); err != nil {
 		return err
 	}
@@ -81,15 +83,15 @@ func (r *receiver) member(in io.Reader, m Member) error {
 		}
 		return r.contents(in, m)
 	}
-	return badStream("%s: a link, where the server is to send what it leads to", manifest.Escape(m.Path))
+	return stream.Bad("%s: a link, where the server is to send what it leads to", manifest.Escape(m.Path))
 }
 
 // contents takes the contents of a file.
-func (r *receiver) contents(in io.Reader, m Member) error {
-	limit, keep := kept(m.Path)
+func (r *receiver) contents(in io.Reader, m stream.Member) error {
+	limit, keep := stream.Kept(m.Path)
 	switch {
 	case keep && m.Size > limit:
-		return badStream("%s: %d bytes are too many for it", m.Path, m.Size)
+		return stream.Bad("%s: %d bytes are too many for it", m.Path, m.Size)
 	case keep:
 		text, err := io.ReadAll(in)
 		r.kept[m.Path] = text
@@ -103,13 +105,13 @@ func (r *receiver) contents(in io.Reader, m Member) error {
 
 // belongs reports whether a member belongs into a copy: servers send a little
 // that does not. The WAL is what was asked for.
-func (r *receiver) belongs(m Member) bool {
+func (r *receiver) belongs(m stream.Member) bool {
 	return pgdata.IsWAL(m.Path) || pgdata.Classify(m.Path, m.Kind == manifest.Directory) != pgdata.Skip
 }
 
 // first writes the directories that a stream begins with, which are in none of
 // the tars. They belong to whom the first member belongs.
-func (r *receiver) first(like Member) error {
+func (r *receiver) first(like stream.Member) error {
 	if r.opened {
 		return nil
 	}
@@ -132,21 +134,21 @@ func (r *receiver) isFirst(name string) bool {
 	return name == "." || name == pgdata.TablespaceDir || inTablespace && inner == "."
 }
 
-func (r *receiver) directory(m Member) error {
+func (r *receiver) directory(m stream.Member) error {
 	s, err := r.cutter.next(0)
 	if err != nil {
 		return err
 	}
-	return s.addDirectory(m)
+	return s.AddDirectory(m)
 }
 
 // file writes a file. A piece is hashed and written while the next one comes.
-func (r *receiver) file(in io.Reader, m Member) error {
+func (r *receiver) file(in io.Reader, m stream.Member) error {
 	s, err := r.cutter.next(m.Size)
 	if err != nil {
 		return err
 	}
-	if err := s.startFile(m); err != nil {
+	if err := s.StartFile(m); err != nil {
 		return err
 	}
 	first, isRelation := r.tree.control.FirstBlock(m.Path)
@@ -177,7 +179,7 @@ func (r *receiver) file(in io.Reader, m Member) error {
 	if _, err := in.Read(make([]byte, 1)); err != io.EOF { // which it notes
 		return err
 	}
-	return s.endFile()
+	return s.EndFile()
 }
 
 // upperAt is where a page says where its free space ends (bufpage.h: pd_upper).
@@ -192,7 +194,7 @@ func (r *receiver) checkPages(piece []byte, at int64, name string, first uint32)
 		page := piece[i : i+size]
 		block := first + uint32((at+int64(i))/int64(size))
 		if pgdata.CheckPage(page, block, r.tree.start) == pgdata.PageBad && binary.LittleEndian.Uint16(page[upperAt:]) != 0 {
-			sum := sumOf(page, block)
+			sum := stream.PageSum(page, block)
 			r.bad.add(manifest.BadPage{Path: name, Block: block, First: sum, Last: sum})
 		}
 	}

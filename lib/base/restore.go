@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -16,7 +18,7 @@ import (
 // something; after that it says by Warn what it leaves, and goes on when it is
 // called again.
 //
-// Errors are in the chain of [ErrTarget], [ErrStream] or [ErrDiffers], of
+// Errors are in the chain of [ErrTarget], [stream.ErrBad] or [stream.ErrDiffers], of
 // [manifest.ErrDamaged] for a bad manifest and of [lock.ErrBusy] for a
 // directory into which another restore is under way, or are those of the file
 // system. No error means a wrong or half-made cluster that could be started.
@@ -46,14 +48,14 @@ type restorer struct {
 	plan     *plan // nil without a manifest
 	targets  *targets
 	ids      *identities
-	intake   *intake  // of the stream that ends the backup
-	missing  []uint32 // tablespaces in the stream that have no place
-	control  Member
-	spaceMap Member
-	server   Member // backup_manifest
-	global   Member // the directory
+	intake   *stream.Intake // of the stream that ends the backup
+	missing  []uint32       // tablespaces in the stream that have no place
+	control  stream.Member
+	spaceMap stream.Member
+	server   stream.Member // backup_manifest
+	global   stream.Member // the directory
 	wanted   *manifest.Writer
-	differ   tally
+	differ   stream.Tally
 	needs    []need // by part
 	buffer   []byte // for files that are read again; nil until then
 
@@ -65,7 +67,7 @@ type restorer struct {
 func (r *restorer) close() {
 	r.plan.close()
 	if r.intake != nil {
-		r.intake.close()
+		r.intake.Close()
 	}
 	if r.targets != nil {
 		r.targets.close()
@@ -92,7 +94,7 @@ func (r *restorer) prepare() (err error) {
 		own, cluster = ownSpaces(r.o.Dir), r.plan.header.SystemID
 	}
 	if parts := r.streams(); r.o.Source.Text == "" && parts > 1 {
-		return badTarget("the backup is in %d parts, which one stream cannot hold", parts).advise("give --source COMMAND, which prints the part $PART of the backup $LABEL")
+		return badTarget("the backup is in %d parts, which one stream cannot hold", parts).Advise("give --source COMMAND, which prints the part $PART of the backup $LABEL")
 	}
 	spaces, err := r.o.chooseSpaces(known, own)
 	if err == nil {
@@ -180,17 +182,17 @@ func (r *restorer) receive(ctx context.Context, in io.Reader) error {
 // takeStream takes one stream as it comes. Temporary files go to the data
 // directory, where there is room.
 func (r *restorer) takeStream(ctx context.Context, in io.Reader) error {
-	r.intake = newIntake(in)
-	r.intake.place, r.intake.note = r.place, r.entries.Add
+	r.intake = stream.NewIntake(in)
+	r.intake.Place, r.intake.Note = r.place, r.entries.Add
 	var total int64
 	if r.plan != nil {
 		total = r.plan.total
 	} else {
 		r.wanted = manifest.NewWriter(r.targets.data.path)
-		r.intake.each = r.want
+		r.intake.Each = r.want
 	}
-	r.intake.progress = func(done int64) { r.o.Progress(done, total) }
-	if err := r.intake.run(ctx); err != nil {
+	r.intake.Progress = func(done int64) { r.o.Progress(done, total) }
+	if err := r.intake.Run(ctx); err != nil {
 		return err
 	}
 	if len(r.missing) > 0 {

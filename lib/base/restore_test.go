@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/test/fixture"
 
 	"golang.org/x/sys/unix"
@@ -116,7 +118,7 @@ func TestRestoreOfCutStreamLeavesNothing(t *testing.T) {
 		if i%10 == 0 {
 			o.Dir = absent
 		}
-		if err := restore(t, tar[:n], o); !errors.Is(err, ErrStream) && !errors.Is(err, manifest.ErrDamaged) {
+		if err := restore(t, tar[:n], o); !errors.Is(err, stream.ErrBad) && !errors.Is(err, manifest.ErrDamaged) {
 			t.Fatalf("cut at %d: error %v", n, err)
 		}
 		mustBeEmpty(t, dir)
@@ -137,7 +139,7 @@ func TestRestoreUnderWayCannotBeStarted(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(dir, pgdata.ControlFile)); err == nil {
 			t.Error("pg_control is there too early")
 		}
-		if _, err := os.Lstat(filepath.Join(dir, dataMark)); err != nil {
+		if _, err := os.Lstat(filepath.Join(dir, stream.DataMark)); err != nil {
 			t.Errorf("no mark: %v", err)
 		}
 		n := copy(p, tar[:min(len(tar), 500)])
@@ -165,34 +167,34 @@ func TestRestoreRefusesStreams(t *testing.T) {
 		kind error
 		want string
 	}{
-		{"a file twice", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "PG_VERSION", Data: "15\n"}), ""), ErrStream, "twice"},
-		{"a directory twice", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "base/"}), ""), ErrStream, "twice"},
-		{"below a file", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "PG_VERSION/x", Data: "x"}), ""), ErrStream, "below"},
-		{"before its directory", fixture.WithEnd([]fixture.Member{{Name: "base/1", Data: "x"}}, ""), ErrStream, "before its directory"},
+		{"a file twice", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "PG_VERSION", Data: "15\n"}), ""), stream.ErrBad, "twice"},
+		{"a directory twice", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "base/"}), ""), stream.ErrBad, "twice"},
+		{"below a file", fixture.WithEnd(append(fixture.SmallCluster(), fixture.Member{Name: "PG_VERSION/x", Data: "x"}), ""), stream.ErrBad, "below"},
+		{"before its directory", fixture.WithEnd([]fixture.Member{{Name: "base/1", Data: "x"}}, ""), stream.ErrBad, "before its directory"},
 		{"no label", []fixture.Member{{Name: "global/"}, {Name: pgdata.ControlFile, Data: string(fixture.SmallControl())},
-			{Name: pgdata.ManifestFile, Data: fixture.ServerManifest([]fixture.Member{{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())}})}}, ErrStream, "not a backup"},
-		{"no pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), ErrStream, "no global/pg_control"},
+			{Name: pgdata.ManifestFile, Data: fixture.ServerManifest([]fixture.Member{{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())}})}}, stream.ErrBad, "not a backup"},
+		{"no pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), stream.ErrBad, "no global/pg_control"},
 		{"empty label", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.LabelFile}, fixture.Member{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())},
 			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), pgdata.ErrLabel, "empty"},
 		{"incremental", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.LabelFile, Data: incremental}, fixture.Member{Name: pgdata.ControlFile, Data: string(fixture.SmallControl())},
-			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), ErrStream, "incremental"},
+			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), stream.ErrBad, "incremental"},
 		{"bad pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.LabelFile, Data: fixture.SmallLabel}, fixture.Member{Name: pgdata.ControlFile, Data: string(badControl)},
 			fixture.Member{Name: pgdata.ManifestFile, Data: fixture.ServerManifest(fixture.SmallCluster())}), pgdata.ErrControl, "checksum"},
-		{"long pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ControlFile, Data: strings.Repeat("x", 9000)}), ErrStream, "too many"},
+		{"long pg_control", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ControlFile, Data: strings.Repeat("x", 9000)}), stream.ErrBad, "too many"},
 		{"damaged backup_manifest", append(fixture.SmallCluster(), fixture.Member{Name: pgdata.ManifestFile, Data: strings.Replace(fixture.ServerManifest(fixture.SmallCluster()), "base", "bose", 1)}), manifest.ErrDamaged, "Checksum"},
 		{"missing file", func() []fixture.Member {
 			list := fixture.WithEnd(fixture.SmallCluster(), "")
 			return slices.DeleteFunc(list, func(m fixture.Member) bool { return m.Name == "global/1262" })
-		}(), ErrDiffers, "global/1262: missing"},
+		}(), stream.ErrDiffers, "global/1262: missing"},
 		{"file too many", func() []fixture.Member {
 			list := fixture.WithEnd(fixture.SmallCluster(), "")
 			return slices.Insert(list, 5, fixture.Member{Name: "base/1/more", Data: "x"})
-		}(), ErrDiffers, "base/1/more: not in the manifest"},
+		}(), stream.ErrDiffers, "base/1/more: not in the manifest"},
 		{"changed file", func() []fixture.Member {
 			list := fixture.WithEnd(fixture.SmallCluster(), "")
 			list[5].Data = strings.Repeat("y", 3000)
 			return list
-		}(), ErrDiffers, "base/1/1259: sha256"},
+		}(), stream.ErrDiffers, "base/1/1259: sha256"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -235,7 +237,7 @@ func TestRestoreChecksOtherHashes(t *testing.T) {
 	}
 	mustRestore(t, crc(true), RestoreOptions{Dir: t.TempDir()})
 	dir := t.TempDir()
-	if err := restore(t, crc(false), RestoreOptions{Dir: dir}); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: CRC32C") {
+	if err := restore(t, crc(false), RestoreOptions{Dir: dir}); !errors.Is(err, stream.ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: CRC32C") {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)
@@ -246,7 +248,7 @@ func TestRestoreWithWrongManifest(t *testing.T) {
 	other[5].Data = strings.Repeat("z", 3000)
 	wrong := manifestOf(t, fixture.Tar(t, fixture.WithEnd(other, "")))
 	dir := t.TempDir()
-	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, ErrDiffers) {
+	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, stream.ErrDiffers) {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)

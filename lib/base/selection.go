@@ -27,7 +27,7 @@ func newSelection(h manifest.Header, asked []string) (*selection, error) {
 		oid, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
 			if oid = uint64(h.DatabaseNamed(text)); oid == 0 {
-				return nil, badTarget("%s: the backup knows no database of that name", manifest.Escape(text)).advise("give its OID, as the directories in base have it")
+				return nil, badTarget("%s: the backup knows no database of that name", manifest.Escape(text)).Advise("give its OID, as the directories in base have it")
 			}
 		}
 		if s.chosen == nil {

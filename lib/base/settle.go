@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -74,7 +76,7 @@ func (r *restorer) writeSignal() error {
 // was written.
 func (r *restorer) commit() error {
 	data := r.targets.data
-	if err := data.fillMark(r.intake.kept[pgdata.ControlFile]); err != nil {
+	if err := data.fillMark(r.intake.Kept[pgdata.ControlFile]); err != nil {
 		return err
 	}
 	if err := r.dressFile(data.lock, &r.control); err != nil {
@@ -117,7 +119,7 @@ func (r *restorer) unmark() error {
 // (xlogrecovery.c:read_tablespace_map), and the old places may belong to
 // another server.
 func (r *restorer) writeSpaceMap() error {
-	old, found := r.intake.kept[pgdata.TablespaceMapFile]
+	old, found := r.intake.Kept[pgdata.TablespaceMapFile]
 	if !found {
 		return nil
 	}
@@ -129,7 +131,7 @@ func (r *restorer) writeSpaceMap() error {
 	for i, s := range list {
 		t := r.targets.spaces[s.OID]
 		if t == nil {
-			return badStream("%s names tablespace %d, which has no place to go", pgdata.TablespaceMapFile, s.OID)
+			return stream.Bad("%s names tablespace %d, which has no place to go", pgdata.TablespaceMapFile, s.OID)
 		}
 		moved = moved || s.Path != t.path
 		list[i].Path = t.path

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -82,7 +84,7 @@ func readAncestor(r io.Reader, label string) (*ancestor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Kind != manifest.File || e.Part == "" || isEnd(e.Path) || pgdata.IsWAL(e.Path) || a.mayBeBad(e.Path) {
+		if e.Kind != manifest.File || e.Part == "" || stream.IsEnd(e.Path) || pgdata.IsWAL(e.Path) || a.mayBeBad(e.Path) {
 			continue
 		}
 		f := ancestral{key: a.key(e.Path), size: e.Size, mtime: e.MTime.Unix(), part: place[e.Part]}
@@ -203,7 +205,7 @@ func (a *ancestor) carried(path string) []manifest.BadPage {
 }
 
 // reuse lists a file without copying it if an ancestor has it.
-func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m Member, info fs.FileInfo) (bool, error) {
+func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m stream.Member, info fs.FileInfo) (bool, error) {
 	a := w.tree.ancestor
 	known, same, perhaps := a.find(m.Entry, changedAt(info), time.Now())
 	if !same && perhaps {
@@ -218,7 +220,7 @@ func (w *worker) reuse(ctx context.Context, f io.ReaderAt, m Member, info fs.Fil
 	}
 	w.bad.add(a.carried(m.Path)...)
 	w.advance(m.Size)
-	return true, w.sink.list(a.entry(m.Entry, known))
+	return true, w.sink.Note(a.entry(m.Entry, known))
 }
 
 // changedAt is when the inode of a file was changed, which nobody can set back.

@@ -82,7 +82,7 @@ func needPlaces(oids []uint32) error {
 	slices.Sort(oids)
 	list := strings.Trim(fmt.Sprint(oids), "[]")
 	err := badTarget("tablespaces without a place to go: %s", list)
-	return err.advise(fmt.Sprintf("give --tablespace %d=DIR, and so for every tablespace of the backup", oids[0]))
+	return err.Advise(fmt.Sprintf("give --tablespace %d=DIR, and so for every tablespace of the backup", oids[0]))
 }
 
 // ownSpaces are the tablespaces that a data directory links to, by OID.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"syscall"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
@@ -45,7 +47,7 @@ func (r *restorer) takeStock(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	s.sweep.file = func(t *target, name string, f *listed, info fs.FileInfo) error {
-		return s.file(ctx, inHand{t, name, f, newEntry(t.member(name), manifest.File, info), info}, info)
+		return s.file(ctx, inHand{t, name, f, stream.NewEntry(t.member(name), manifest.File, info), info}, info)
 	}
 	s.sweep.stray = s.stray
 	group.Go(func() error {
@@ -74,7 +76,7 @@ func (r *restorer) newSweep() (*sweep, error) {
 // file has a file read if it may be right. The end members are taken in any
 // case: what was restored before may have been changed after it.
 func (s *stock) file(ctx context.Context, h inHand, info fs.FileInfo) error {
-	if isEnd(h.entry.Path) || h.listed.state != awaited || h.listed.size != info.Size() {
+	if stream.IsEnd(h.entry.Path) || h.listed.state != awaited || h.listed.size != info.Size() {
 		return s.stray(h.target, h.name, info)
 	}
 	to := s.files
@@ -121,7 +123,7 @@ func freedBy(info fs.FileInfo) int64 {
 // and jobs, take the large files before the others, so that a large one has a
 // core for itself, and is not still read when all others are done.
 func (s *stock) compareAll(ctx context.Context, reader int) error {
-	buffer := make([]byte, streamBuffer)
+	buffer := make([]byte, stream.BufferSize)
 	if reader < min(s.o.Jobs, runtime.GOMAXPROCS(0)) {
 		if err := s.compareEach(ctx, s.large, buffer); err != nil {
 			return err
@@ -175,7 +177,7 @@ func (t *target) hash(ctx context.Context, name string, buffer []byte) (sum stri
 		return "", 0, err
 	}
 	defer f.Close()
-	return hashAll(ctx, reading.Reader(f), buffer)
+	return stream.HashAll(ctx, reading.Reader(f), buffer)
 }
 
 // count corrects what the plan says for what is there already.

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
@@ -58,7 +60,7 @@ func (s *survey) walk(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.add(newEntry(name, manifest.Directory, info)); err != nil {
+	if err := s.add(stream.NewEntry(name, manifest.Directory, info)); err != nil {
 		return err
 	}
 	dir, err := os.Open(filepath.Join(s.dir, name))
@@ -96,7 +98,7 @@ func (s *survey) visit(ctx context.Context, name string, kind fs.FileMode) error
 	}
 	switch {
 	case kind == fs.ModeSymlink:
-		e := newEntry(name, manifest.Link, info)
+		e := stream.NewEntry(name, manifest.Link, info)
 		if e.Target, err = os.Readlink(filepath.Join(s.dir, name)); err != nil {
 			return err
 		}
@@ -105,7 +107,7 @@ func (s *survey) visit(ctx context.Context, name string, kind fs.FileMode) error
 		return errors.New(filepath.Join(s.dir, name) + ": neither a file nor a directory")
 	}
 	select {
-	case s.files <- newEntry(name, manifest.File, info):
+	case s.files <- stream.NewEntry(name, manifest.File, info):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -120,7 +122,7 @@ func (s *survey) add(e manifest.Entry) error {
 
 // hashFiles hashes the files that walk has found.
 func (s *survey) hashFiles(ctx context.Context, spaces []manifest.Tablespace) error {
-	buffer := make([]byte, streamBuffer)
+	buffer := make([]byte, stream.BufferSize)
 	for e := range s.files {
 		var err error
 		if e.Path == pgdata.TablespaceMapFile {
@@ -147,7 +149,7 @@ func (s *survey) hash(ctx context.Context, e *manifest.Entry, buffer []byte) err
 		return err
 	}
 	defer f.Close()
-	e.SHA256, e.Size, err = hashAll(ctx, reading.Reader(f), buffer)
+	e.SHA256, e.Size, err = stream.HashAll(ctx, reading.Reader(f), buffer)
 	return err
 }
 

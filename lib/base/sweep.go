@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -121,7 +123,7 @@ func (t *target) member(name string) string {
 // versionDir is the name of the directory in a tablespace that is of the
 // cluster in whose data directory this is.
 func (t *target) versionDir() (string, error) {
-	raw, err := t.root.ReadFile(deltaMark)
+	raw, err := t.root.ReadFile(stream.DeltaMark)
 	if err != nil {
 		return "", err
 	}

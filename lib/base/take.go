@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/codec"
@@ -44,8 +46,8 @@ func (r *restorer) probe(ctx context.Context, in io.Reader) error {
 	if r.o.Source.Text != "" {
 		return r.repeat(ctx, r.plan.index.last, r.probePart)
 	}
-	r.intake = r.pickingAll(in).intake
-	return r.intake.begin()
+	r.intake = r.pickingAll(in).Intake
+	return r.intake.Begin()
 }
 
 // repeat tries something with a part until it succeeds.
@@ -67,7 +69,7 @@ func (r *restorer) repeat(ctx context.Context, number int, do func(ctx context.C
 // again says whether another try may help: what has been read was not right.
 func again(err error) bool {
 	for _, fault := range []error{
-		filter.ErrFailed, ErrStream, ErrDiffers, codec.ErrCorrupt, codec.ErrFormat,
+		filter.ErrFailed, stream.ErrBad, stream.ErrDiffers, codec.ErrCorrupt, codec.ErrFormat,
 		manifest.ErrDamaged, pgdata.ErrControl, pgdata.ErrLabel,
 	} {
 		if errors.Is(err, fault) {
@@ -102,8 +104,8 @@ func (r *restorer) probePart(ctx context.Context, number, try int) error {
 	defer printed.Abandon()
 	in := &ending{Reader: printed}
 	t := r.pickingPart(in, number)
-	defer t.close()
-	return in.explain(t.begin(), printed)
+	defer t.Close()
+	return in.explain(t.Begin(), printed)
 }
 
 // takePart runs the command for a part and takes what it prints.
@@ -115,18 +117,18 @@ func (r *restorer) takePart(ctx context.Context, number, try int) error {
 	defer printed.Abandon()
 	in := &ending{Reader: printed}
 	t := r.pickingPart(in, number)
-	if err := t.run(ctx); err != nil {
+	if err := t.Run(ctx); err != nil {
 		r.advance(-t.unsure)
 		return in.explain(err, printed)
 	}
-	if t.enough() {
+	if t.Enough() {
 		return nil
 	}
 	if err := printed.Finish(); err != nil {
 		return err
 	}
 	if number == r.plan.index.last {
-		r.intake = t.intake
+		r.intake = t.Intake
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/test/fixture"
 
 	"pgpipes/lib/filter"
@@ -230,11 +232,11 @@ func TestRestoreGivesUp(t *testing.T) {
 		says  string
 	}{
 		"fails":          {"exit 3", filter.ErrFailed, "status 3"},
-		"is cut":         {"head -c 2000 001.tar", ErrStream, "cut off"},
+		"is cut":         {"head -c 2000 001.tar", stream.ErrBad, "cut off"},
 		"is killed":      {"head -c 2000 001.tar; kill -9 $$", filter.ErrFailed, "signal killed"},
-		"two parts":      {"cat 001.tar 001.tar", ErrStream, "something follows"},
-		"another part":   {"cat 000.tar", ErrStream, "no backup_manifest"},
-		"other contents": {"sed s/xxx/yyy/ 001.tar", ErrDiffers, "not what the manifest says"},
+		"two parts":      {"cat 001.tar 001.tar", stream.ErrBad, "something follows"},
+		"another part":   {"cat 000.tar", stream.ErrBad, "no backup_manifest"},
+		"other contents": {"sed s/xxx/yyy/ 001.tar", stream.ErrDiffers, "not what the manifest says"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -261,7 +263,7 @@ func TestRestoreOfIncompletePart(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := restore(t, nil, s.options(dir)); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "missing") {
+	if err := restore(t, nil, s.options(dir)); !errors.Is(err, stream.ErrDiffers) || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 )
@@ -19,15 +21,15 @@ type target struct {
 	path    string // absolute
 	oid     uint32 // of the tablespace; 0 is the data directory
 	mark    string
-	root    *os.Root // nil while the directory is absent
-	dir     *os.File // the directory, open since before the first write
-	lock    *os.File // the mark
-	made    bool     // the directory was absent
-	remains bool     // what is in it is of a restore that was killed
-	inPlace bool     // what is in it stays, as far as it is right
-	spread  bool     // over more than one file system
-	resumed bool     // so it was when a delta restore of it was killed
-	top     *Member  // what the stream says about the directory itself
+	root    *os.Root       // nil while the directory is absent
+	dir     *os.File       // the directory, open since before the first write
+	lock    *os.File       // the mark
+	made    bool           // the directory was absent
+	remains bool           // what is in it is of a restore that was killed
+	inPlace bool           // what is in it stays, as far as it is right
+	spread  bool           // over more than one file system
+	resumed bool           // so it was when a delta restore of it was killed
+	top     *stream.Member // what the stream says about the directory itself
 }
 
 // open looks at the directory without changing anything.
@@ -68,17 +70,17 @@ func (t *target) examine(ours func() bool) error {
 		return err
 	case t.has(postmasterFile):
 		return badTarget("%s: a server runs in it, or did when it was lost (%s)", t.path, postmasterFile)
-	case t.has(deltaMark):
-		return badTarget("%s: what a killed delta restore left", t.path).advise("give --delta to go on with it")
+	case t.has(stream.DeltaMark):
+		return badTarget("%s: what a killed delta restore left", t.path).Advise("give --delta to go on with it")
 	case !t.has(pgdata.ControlFile) && ours():
 		t.remains = true
 		return nil
 	case t.has(pgdata.ControlFile) || t.has("PG_VERSION"):
 		return badTarget("%s: a data directory", t.path)
-	case t.has(tablespaceMark):
-		return badTarget("%s: not empty: what a killed restore left, or a tablespace in use", t.path).advise("if no server needs it, empty it by hand")
+	case t.has(stream.TablespaceMark):
+		return badTarget("%s: not empty: what a killed restore left, or a tablespace in use", t.path).Advise("if no server needs it, empty it by hand")
 	case other == "lost+found":
-		return badTarget("%s: not empty: it holds lost+found", t.path).advise("give a directory below the mount point")
+		return badTarget("%s: not empty: it holds lost+found", t.path).Advise("give a directory below the mount point")
 	}
 	return badTarget("%s: not empty: it holds %s", t.path, manifest.Escape(other))
 }

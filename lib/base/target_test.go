@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/test/fixture"
 
 	"golang.org/x/sys/unix"
@@ -42,13 +44,13 @@ func TestRestoreRefusesTargets(t *testing.T) {
 		{"a data directory", func(t *testing.T, dir string) { write(t, dir, "PG_VERSION", "global/pg_control") }, "a data directory"},
 		{"a server in it", func(t *testing.T, dir string) { write(t, dir, "PG_VERSION", "postmaster.pid") }, "a server runs"},
 		{"lost+found", func(t *testing.T, dir string) { os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700) }, "lost+found"},
-		{"a data directory with a mark", func(t *testing.T, dir string) { write(t, dir, dataMark, "PG_VERSION", "global/pg_control") }, "a data directory"},
-		{"a server in remains", func(t *testing.T, dir string) { write(t, dir, dataMark, "postmaster.pid") }, "a server runs"},
+		{"a data directory with a mark", func(t *testing.T, dir string) { write(t, dir, stream.DataMark, "PG_VERSION", "global/pg_control") }, "a data directory"},
+		{"a server in remains", func(t *testing.T, dir string) { write(t, dir, stream.DataMark, "postmaster.pid") }, "a server runs"},
 		{"a link as mark", func(t *testing.T, dir string) {
 			write(t, dir, "x")
-			os.Symlink("x", filepath.Join(dir, dataMark))
+			os.Symlink("x", filepath.Join(dir, stream.DataMark))
 		}, "not empty"},
-		{"a tablespace", func(t *testing.T, dir string) { write(t, dir, tablespaceMark, "PG_15_202209061/5/1") }, "a tablespace in use"},
+		{"a tablespace", func(t *testing.T, dir string) { write(t, dir, stream.TablespaceMark, "PG_15_202209061/5/1") }, "a tablespace in use"},
 		{"a file", func(t *testing.T, dir string) { os.WriteFile(dir, nil, 0o600) }, "not a directory"},
 		{"a link to nowhere", func(t *testing.T, dir string) { os.Symlink("nowhere", dir) }, "not a directory"},
 	} {
@@ -91,7 +93,7 @@ func TestRestoreThroughLinkToDirectory(t *testing.T) {
 func TestRestoreOverRemains(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	write(t, outside, "x")
-	write(t, dir, dataMark, "base/1/1259", "PG_VERSION")
+	write(t, dir, stream.DataMark, "base/1/1259", "PG_VERSION")
 	for link, to := range map[string]string{"link": outside, "base/link": filepath.Join(outside, "x")} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
@@ -110,8 +112,8 @@ func TestRestoreOverRemains(t *testing.T) {
 
 func TestRestoreWhileAnotherIsUnderWay(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, dataMark, "PG_VERSION")
-	mark, err := os.Open(filepath.Join(dir, dataMark))
+	write(t, dir, stream.DataMark, "PG_VERSION")
+	mark, err := os.Open(filepath.Join(dir, stream.DataMark))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,15 +137,15 @@ func TestClaimAfterAnotherRestore(t *testing.T) {
 			if err := os.MkdirAll(filepath.Join(dir, "global"), 0o700); err != nil {
 				return err
 			}
-			return os.Rename(filepath.Join(dir, dataMark), filepath.Join(dir, pgdata.ControlFile))
+			return os.Rename(filepath.Join(dir, stream.DataMark), filepath.Join(dir, pgdata.ControlFile))
 		},
 		"failed and another has ended": func(dir string) error {
-			return errors.Join(os.Remove(filepath.Join(dir, dataMark)), os.WriteFile(filepath.Join(dir, "PG_VERSION"), nil, 0o600))
+			return errors.Join(os.Remove(filepath.Join(dir, stream.DataMark)), os.WriteFile(filepath.Join(dir, "PG_VERSION"), nil, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			write(t, dir, dataMark)
+			write(t, dir, stream.DataMark)
 			targets, err := newTargets(dir, nil, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -291,8 +293,8 @@ func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
-	write(t, dir, dataMark, "PG_VERSION", "pg_tblspc/x")
-	write(t, one, tablespaceMark, "PG_15_202209061/5/16400")
+	write(t, dir, stream.DataMark, "PG_VERSION", "pg_tblspc/x")
+	write(t, one, stream.TablespaceMark, "PG_15_202209061/5/16400")
 	if err := restore(t, tar, o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), one) {
 		t.Fatalf("without a link: error %v", err)
 	}
@@ -312,7 +314,7 @@ func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	mustRestore(t, tar, o)
 	whole := filesIn(t, dir)
-	if err := os.Rename(filepath.Join(dir, pgdata.ControlFile), filepath.Join(dir, dataMark)); err != nil {
+	if err := os.Rename(filepath.Join(dir, pgdata.ControlFile), filepath.Join(dir, stream.DataMark)); err != nil {
 		t.Fatal(err)
 	}
 	mustRestore(t, tar, o)
@@ -328,7 +330,7 @@ func TestRestoreFailsWithTablespaces(t *testing.T) {
 	one, two, dir := filepath.Join(t.TempDir(), "new"), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
-	if err := restore(t, tar[:len(tar)-1], o); !errors.Is(err, ErrStream) {
+	if err := restore(t, tar[:len(tar)-1], o); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/durable"
 	"pgpipes/lib/pgdata"
 )
@@ -27,12 +29,12 @@ func newTargets(data string, spaces map[uint32]string, cluster uint64) (*targets
 	if err != nil || data == "" {
 		return nil, badTarget("no data directory to restore to")
 	}
-	t := &targets{data: &target{path: path, mark: dataMark}, spaces: map[uint32]*target{}, cluster: cluster}
+	t := &targets{data: &target{path: path, mark: stream.DataMark}, spaces: map[uint32]*target{}, cluster: cluster}
 	for oid, path := range spaces {
 		if !filepath.IsAbs(path) {
 			return nil, badTarget("%s: the place of tablespace %d must be an absolute path", path, oid)
 		}
-		t.spaces[oid] = &target{path: filepath.Clean(path), oid: oid, mark: tablespaceMark}
+		t.spaces[oid] = &target{path: filepath.Clean(path), oid: oid, mark: stream.TablespaceMark}
 		t.all = append(t.all, t.spaces[oid])
 	}
 	slices.SortFunc(t.all, func(a, b *target) int { return int(a.oid) - int(b.oid) })

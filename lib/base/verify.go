@@ -5,6 +5,8 @@ import (
 	"io"
 	"iter"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 )
 
@@ -15,17 +17,17 @@ func VerifyStream(ctx context.Context, in, want io.Reader) iter.Seq2[manifest.Di
 	return func(yield func(manifest.Difference, error) bool) {
 		entries := manifest.NewWriter("")
 		defer entries.Close()
-		t := newIntake(in)
-		t.bare, t.note = true, entries.Add
+		t := stream.NewIntake(in)
+		t.Bare, t.Note = true, entries.Add
 		wanted, err := manifest.NewReader(want)
 		if err == nil {
-			err = t.run(ctx)
+			err = t.Run(ctx)
 		}
 		if err != nil {
 			yield(manifest.Difference{}, err)
 			return
 		}
-		compare(wanted, entries.Entries(), manifest.CompareOptions{})(yield)
+		stream.Compare(wanted, entries.Entries(), manifest.CompareOptions{})(yield)
 	}
 }
 
@@ -47,6 +49,6 @@ func VerifyDir(ctx context.Context, dir string, want io.Reader) iter.Seq2[manife
 			yield(manifest.Difference{}, err)
 			return
 		}
-		compare(wanted, s.entries.Entries(), manifest.CompareOptions{Ignore: s.ignore})(yield)
+		stream.Compare(wanted, s.entries.Entries(), manifest.CompareOptions{Ignore: s.ignore})(yield)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/test/fixture"
 
 	"pgpipes/lib/manifest"
@@ -70,7 +72,7 @@ func TestCreateManifestWithoutBackupManifest(t *testing.T) {
 	if err != nil || r.Header().StopLSN != wal.LSN(0) {
 		t.Errorf("%+v %v", r, err)
 	}
-	if err := restore(t, tar, RestoreOptions{Dir: t.TempDir(), Manifest: bytes.NewReader(manifestOf(t, tar))}); !errors.Is(err, ErrStream) {
+	if err := restore(t, tar, RestoreOptions{Dir: t.TempDir(), Manifest: bytes.NewReader(manifestOf(t, tar))}); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("restored: %v", err)
 	}
 }
@@ -100,7 +102,7 @@ func TestVerifyStream(t *testing.T) {
 		t.Errorf("differences %q, error %v", got, err)
 	}
 	tar := fixture.SmallBackup(t)
-	if _, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(tar[:len(tar)-10]), bytes.NewReader(want))); !errors.Is(err, ErrStream) {
+	if _, err := collect(t, VerifyStream(t.Context(), bytes.NewReader(tar[:len(tar)-10]), bytes.NewReader(want))); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("cut: error %v", err)
 	}
 }

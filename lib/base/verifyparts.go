@@ -6,6 +6,8 @@ import (
 	"iter"
 	"sync"
 
+	"pgpipes/lib/stream"
+
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
@@ -77,20 +79,20 @@ func (v *partsVerifier) readPart(ctx context.Context, p manifest.Part) error {
 		return err
 	}
 	defer in.Close()
-	t := newIntake(in)
-	t.bare, t.part, t.cores = true, p.Name, v.cores()
-	t.inline = t.cores == 1
-	t.note = func(e manifest.Entry) error {
+	t := stream.NewIntake(in)
+	t.Bare, t.Part, t.Cores = true, p.Name, v.cores()
+	t.Inline = t.Cores == 1
+	t.Note = func(e manifest.Entry) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		return v.layers.Add(e)
 	}
-	return t.run(ctx)
+	return t.Run(ctx)
 }
 
 // cores are those for each of the parts that are read at once.
 func (v *partsVerifier) cores() int {
-	return cores(v.Jobs / max(1, min(v.Jobs, len(v.Parts))))
+	return stream.Decoders(v.Jobs / max(1, min(v.Jobs, len(v.Parts))))
 }
 
 // compare gives the differences. It returns what has kept it from doing so, nil
@@ -113,7 +115,7 @@ func (v *partsVerifier) compare(yield func(manifest.Difference, error) bool) err
 		defer named.Close()
 		got = v.layers.Named(named)
 	}
-	for d, err := range compare(want, got, manifest.CompareOptions{}) {
+	for d, err := range stream.Compare(want, got, manifest.CompareOptions{}) {
 		if err != nil {
 			return err
 		}

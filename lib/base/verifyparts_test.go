@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/test/fixture"
 
 	"pgpipes/lib/manifest"
@@ -79,8 +81,8 @@ func TestVerifyParts(t *testing.T) {
 		"changed":         {"old/000", tarOf(t, map[string]string{"b": "OLD", "d": "old"}), "b: sha256", nil},
 		"missing":         {"001", tarOf(t, map[string]string{"a": "of 1"}), "c: missing", nil},
 		"passed over":     {"old/000", tarOf(t, map[string]string{"b": "old", "d": "old", "a": "another", "e": "more"}), "", nil},
-		"cut":             {"001", s["001"][:len(s["001"])-1024], "", ErrStream},
-		"of another, cut": {"old/000", s["old/000"][:700], "", ErrStream},
+		"cut":             {"001", s["001"][:len(s["001"])-1024], "", stream.ErrBad},
+		"of another, cut": {"old/000", s["old/000"][:700], "", stream.ErrBad},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parts := shelf{"000": s["000"], "001": s["001"], "old/000": s["old/000"]}

@@ -70,13 +70,13 @@ func (c *copier) checkSegment(name string) error {
 }
 
 func (c *copier) copyWALFile(ctx context.Context, w *worker, name string) error {
-	before := w.sink.count()
+	before := w.sink.Members()
 	if err := w.file(ctx, pgdata.WALDir+"/"+name); err != nil {
 		return err
 	}
-	if w.sink.count() == before {
+	if w.sink.Members() == before {
 		return fmt.Errorf("%s: gone while it was copied", c.tree.path(pgdata.WALDir+"/"+name))
 	}
 	mark := c.newFile(pgdata.WALDir+"/archive_status/"+name+".done", 0)
-	return w.sink.addFile(mark, strings.NewReader(""))
+	return w.sink.AddFile(mark, strings.NewReader(""))
 }

@@ -4,13 +4,15 @@ import (
 	"context"
 	"os"
 
+	"pgpipes/lib/stream"
+
 	"pgpipes/lib/manifest"
 )
 
 // A worker copies files of a tree into one sink after the other.
 type worker struct {
 	tree   *tree
-	sink   *sink
+	sink   *stream.Writer
 	buffer []byte
 	owners owners
 	done   int64 // bytes of the part at hand
@@ -22,7 +24,7 @@ func newWorker(t *tree) *worker {
 }
 
 // begin has the worker write into another part.
-func (w *worker) begin(s *sink) { w.sink, w.done, w.bad = s, 0, tallyOfPages{} }
+func (w *worker) begin(s *stream.Writer) { w.sink, w.done, w.bad = s, 0, tallyOfPages{} }
 
 // directory copies a directory without what is in it.
 func (w *worker) directory(name string) error {
@@ -30,16 +32,16 @@ func (w *worker) directory(name string) error {
 	if err != nil {
 		return w.tree.vanished(name, err)
 	}
-	return w.sink.addDirectory(w.member(name, info))
+	return w.sink.AddDirectory(w.member(name, info))
 }
 
 // member describes a file or directory.
-func (w *worker) member(name string, info os.FileInfo) Member {
+func (w *worker) member(name string, info os.FileInfo) stream.Member {
 	o := ownerOf(info)
 	e := manifest.Entry{
-		Path: name, Mode: permissions(info.Mode()), Owner: w.owners.name(o), Size: info.Size(), MTime: info.ModTime(),
+		Path: name, Mode: stream.Permissions(info.Mode()), Owner: w.owners.name(o), Size: info.Size(), MTime: info.ModTime(),
 	}
-	return Member{Entry: e, UID: int(o.uid), GID: int(o.gid)}
+	return stream.Member{Entry: e, UID: int(o.uid), GID: int(o.gid)}
 }
 
 // count notes that bytes have been copied, and holds the worker up if that goes

@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"encoding/hex"
@@ -15,30 +15,30 @@ import (
 // may ask for has to be known of every file by then. SHA-256 is known anyhow,
 // CRC32C is pg_basebackup's default. Of files with other checksums only the sizes
 // are compared. It must be closed.
-type innerManifest struct {
+type InnerManifest struct {
 	algorithm string           // of the checksums in it
 	wanted    *manifest.Writer // what it says
 	sums      *manifest.Writer // the stream's files with their CRC32C
 }
 
-// newInnerManifest is one that has not come yet.
-func newInnerManifest() *innerManifest {
-	return &innerManifest{wanted: manifest.NewWriter(""), sums: manifest.NewWriter("")}
+// NewInnerManifest is one that has not come yet.
+func NewInnerManifest() *InnerManifest {
+	return &InnerManifest{wanted: manifest.NewWriter(""), sums: manifest.NewWriter("")}
 }
 
 // sumPadding makes the hex digits of a CRC32C as long as those of a SHA-256, so
 // that an entry holds them.
 var sumPadding = strings.Repeat("0", 56)
 
-// place is a place for a member where its CRC32C is noted: when it is closed it
+// Place is a place for a member where its CRC32C is noted: when it is closed it
 // must have been given the whole contents.
-func (n *innerManifest) place(m Member) (io.WriteCloser, error) {
+func (n *InnerManifest) Place(m Member) (io.WriteCloser, error) {
 	sum, err := manifest.NewServerHash("CRC32C")
 	return &summed{sum, m, n.sums}, err
 }
 
-// close gives up what has been noted.
-func (n *innerManifest) close() {
+// Close gives up what has been noted.
+func (n *InnerManifest) Close() {
 	n.wanted.Close()
 	n.sums.Close()
 }
@@ -59,15 +59,15 @@ func (s *summed) Close() error {
 	return s.sums.Add(e)
 }
 
-// want takes a file that it lists.
-func (n *innerManifest) want(f manifest.ServerFile) error {
+// Want takes a file that it lists.
+func (n *InnerManifest) Want(f manifest.ServerFile) error {
 	if n.algorithm == "" {
 		n.algorithm = f.Algorithm
 	}
 	e := manifest.Entry{Kind: manifest.File, Path: f.Path, Size: f.Size}
 	switch {
 	case f.Algorithm != n.algorithm:
-		return badStream("%s has checksums of several kinds", pgdata.ManifestFile)
+		return Bad("%s has checksums of several kinds", pgdata.ManifestFile)
 	case f.Algorithm == "SHA256":
 		e.SHA256 = f.Checksum
 	case f.Algorithm == "CRC32C":
@@ -76,40 +76,40 @@ func (n *innerManifest) want(f manifest.ServerFile) error {
 	return n.wanted.Add(e)
 }
 
-// kind is the algorithm of the checksums in it, "" if it has not come or lists
+// Algorithm is the algorithm of the checksums in it, "" if it has not come or lists
 // nothing.
-func (n *innerManifest) kind() string { return n.algorithm }
+func (n *InnerManifest) Algorithm() string { return n.algorithm }
 
-// check fails unless these entries of the stream, with their SHA-256, are the
+// Check fails unless these entries of the stream, with their SHA-256, are the
 // files that it lists, if it has come. The error is of the kind [ErrDiffers].
-func (n *innerManifest) check(entries manifest.EntrySource) error {
+func (n *InnerManifest) Check(entries manifest.EntrySource) error {
 	switch n.algorithm {
 	case "":
 		return nil
 	case "CRC32C":
-		return n.checkSums(pgdata.Unlisted)
+		return n.CheckSums(pgdata.Unlisted)
 	}
 	return n.compare(entries, pgdata.Unlisted)
 }
 
-// checkSums fails unless the files that have been placed are those that it lists
+// CheckSums fails unless the files that have been placed are those that it lists
 // with their CRC32C, but for the paths to ignore. The error is of the kind
 // [ErrDiffers].
-func (n *innerManifest) checkSums(ignore func(path string) bool) error {
+func (n *InnerManifest) CheckSums(ignore func(path string) bool) error {
 	return n.compare(n.sums.Entries(), ignore)
 }
 
-func (n *innerManifest) compare(got manifest.EntrySource, ignore func(path string) bool) error {
+func (n *InnerManifest) compare(got manifest.EntrySource, ignore func(path string) bool) error {
 	o := manifest.CompareOptions{
 		IgnoreMode: true, IgnoreOwner: true, Ignore: ignore,
 		IgnoreSHA256: n.algorithm != "SHA256" && n.algorithm != "CRC32C",
 	}
-	var differ tally
-	return differ.gather(n.named(manifest.Compare(n.wanted.Entries(), filesOf(got), o)))
+	var differ Tally
+	return differ.Gather(n.named(manifest.Compare(n.wanted.Entries(), Files(got), o)))
 }
 
 // named gives differing checksums the name of their kind.
-func (n *innerManifest) named(all iter.Seq2[manifest.Difference, error]) iter.Seq2[manifest.Difference, error] {
+func (n *InnerManifest) named(all iter.Seq2[manifest.Difference, error]) iter.Seq2[manifest.Difference, error] {
 	return func(yield func(manifest.Difference, error) bool) {
 		for d, err := range all {
 			d.What = strings.ReplaceAll(strings.Replace(d.What, "sha256", n.algorithm, 1), sumPadding, "")

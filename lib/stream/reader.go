@@ -1,4 +1,20 @@
-package base
+// Package stream is the tar that a base backup is: its members, how it is written
+// and read, when it is complete, and whether what has come is what a manifest
+// says.
+//
+// # Format
+//
+// A base stream is a POSIX tar of the data directory, tablespaces included as
+// pg_tblspc/<oid>/PG_…. Its last members are backup_label, tablespace_map (if
+// there are tablespaces), global/pg_control and backup_manifest, PostgreSQL's
+// own list of the files; after them comes the trailer of the tar. Without
+// pg_control no server starts, so a stream that was cut cannot be taken for a
+// cluster by whoever unpacks it with tar alone. What pg_basebackup -Ft -D -
+// writes is a base stream too.
+//
+// A backup may be in parts, each a whole tar. Only the last of them has the members
+// that end a backup; a reader of another one must not ask for them (Bare).
+package stream
 
 import (
 	"archive/tar"
@@ -15,8 +31,8 @@ import (
 )
 
 const (
-	// streamBuffer is how many bytes of contents are read and written at once.
-	streamBuffer = 1 << 20
+	// BufferSize is how many bytes of contents are read and written at once.
+	BufferSize = 1 << 20
 	// headerBuffer is for what is read in small pieces, the headers.
 	headerBuffer = 64 << 10
 
@@ -40,14 +56,16 @@ type Member struct {
 // everything else is an error, and so is a name that leads out of the data
 // directory. It does not know whether a path comes twice, or below a file.
 //
-// Errors due to the stream are in the chain of [ErrStream]; those of the
+// Errors due to the stream are in the chain of [ErrBad]; those of the
 // underlying reader are passed on.
 type Reader struct {
+	// Bare says that the stream need not have a backup_manifest.
+	Bare bool
+
 	in    counter
 	tar   *tar.Reader
 	rest  int64  // bytes of the latest member that were not read
 	last  string // path of the latest member
-	bare  bool   // need not have a backup_manifest
 	ended bool   // backup_manifest has come
 }
 
@@ -113,7 +131,7 @@ func (b *Reader) Next() (Member, error) {
 		return Member{}, err
 	}
 	if b.ended && !late[m.Path] {
-		return Member{}, badStream("%s: comes after %s, which ends a base stream", manifest.Escape(m.Path), pgdata.ManifestFile)
+		return Member{}, Bad("%s: comes after %s, which ends a base stream", manifest.Escape(m.Path), pgdata.ManifestFile)
 	}
 	b.rest, b.last = m.Size, m.Path
 	b.ended = b.ended || m.Path == pgdata.ManifestFile
@@ -141,7 +159,7 @@ func (b *Reader) end(read int64) error {
 		n, err := b.in.Read(buffer)
 		for _, c := range buffer[:n] {
 			if c != 0 {
-				return badStream("something follows the end of the stream").advise("one stream at a time: are there two in it?")
+				return Bad("something follows the end of the stream").Advise("one stream at a time: are there two in it?")
 			}
 		}
 		if err == io.EOF {
@@ -151,8 +169,8 @@ func (b *Reader) end(read int64) error {
 			return err
 		}
 	}
-	if !b.ended && !b.bare {
-		return badStream("no %s in the stream: it is not complete", pgdata.ManifestFile)
+	if !b.ended && !b.Bare {
+		return Bad("no %s in the stream: it is not complete", pgdata.ManifestFile)
 	}
 	return io.EOF
 }
@@ -164,19 +182,19 @@ func (b *Reader) fault(err error) error {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
 		return b.cut()
 	case b.last == "":
-		return badStream("not a tar stream").advise("is it encrypted? Then it must be decrypted before")
+		return Bad("not a tar stream").Advise("is it encrypted? Then it must be decrypted before")
 	}
-	return badStream("damaged after %s: %v", manifest.Escape(b.last), err)
+	return Bad("damaged after %s: %v", manifest.Escape(b.last), err)
 }
 
 func (b *Reader) cut() error {
 	if b.in.n == 0 {
-		return badStream("the stream is empty")
+		return Bad("the stream is empty")
 	}
 	if b.last == "" {
-		return badStream("the stream is cut off at its beginning")
+		return Bad("the stream is cut off at its beginning")
 	}
-	return badStream("the stream is cut off after %s", manifest.Escape(b.last))
+	return Bad("the stream is cut off after %s", manifest.Escape(b.last))
 }
 
 var kinds = map[byte]byte{tar.TypeReg: manifest.File, tar.TypeDir: manifest.Directory, tar.TypeSymlink: manifest.Link}
@@ -189,17 +207,17 @@ func newMember(h *tar.Header) (Member, error) {
 	m.Owner = nameOr(h.Uname, h.Uid) + ":" + nameOr(h.Gname, h.Gid)
 	var ok bool
 	if m.Path, ok = cleanPath(h.Name); !ok {
-		return m, badStream("%s: the name leads out of the data directory", manifest.Escape(h.Name))
+		return m, Bad("%s: the name leads out of the data directory", manifest.Escape(h.Name))
 	}
 	switch _, inner, inTablespace := pgdata.SplitTablespace(m.Path); {
 	case m.Kind == 0 || m.Kind == manifest.Link && !(inTablespace && inner == "."):
-		return m, badStream("%s: neither a file nor a directory", manifest.Escape(m.Path))
+		return m, Bad("%s: neither a file nor a directory", manifest.Escape(m.Path))
 	case m.Kind != manifest.Directory && m.Path == ".":
-		return m, badStream("the data directory is not a directory")
+		return m, Bad("the data directory is not a directory")
 	case isSparse(h):
-		return m, badStream("%s: a sparse member", manifest.Escape(m.Path))
+		return m, Bad("%s: a sparse member", manifest.Escape(m.Path))
 	case isMark(path.Base(m.Path)):
-		return m, badStream("%s: the mark of a restore under way", manifest.Escape(m.Path))
+		return m, Bad("%s: the mark of a restore under way", manifest.Escape(m.Path))
 	case m.Kind == manifest.File:
 		m.Size = h.Size
 	case m.Kind == manifest.Link:

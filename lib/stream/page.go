@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"encoding/binary"
@@ -7,7 +7,7 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// sumOf is the checksum that a page carries, and the one it should.
-func sumOf(page []byte, block uint32) manifest.PageSum {
+// PageSum is the checksum that a page carries, and the one it should.
+func PageSum(page []byte, block uint32) manifest.PageSum {
 	return manifest.PageSum{Stored: binary.LittleEndian.Uint16(page[8:]), Computed: pgdata.PageChecksum(page, block)}
 }

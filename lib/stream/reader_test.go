@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"archive/tar"
@@ -60,12 +60,12 @@ func TestReaderRefuses(t *testing.T) {
 		{"character device", fixture.Member{Name: "x", Kind: tar.TypeChar}, "neither"},
 		{"pipe", fixture.Member{Name: "x", Kind: tar.TypeFifo}, "neither"},
 		{"file as root", fixture.Member{Name: ".", Data: "x"}, "not a directory"},
-		{"mark", fixture.Member{Name: dataMark, Data: "x"}, "mark"},
-		{"mark of a tablespace", fixture.Member{Name: "pg_tblspc/16384/" + tablespaceMark, Data: "x"}, "mark"},
+		{"mark", fixture.Member{Name: DataMark, Data: "x"}, "mark"},
+		{"mark of a tablespace", fixture.Member{Name: "pg_tblspc/16384/" + TablespaceMark, Data: "x"}, "mark"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := drain(NewReader(bytes.NewReader(fixture.Tar(t, append(fixture.SmallCluster(), c.m)))))
-			if !errors.Is(err, ErrStream) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, ErrBad) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one about %q", err, c.want)
 			}
 		})
@@ -102,7 +102,7 @@ func TestReaderEnd(t *testing.T) {
 			if c.want == "" && err != nil {
 				t.Errorf("error %v", err)
 			}
-			if c.want != "" && (!errors.Is(err, ErrStream) || !strings.Contains(err.Error(), c.want)) {
+			if c.want != "" && (!errors.Is(err, ErrBad) || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error %v, want one about %q", err, c.want)
 			}
 		})
@@ -113,7 +113,7 @@ func TestReaderEnd(t *testing.T) {
 func TestReaderCutAnywhere(t *testing.T) {
 	whole := fixture.SmallBackup(t)
 	for n := range whole {
-		if _, err := drain(NewReader(bytes.NewReader(whole[:n]))); !errors.Is(err, ErrStream) {
+		if _, err := drain(NewReader(bytes.NewReader(whole[:n]))); !errors.Is(err, ErrBad) {
 			t.Fatalf("cut at %d: error %v", n, err)
 		}
 	}
@@ -143,7 +143,7 @@ func FuzzReader(f *testing.F) {
 		for {
 			m, err := r.Next()
 			if err != nil {
-				if err != io.EOF && !errors.Is(err, ErrStream) {
+				if err != io.EOF && !errors.Is(err, ErrBad) {
 					t.Fatalf("error %v", err)
 				}
 				return

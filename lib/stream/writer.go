@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"archive/tar"
@@ -20,77 +20,77 @@ const outBuffer = 256 << 10
 
 // A sink is the writing end of one part of a base stream: members go into a
 // tar, and their descriptions to note.
-type sink struct {
-	part     string // its name
-	note     func(...manifest.Entry) error
+type Writer struct {
+	name     string // its name
+	notes    func(...manifest.Entry) error
 	buffered *bufio.Writer
 	tar      *tar.Writer
 	hash     hash.Hash
 	current  manifest.Entry // the file being written
-	members  int
+	begun    int
 }
 
-func newSink(out io.Writer, part string, note func(...manifest.Entry) error) *sink {
+func NewWriter(out io.Writer, part string, note func(...manifest.Entry) error) *Writer {
 	buffered := bufio.NewWriterSize(out, outBuffer)
-	return &sink{part: part, note: note, buffered: buffered, tar: tar.NewWriter(buffered), hash: sha256.New()}
+	return &Writer{name: part, notes: note, buffered: buffered, tar: tar.NewWriter(buffered), hash: sha256.New()}
 }
 
-// named is the name of the part.
-func (s *sink) named() string { return s.part }
+// Part is the name of the part.
+func (s *Writer) Part() string { return s.name }
 
-// count is how many members have been begun.
-func (s *sink) count() int { return s.members }
+// Members is how many members have been begun.
+func (s *Writer) Members() int { return s.begun }
 
-// list notes an entry that lies in another part.
-func (s *sink) list(e manifest.Entry) error { return s.note(e) }
+// Note notes an entry that lies in another part.
+func (s *Writer) Note(e manifest.Entry) error { return s.notes(e) }
 
-// addDirectory writes a directory member.
-func (s *sink) addDirectory(m Member) error {
-	m.Kind, m.Size, m.Part = manifest.Directory, 0, s.part
+// AddDirectory writes a directory member.
+func (s *Writer) AddDirectory(m Member) error {
+	m.Kind, m.Size, m.Part = manifest.Directory, 0, s.name
 	if err := s.header(m); err != nil {
 		return err
 	}
-	return s.note(m.Entry)
+	return s.notes(m.Entry)
 }
 
-// startFile begins a file member of m.Size bytes, which Write then takes.
-func (s *sink) startFile(m Member) error {
-	m.Kind, m.Part = manifest.File, s.part
+// StartFile begins a file member of m.Size bytes, which Write then takes.
+func (s *Writer) StartFile(m Member) error {
+	m.Kind, m.Part = manifest.File, s.name
 	s.current = m.Entry
 	s.hash.Reset()
 	return s.header(m)
 }
 
 // Write takes a piece of the current file.
-func (s *sink) Write(p []byte) (int, error) {
+func (s *Writer) Write(p []byte) (int, error) {
 	s.hash.Write(p)
 	return s.tar.Write(p)
 }
 
-// endFile ends the current file, which must have got all its bytes.
-func (s *sink) endFile() error {
+// EndFile ends the current file, which must have got all its bytes.
+func (s *Writer) EndFile() error {
 	s.current.SHA256 = hex.EncodeToString(s.hash.Sum(nil))
-	return s.note(s.current)
+	return s.notes(s.current)
 }
 
-// addFile writes a file from a reader of m.Size bytes.
-func (s *sink) addFile(m Member, from io.Reader) error {
-	if err := s.startFile(m); err != nil {
+// AddFile writes a file from a reader of m.Size bytes.
+func (s *Writer) AddFile(m Member, from io.Reader) error {
+	if err := s.StartFile(m); err != nil {
 		return err
 	}
 	if _, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{from}, make([]byte, min(outBuffer, m.Size+1))); err != nil {
 		return err
 	}
-	return s.endFile()
+	return s.EndFile()
 }
 
-// end writes the trailer of the tar.
-func (s *sink) end() error { return errors.Join(s.tar.Close(), s.buffered.Flush()) }
+// End writes the trailer of the tar.
+func (s *Writer) End() error { return errors.Join(s.tar.Close(), s.buffered.Flush()) }
 
 // header writes the tar header of a member. The format is plain POSIX (ustar)
 // unless a path or a size needs an extended header.
-func (s *sink) header(m Member) error {
-	s.members++
+func (s *Writer) header(m Member) error {
+	s.begun++
 	h := &tar.Header{
 		Typeflag: tar.TypeReg, Name: m.Path, Mode: int64(m.Mode), Size: m.Size, ModTime: m.MTime.Truncate(time.Second),
 		Uid: m.UID, Gid: m.GID,

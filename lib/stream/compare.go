@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"iter"
@@ -7,9 +7,9 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// compare gives the differences between a manifest and what was found. Whether
+// Compare gives the differences between a manifest and what was found. Whether
 // a list has the data directory itself and backup_manifest is left to it.
-func compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq2[manifest.Difference, error] {
+func Compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq2[manifest.Difference, error] {
 	o.IgnoreOwner = true
 	return func(yield func(manifest.Difference, error) bool) {
 		for d, err := range manifest.Compare(want, got, o) {
@@ -26,8 +26,8 @@ func optional(d manifest.Difference) bool {
 	return onlyInOne && (d.Path == "." || d.Path == pgdata.ManifestFile && d.What != "missing")
 }
 
-// filesOf are the entries without directories and links.
-func filesOf(of manifest.EntrySource) manifest.EntrySource { return onlyFiles{of} }
+// Files are the entries without directories and links.
+func Files(of manifest.EntrySource) manifest.EntrySource { return onlyFiles{of} }
 
 type onlyFiles struct{ manifest.EntrySource }
 
@@ -41,36 +41,36 @@ func (s onlyFiles) Next() (manifest.Entry, error) {
 }
 
 // A tally counts differences and keeps the first.
-type tally struct {
-	tell  func(format string, args ...any) // is told of each; may be nil
+type Tally struct {
+	Tell  func(format string, args ...any) // is told of each; may be nil
 	first manifest.Difference
 	count int
 }
 
-// add counts one more.
-func (t *tally) add(d manifest.Difference) {
+// Add counts one more.
+func (t *Tally) Add(d manifest.Difference) {
 	if t.count++; t.count == 1 {
 		t.first = d
 	}
-	if t.tell != nil {
-		t.tell("%s", d)
+	if t.Tell != nil {
+		t.Tell("%s", d)
 	}
 }
 
-// gather adds all of a comparison. If anything differs, then or before, the
+// Gather adds all of a comparison. If anything differs, then or before, the
 // error is of the kind [ErrDiffers].
-func (t *tally) gather(differences iter.Seq2[manifest.Difference, error]) error {
+func (t *Tally) Gather(differences iter.Seq2[manifest.Difference, error]) error {
 	for d, err := range differences {
 		if err != nil {
 			return err
 		}
-		t.add(d)
+		t.Add(d)
 	}
 	switch t.count {
 	case 0:
 		return nil
 	case 1:
-		return differs("%s", t.first)
+		return Differs("%s", t.first)
 	}
-	return differs("%s; %d differences in all", t.first, t.count)
+	return Differs("%s; %d differences in all", t.first, t.count)
 }

@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"io/fs"
@@ -11,8 +11,8 @@ var special = []struct{ mode, bits fs.FileMode }{
 	{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000},
 }
 
-// permissions are the bits of a mode that a tar and a manifest hold.
-func permissions(m fs.FileMode) fs.FileMode {
+// Permissions are the bits of a mode that a tar and a manifest hold.
+func Permissions(m fs.FileMode) fs.FileMode {
 	bits := m.Perm()
 	for _, s := range special {
 		if m&s.mode != 0 {
@@ -22,8 +22,8 @@ func permissions(m fs.FileMode) fs.FileMode {
 	return bits
 }
 
-// fileMode is the inverse of permissions.
-func fileMode(bits fs.FileMode) fs.FileMode {
+// FileMode is the inverse of permissions.
+func FileMode(bits fs.FileMode) fs.FileMode {
 	m := bits.Perm()
 	for _, s := range special {
 		if bits&s.bits != 0 {
@@ -33,10 +33,10 @@ func fileMode(bits fs.FileMode) fs.FileMode {
 	return m
 }
 
-// newEntry describes a file, directory or link of a data directory as far as that
+// NewEntry describes a file, directory or link of a data directory as far as that
 // can be seen from outside, without its owner.
-func newEntry(name string, kind byte, info fs.FileInfo) manifest.Entry {
-	e := manifest.Entry{Path: name, Kind: kind, Mode: permissions(info.Mode()), MTime: info.ModTime()}
+func NewEntry(name string, kind byte, info fs.FileInfo) manifest.Entry {
+	e := manifest.Entry{Path: name, Kind: kind, Mode: Permissions(info.Mode()), MTime: info.ModTime()}
 	if kind == manifest.File {
 		e.Size = info.Size()
 	}

@@ -1,4 +1,4 @@
-package base
+package stream
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// hashAll reads to the end, through a buffer, and gives the SHA-256 and the number
+// HashAll reads to the end, through a buffer, and gives the SHA-256 and the number
 // of the bytes.
-func hashAll(ctx context.Context, in io.Reader, buffer []byte) (sum string, size int64, err error) {
+func HashAll(ctx context.Context, in io.Reader, buffer []byte) (sum string, size int64, err error) {
 	h := sha256.New()
 	for ctx.Err() == nil {
 		n, err := in.Read(buffer)

@@ -1,4 +1,4 @@
-package base
+package stream
 
 import "pgpipes/lib/durable"
 
@@ -6,11 +6,11 @@ import "pgpipes/lib/durable"
 // data directory, in that of a tablespace, and in a data directory that was there
 // already. No member of a stream may have them.
 const (
-	dataMark       = durable.TemporaryPrefix + "restoring"
-	tablespaceMark = durable.TemporaryPrefix + "restoring-tablespace"
-	deltaMark      = durable.TemporaryPrefix + "restoring-delta"
+	DataMark       = durable.TemporaryPrefix + "restoring"
+	TablespaceMark = durable.TemporaryPrefix + "restoring-tablespace"
+	DeltaMark      = durable.TemporaryPrefix + "restoring-delta"
 )
 
 func isMark(name string) bool {
-	return name == dataMark || name == tablespaceMark || name == deltaMark
+	return name == DataMark || name == TablespaceMark || name == DeltaMark
 }
