@@ -7,8 +7,9 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// Compare gives the differences between a manifest and what was found. Whether
-// a list has the data directory itself and backup_manifest is left to it.
+// Compare gives the differences between a manifest and what was found, as
+// [manifest.Compare] does, but for the owners. Whether a list has the data
+// directory itself and backup_manifest is left to it.
 func Compare(want, got manifest.EntrySource, o manifest.CompareOptions) iter.Seq2[manifest.Difference, error] {
 	o.IgnoreOwner = true
 	return func(yield func(manifest.Difference, error) bool) {
@@ -40,7 +41,7 @@ func (s onlyFiles) Next() (manifest.Entry, error) {
 	}
 }
 
-// A tally counts differences and keeps the first.
+// A Tally counts differences and keeps the first.
 type Tally struct {
 	Tell  func(format string, args ...any) // is told of each; may be nil
 	first manifest.Difference

@@ -2,7 +2,7 @@ package stream
 
 import "pgpipes/lib/pgdata"
 
-// keptFiles are the files of which [kept] tells.
+// keptFiles are those of which [Kept] tells.
 var keptFiles = map[string]int64{
 	pgdata.LabelFile:         1 << 20,
 	pgdata.TablespaceMapFile: 16 << 20,
@@ -24,7 +24,8 @@ func IsEnd(path string) bool {
 
 // CheckEnd makes sure that a stream that has been read holds what a server
 // needs to start from it as from a backup. Without backup_label it would start
-// from any checkpoint, silently wrong.
+// from any checkpoint, silently wrong. The result is what pg_control says; errors
+// are of the kind [ErrBad], or those of pgdata for the two files.
 func (t *Intake) CheckEnd() (pgdata.Control, error) {
 	raw, found := t.Kept[pgdata.ControlFile]
 	if !found {

@@ -14,7 +14,7 @@ var (
 	ErrDiffers = errors.New("stream: not what the manifest says")
 )
 
-// A fault is an error of a kind such as [ErrBad], which is in its chain, and
+// A Fault is an error of a kind such as [ErrBad], which is in its chain, and
 // which its text does not repeat.
 type Fault struct {
 	kind error

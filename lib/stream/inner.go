@@ -11,7 +11,7 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// An innerManifest is the backup_manifest in a stream, which comes last: what it
+// An InnerManifest is the backup_manifest in a stream, which comes last: what it
 // may ask for has to be known of every file by then. SHA-256 is known anyhow,
 // CRC32C is pg_basebackup's default. Of files with other checksums only the sizes
 // are compared. It must be closed.
@@ -59,7 +59,8 @@ func (s *summed) Close() error {
 	return s.sums.Add(e)
 }
 
-// Want takes a file that it lists.
+// Want takes a file that it lists. An error is of the kind [ErrBad], or of a
+// temporary file.
 func (n *InnerManifest) Want(f manifest.ServerFile) error {
 	if n.algorithm == "" {
 		n.algorithm = f.Algorithm
@@ -76,7 +77,7 @@ func (n *InnerManifest) Want(f manifest.ServerFile) error {
 	return n.wanted.Add(e)
 }
 
-// Algorithm is the algorithm of the checksums in it, "" if it has not come or lists
+// Algorithm is that of the checksums in it, "" if it has not come or lists
 // nothing.
 func (n *InnerManifest) Algorithm() string { return n.algorithm }
 

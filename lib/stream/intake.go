@@ -18,16 +18,21 @@ import (
 // hashAlone is the size from which on hashing in a goroutine of its own pays.
 const hashAlone = 128 << 10
 
-// Intake reads a whole stream: it hashes every file, notes every entry, and
-// hands contents to where they go.
+// An Intake reads a whole stream, compressed or not: it hashes every file, notes
+// every entry, and hands contents to where they go. What is to be different from
+// what [NewIntake] says has to be set before it begins.
 type Intake struct {
-	in     io.Reader // the stream, compressed or not
-	Bare   bool      // need not have a backup_manifest
-	Sparse bool      // most of it does not count
-	reader *Reader
-	opened io.Closer // the stream, decompressed
-	first  Member
-	ended  bool // there is no first one
+	// Bare says that the stream need not have a backup_manifest.
+	Bare bool
+	// Sparse says that most of the stream does not count, and may be skipped.
+	Sparse bool
+	// Part is the name of the part that the stream is, for its entries.
+	Part string
+	// Cores is how many decompress, at most.
+	Cores int
+	// Inline has files hashed where they are read: the other cores have work of
+	// their own.
+	Inline bool
 	// Wants says whether a member counts; others are passed over.
 	Wants func(Member) bool
 	// Enough says whether nothing that comes can count any more.
@@ -37,19 +42,27 @@ type Intake struct {
 	// Note gets the entry of a member that is in its place.
 	Note func(manifest.Entry) error
 	// Each gets the files of backup_manifest.
-	Each     func(manifest.ServerFile) error
+	Each func(manifest.ServerFile) error
+	// Progress is told how many bytes of contents have been read.
 	Progress func(done int64)
-	Part     string // the name of the part that the stream is
-	Cores    int    // that decompress, at most
-	Inline   bool   // hash where it is read: the other cores have work of their own
 
-	Kept    map[string][]byte
-	Server  manifest.ServerManifest
+	// Kept are the contents of the files that [Kept] knows, by path, as far as
+	// they have come.
+	Kept map[string][]byte
+	// Server is what backup_manifest says besides the files, when it has come.
+	Server manifest.ServerManifest
+
+	in      io.Reader
+	opened  io.Closer // the stream, decompressed
+	reader  *Reader
+	first   Member
+	ended   bool  // there is no first one
 	done    int64 // bytes of contents
 	buffers [2][]byte
 }
 
-// NewIntake has a stream read without doing anything with its contents.
+// NewIntake is for a stream of which everything counts and is only hashed, with as
+// many cores as there are.
 func NewIntake(in io.Reader) *Intake {
 	return &Intake{
 		in:       in,
@@ -68,7 +81,8 @@ func NewIntake(in io.Reader) *Intake {
 // decoders is how many cores decompress at most: one writer cannot take more.
 const decoders = 4
 
-// Decoders says with how many of n cores a stream is decompressed.
+// Decoders says how many of n cores are to decompress a stream: one at least, and no
+// more than whoever writes the contents can keep up with.
 func Decoders(n int) int { return max(1, min(decoders, n)) }
 
 // Nowhere is a place for what is only hashed, or kept.
@@ -77,7 +91,7 @@ type Nowhere struct{}
 func (Nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (Nowhere) Close() error                { return nil }
 
-// Begin opens the stream and reads as far as the first member. Being
+// Begin opens the stream and reads as far as the first member, as Run would. Being
 // decompressed here, it does not have to go through one more pipe.
 func (t *Intake) Begin() error {
 	in, err := t.open()
@@ -101,7 +115,7 @@ func (t *Intake) open() (codec.Skipper, error) {
 	return codec.NewReaderAny(t.in, t.Cores)
 }
 
-// Close ends the work on the stream.
+// Close ends the work on a stream that was begun; Run does so too.
 func (t *Intake) Close() {
 	if t.opened != nil {
 		t.opened.Close()
@@ -109,7 +123,8 @@ func (t *Intake) Close() {
 }
 
 // Run reads the stream to its end, or until there is enough. Without an error it
-// was complete, or enough.
+// was complete, or enough. Errors are those of [Reader], of decompression, and of
+// whatever was called.
 func (t *Intake) Run(ctx context.Context) error {
 	defer t.Close()
 	if t.reader == nil {

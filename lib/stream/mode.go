@@ -22,7 +22,7 @@ func Permissions(m fs.FileMode) fs.FileMode {
 	return bits
 }
 
-// FileMode is the inverse of permissions.
+// FileMode is the inverse of [Permissions].
 func FileMode(bits fs.FileMode) fs.FileMode {
 	m := bits.Perm()
 	for _, s := range special {
