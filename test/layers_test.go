@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"lib/base":            4,
 	"lib/cli":             4,
 	"lib/expire":          4,
+	"lib/inspect":         4,
 	"lib/prefetch":        4,
 	"lib/push":            4,
 	"lib/transfer":        4,

@@ -9,9 +9,9 @@ import (
 	"path"
 	"strings"
 
-	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/durable"
+	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/stream"
 )
@@ -45,7 +45,7 @@ func runCreate(ctx context.Context, p *cli.Process, operands []string) error {
 	if createOptions.Leftover {
 		return createLeftover(ctx, p, operands[0])
 	}
-	o := base.CreateOptions{Label: createOptions.Label}
+	o := inspect.CreateOptions{Label: createOptions.Label}
 	if createOptions.Pass {
 		if createOptions.Output == "" {
 			return cli.Usagef("--pass needs standard output for the tar: give -o FILE for the manifest")
@@ -56,7 +56,7 @@ func runCreate(ctx context.Context, p *cli.Process, operands []string) error {
 		o.Pass = p.Out
 	}
 	p.WidenPipes()
-	return verdict(writeManifest(p, func(w io.Writer) error { return base.CreateManifest(ctx, p.In, w, o) }))
+	return verdict(writeManifest(p, func(w io.Writer) error { return inspect.CreateManifest(ctx, p.In, w, o) }))
 }
 
 // writeManifest writes to where -o says.

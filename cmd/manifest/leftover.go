@@ -7,9 +7,9 @@ import (
 	"runtime"
 
 	"pgpipes/lib/archive"
-	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/filter"
+	"pgpipes/lib/inspect"
 	"pgpipes/lib/store"
 )
 
@@ -26,7 +26,7 @@ func createLeftover(ctx context.Context, p *cli.Process, label string) error {
 	if err != nil {
 		return err
 	}
-	l := base.Leftover{
+	l := inspect.Leftover{
 		Header: h, Parts: parts, Jobs: createOptions.Jobs, Warn: p.Warnf,
 		Open:   func(ctx context.Context, key string) (io.ReadCloser, error) { return r.Get(ctx, key, 0, -1) },
 		Source: filter.Command{Text: createOptions.Source, Stderr: p.Err},

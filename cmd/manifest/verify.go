@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"iter"
 
-	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 )
 
@@ -58,13 +58,13 @@ func runVerify(ctx context.Context, p *cli.Process, operands []string) error {
 	}
 	defer want.Close()
 	if verifyOptions.Data != "" {
-		return printAll(p, base.VerifyDir(ctx, verifyOptions.Data, want))
+		return printAll(p, inspect.VerifyDir(ctx, verifyOptions.Data, want))
 	}
 	if err := p.RefuseTerminalInput(); err != nil {
 		return err
 	}
 	p.WidenPipes()
-	return printAll(p, base.VerifyStream(ctx, p.In, want))
+	return printAll(p, inspect.VerifyStream(ctx, p.In, want))
 }
 
 func printAll(p *cli.Process, differences iter.Seq2[manifest.Difference, error]) error {

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"pgpipes/lib/archive"
-	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/store"
 	"pgpipes/lib/stream"
@@ -113,7 +113,7 @@ func verification(ctx context.Context, p *cli.Process, r *archive.Repo, labels [
 	return v
 }
 
-// readTars has lib/base read parts, whose faults are damage for the repository.
+// readTars has lib/inspect read parts, whose faults are damage for the repository.
 func readTars(ctx context.Context, t verify.Tars) iter.Seq2[manifest.Difference, error] {
 	told := t.Read
 	t.Read = func(part manifest.Part, err error) {
@@ -122,7 +122,7 @@ func readTars(ctx context.Context, t verify.Tars) iter.Seq2[manifest.Difference,
 		}
 		told(part, err)
 	}
-	return base.VerifyParts(ctx, base.Reading(t))
+	return inspect.VerifyParts(ctx, inspect.Reading(t))
 }
 
 // record stores what came of it, for monitoring. That a repository cannot be

@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/durable"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // adopt takes a directory as it is, if that may be: a data directory of the

@@ -8,10 +8,9 @@ import (
 	"io"
 	"io/fs"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // check compares everything that was received with what was promised.

@@ -11,11 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )

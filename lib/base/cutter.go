@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 // A cutter writes what comes one after the other, and but once: to one stream,

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 )
 

@@ -1,9 +1,6 @@
 package base
 
 import (
-	"pgpipes/lib/stream"
-	"pgpipes/test/fixture"
-
 	"bytes"
 	"context"
 	"errors"
@@ -20,6 +17,8 @@ import (
 	"pgpipes/lib/lock"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
+	"pgpipes/test/fixture"
 )
 
 // delta makes options for a delta restore of parts, which are noted in a file
@@ -83,7 +82,7 @@ func TestDeltaTakesOnlyWhatDiffers(t *testing.T) {
 			return errors.Join(os.RemoveAll(name), os.Symlink(t.TempDir(), name))
 		}, "003"},
 		"too much": {func(dir string) error {
-			write(t, dir, stream.DataMark, "pg_wal/000000010000000000000009", "log/postgresql.log", "base/2/1", "recovery.signal", "base/1/16400\xff\n")
+			fixture.MakeFiles(t, dir, stream.DataMark, "pg_wal/000000010000000000000009", "log/postgresql.log", "base/2/1", "recovery.signal", "base/1/16400\xff\n")
 			return nil
 		}, "003"},
 	} {
@@ -110,7 +109,7 @@ func TestDeltaTakesOnlyWhatDiffers(t *testing.T) {
 func TestDeltaFromOneStream(t *testing.T) {
 	s := store(t, 1, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
-	write(t, dir, "base/1/1259", "base/1/more")
+	fixture.MakeFiles(t, dir, "base/1/1259", "base/1/more")
 	before, err := os.Stat(filepath.Join(dir, "PG_VERSION"))
 	must(t, err)
 	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
@@ -126,7 +125,7 @@ func TestDeltaOfNothingIsPlain(t *testing.T) {
 	want := restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), RestoreOptions{})
 	empty, remains := t.TempDir(), t.TempDir()
 	must(t, os.Chmod(empty, 0o750))
-	write(t, remains, stream.DataMark, "base/1/1259", "x")
+	fixture.MakeFiles(t, remains, stream.DataMark, "base/1/1259", "x")
 	for _, dir := range []string{filepath.Join(t.TempDir(), "absent"), empty, remains} {
 		mustRestore(t, nil, s.delta(dir))
 		mustMatch(t, dir, want)
@@ -139,14 +138,14 @@ func TestDeltaRefuses(t *testing.T) {
 		change func(dir string) error
 		says   string
 	}{
-		"a server": {func(dir string) error { write(t, dir, postmasterFile); return nil }, "a server runs"},
+		"a server": {func(dir string) error { fixture.MakeFiles(t, dir, postmasterFile); return nil }, "a server runs"},
 		"no data directory": {func(dir string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, pgdata.ControlFile)), os.Remove(filepath.Join(dir, "PG_VERSION")))
 		}, "not a data directory"},
 		"no PG_VERSION": {func(dir string) error { return os.Remove(filepath.Join(dir, "PG_VERSION")) }, "not a data directory"},
 		"no pg_control": {func(dir string) error { return os.Remove(filepath.Join(dir, pgdata.ControlFile)) }, "not a data directory"},
 		"a bad pg_control": {func(dir string) error {
-			write(t, dir, pgdata.ControlFile)
+			fixture.MakeFiles(t, dir, pgdata.ControlFile)
 			return nil
 		}, "nobody knows of which cluster"},
 		"another cluster": {func(dir string) error {
@@ -154,7 +153,7 @@ func TestDeltaRefuses(t *testing.T) {
 		}, "of another cluster"},
 		"other files": {func(dir string) error {
 			must(t, os.RemoveAll(dir))
-			write(t, dir, "x")
+			fixture.MakeFiles(t, dir, "x")
 			return nil
 		}, "not a data directory"},
 	} {
@@ -178,7 +177,7 @@ func TestDeltaRefuses(t *testing.T) {
 func TestDeltaGivesBack(t *testing.T) {
 	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, _ := used(t, s)
-	write(t, dir, "base/1/1259")
+	fixture.MakeFiles(t, dir, "base/1/1259")
 	before := filesIn(t, dir)
 	ctx, cancel := context.WithCancel(t.Context())
 	o := s.delta(dir)
@@ -206,7 +205,7 @@ func TestDeltaGivesBack(t *testing.T) {
 func TestDeltaGoesOn(t *testing.T) {
 	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
-	write(t, dir, "base/1/1259", "base/1/more")
+	fixture.MakeFiles(t, dir, "base/1/1259", "base/1/more")
 	o := s.delta(dir)
 	o.Source = s.command(`test -e begun && exit 1; touch begun; cat "$KEY"`)
 	var warned string
@@ -233,7 +232,7 @@ func TestDeltaGoesOn(t *testing.T) {
 func TestDeltaUnderWay(t *testing.T) {
 	s := store(t, 1, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
-	write(t, dir, "base/1/1259")
+	fixture.MakeFiles(t, dir, "base/1/1259")
 	tar := fixture.SmallBackup(t)
 	looked := 0
 	err := Restore(t.Context(), readerFunc(func(p []byte) (int, error) {
@@ -279,8 +278,8 @@ func TestDeltaLeavesOtherNamesAlone(t *testing.T) {
 	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
 	dir, whole := used(t, s)
 	kept, away := filepath.Join(t.TempDir(), "kept"), t.TempDir()
-	write(t, dir, "base/1/1259")
-	write(t, away, "precious")
+	fixture.MakeFiles(t, dir, "base/1/1259")
+	fixture.MakeFiles(t, away, "precious")
 	must(t, os.Link(filepath.Join(dir, "base/1/1259"), kept), os.Symlink(away, filepath.Join(dir, "base/3")))
 	mustRestore(t, nil, s.delta(dir))
 	mustMatch(t, dir, whole)
@@ -327,8 +326,8 @@ func TestDeltaOfTablespaces(t *testing.T) {
 	o.Tablespaces = map[uint32]string{16384: one, 16385: two}
 	mustRestore(t, nil, o)
 	whole := filesIn(t, one)
-	write(t, one, "PG_15_202209061/5/16400", "PG_15_202209061/5/16401", "PG_15_202209061/6/1")
-	write(t, two, "PG_14_202107181/5/16400", "notes")
+	fixture.MakeFiles(t, one, "PG_15_202209061/5/16400", "PG_15_202209061/5/16401", "PG_15_202209061/6/1")
+	fixture.MakeFiles(t, two, "PG_14_202107181/5/16400", "notes")
 	must(t, os.RemoveAll(filepath.Join(two, "PG_15_202209061")))
 	mustRestore(t, nil, s.delta(dir))
 	mustMatch(t, one, whole)
@@ -348,7 +347,7 @@ func TestDeltaLeavesOtherTablespacesAlone(t *testing.T) {
 	o := s.options(dir)
 	o.Tablespaces = map[uint32]string{16384: own, 16385: filepath.Join(own, "..", "two")}
 	mustRestore(t, nil, o)
-	write(t, live, "PG_15_202209061/5/16400")
+	fixture.MakeFiles(t, live, "PG_15_202209061/5/16400")
 	before := filesIn(t, dir)
 	d := s.delta(dir)
 	d.Tablespaces = map[uint32]string{16384: live}
@@ -376,7 +375,7 @@ func TestDeltaOfOtherTablespaces(t *testing.T) {
 	o.Tablespaces = map[uint32]string{16384: one, 16385: two}
 	mustRestore(t, nil, o)
 	whole := filesIn(t, one)
-	write(t, younger, "PG_15_202209061/5/16500", "PG_14_202107181/5/16500")
+	fixture.MakeFiles(t, younger, "PG_15_202209061/5/16500", "PG_14_202107181/5/16500")
 	must(t, os.Symlink(younger, filepath.Join(dir, linkName(16499))))
 	moved := filepath.Join(t.TempDir(), "moved")
 	d := s.delta(dir)
@@ -415,7 +414,7 @@ func TestDeltaLeavesTheRestOfAPart(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			dir, whole := used(t, s)
-			write(t, dir, "base/2")
+			fixture.MakeFiles(t, dir, "base/2")
 			o := s.delta(dir)
 			o.Source = s.command(`if [ $PART != 000 ]; then cat "$KEY"; exit; fi; ` + text)
 			if err := restore(t, nil, o); (err != nil) != fails || fails && !strings.Contains(err.Error(), "cut off after base/1") {

@@ -11,11 +11,10 @@ import (
 	"strconv"
 	"strings"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/stream"
 )
 
 // endMode is that of files that are made here.

@@ -6,11 +6,10 @@ import (
 	"io"
 	"os"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/pagecache"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 )
 

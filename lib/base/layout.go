@@ -9,10 +9,9 @@ import (
 	"syscall"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // layOut makes what needs no contents: all directories, and the files of

@@ -5,10 +5,9 @@ import (
 	"sync"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 const (

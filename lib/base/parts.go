@@ -9,12 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 )
 

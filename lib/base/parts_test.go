@@ -14,11 +14,10 @@ import (
 	"sync"
 	"testing"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // A rig copies a directory into parts, in which no server has a say.

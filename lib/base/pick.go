@@ -5,10 +5,9 @@ import (
 	"io"
 	"runtime"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // picking reads a stream of which only counts what is awaited and may be in it.

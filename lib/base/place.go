@@ -9,12 +9,11 @@ import (
 	"sync"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // place makes the place for a member.

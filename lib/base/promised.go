@@ -3,10 +3,9 @@ package base
 import (
 	"io"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // promised compares the files that a server sends with its own manifest of them,

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 // promise is a server's manifest, of version 2, for files with these contents.

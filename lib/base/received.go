@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/stream"
 )
 
 // ErrBadPages says that a server found pages with wrong checksums, and that this

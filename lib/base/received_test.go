@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgpipes/lib/base"
+	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/server"
 	"pgpipes/lib/wal"
@@ -45,7 +46,7 @@ func TestReceive(t *testing.T) {
 	if err := copied.WriteManifest(&listed); err != nil {
 		t.Fatal(err)
 	}
-	for d, err := range base.VerifyStream(t.Context(), &stream, &listed) {
+	for d, err := range inspect.VerifyStream(t.Context(), &stream, &listed) {
 		t.Errorf("%s, %v", d, err)
 	}
 	h := copied.Header
@@ -170,7 +171,7 @@ func TestReceiveInPlaceTablespace(t *testing.T) {
 	if name := c.SQL("SELECT pg_relation_filepath('t')"); !strings.Contains(listed.String(), "\t"+name+"\n") {
 		t.Errorf("no %s", name)
 	}
-	for d, err := range base.VerifyStream(t.Context(), &stream, &listed) {
+	for d, err := range inspect.VerifyStream(t.Context(), &stream, &listed) {
 		t.Errorf("%s, %v", d, err)
 	}
 }

@@ -8,12 +8,11 @@ import (
 	"strconv"
 	"sync"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/codec"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/server"
+	"pgpipes/lib/stream"
 )
 
 // receiveFiles reads all that the server sends: the tablespaces first, then the

@@ -5,9 +5,8 @@ import (
 	"io"
 	"sync"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 // Restore makes a data directory of a base stream. When it returns nil the

@@ -13,14 +13,13 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
-	"pgpipes/test/fixture"
-
 	"golang.org/x/sys/unix"
 
+	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
+	"pgpipes/test/fixture"
 )
 
 // filesIn is everything below a directory with modes, links not followed.
@@ -66,6 +65,16 @@ func mustRestore(t testing.TB, in []byte, o RestoreOptions) {
 	}
 }
 
+// manifestOf makes the manifest of a stream.
+func manifestOf(t testing.TB, tar []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := inspect.CreateManifest(t.Context(), bytes.NewReader(tar), &b, inspect.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestRestore(t *testing.T) {
 	tar := fixture.SmallBackup(t)
 	want := []string{
@@ -97,23 +106,11 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// cuts are the places near the beginnings of blocks and some others.
-func cuts(size int) []int {
-	const blockSize = 512 // of a tar
-	var list []int
-	for n := range size {
-		if r := n % blockSize; r <= 1 || r == blockSize-1 || n%211 == 0 {
-			list = append(list, n)
-		}
-	}
-	return list
-}
-
 func TestRestoreOfCutStreamLeavesNothing(t *testing.T) {
 	tar := fixture.SmallBackup(t)
 	dir := t.TempDir()
 	absent := filepath.Join(t.TempDir(), "absent")
-	for i, n := range cuts(len(tar)) {
+	for i, n := range fixture.Cuts(len(tar)) {
 		o := RestoreOptions{Dir: dir}
 		if i%10 == 0 {
 			o.Dir = absent

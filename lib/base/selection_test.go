@@ -8,11 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/test/fixture"
-
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/test/fixture"
 )
 
 func TestDatabaseOf(t *testing.T) {

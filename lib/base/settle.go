@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"io"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/durable"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // settle writes what depends on the places of the tablespaces, and gives the

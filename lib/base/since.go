@@ -17,10 +17,9 @@ import (
 	"syscall"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // ErrParent says that a manifest is of no use for a copy since it.

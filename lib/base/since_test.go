@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/wal"
+	"pgpipes/test/fixture"
 )
 
 var sinceHeader = manifest.Header{

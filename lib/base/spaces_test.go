@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/test/fixture"
 )
 
 func TestChooseSpaces(t *testing.T) {
@@ -55,7 +54,7 @@ func TestRestoreOfTablespacesInPlace(t *testing.T) {
 	mustRestore(t, nil, s.options(dir))
 	whole := filesIn(t, dir)
 	file := filepath.Join(dir, "pg_tblspc/16384/PG_15_202209061/5/16400")
-	write(t, dir, "pg_tblspc/16384/PG_15_202209061/5/16400", "pg_tblspc/16384/PG_15_202209061/6/1", "pg_tblspc/16386/PG_15_202209061/6/1")
+	fixture.MakeFiles(t, dir, "pg_tblspc/16384/PG_15_202209061/5/16400", "pg_tblspc/16384/PG_15_202209061/6/1", "pg_tblspc/16386/PG_15_202209061/6/1")
 	mustRestore(t, nil, s.delta(dir))
 	mustMatch(t, dir, whole)
 	if text, err := os.ReadFile(file); string(text) != "in a tablespace" {

@@ -7,11 +7,10 @@ import (
 	"runtime"
 	"syscall"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 )
 

@@ -7,10 +7,9 @@ import (
 	"io/fs"
 	"path"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // A sweep goes through what is in directories that were there already, and

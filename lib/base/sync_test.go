@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/test/fixture"
 )
 
 // Where syncfs cannot be relied on, everything in the list is opened and

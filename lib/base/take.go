@@ -9,14 +9,13 @@ import (
 	"strconv"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 )
 

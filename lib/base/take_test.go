@@ -15,13 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"pgpipes/lib/stream"
-
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
+	"pgpipes/test/fixture"
 )
 
 // A partStore is a directory of parts with the manifest of the backup that they

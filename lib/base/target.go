@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 const postmasterFile = "postmaster.pid"

@@ -9,30 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
-	"pgpipes/test/fixture"
-
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/lock"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
+	"pgpipes/test/fixture"
 )
-
-// write makes files, with the directories for them.
-func write(t testing.TB, dir string, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 func TestRestoreRefusesTargets(t *testing.T) {
 	for _, c := range []struct {
@@ -40,17 +24,21 @@ func TestRestoreRefusesTargets(t *testing.T) {
 		setup func(t *testing.T, dir string)
 		want  string
 	}{
-		{"a file in it", func(t *testing.T, dir string) { write(t, dir, "x") }, "not empty: it holds x"},
-		{"a data directory", func(t *testing.T, dir string) { write(t, dir, "PG_VERSION", "global/pg_control") }, "a data directory"},
-		{"a server in it", func(t *testing.T, dir string) { write(t, dir, "PG_VERSION", "postmaster.pid") }, "a server runs"},
+		{"a file in it", func(t *testing.T, dir string) { fixture.MakeFiles(t, dir, "x") }, "not empty: it holds x"},
+		{"a data directory", func(t *testing.T, dir string) { fixture.MakeFiles(t, dir, "PG_VERSION", "global/pg_control") }, "a data directory"},
+		{"a server in it", func(t *testing.T, dir string) { fixture.MakeFiles(t, dir, "PG_VERSION", "postmaster.pid") }, "a server runs"},
 		{"lost+found", func(t *testing.T, dir string) { os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700) }, "lost+found"},
-		{"a data directory with a mark", func(t *testing.T, dir string) { write(t, dir, stream.DataMark, "PG_VERSION", "global/pg_control") }, "a data directory"},
-		{"a server in remains", func(t *testing.T, dir string) { write(t, dir, stream.DataMark, "postmaster.pid") }, "a server runs"},
+		{"a data directory with a mark", func(t *testing.T, dir string) {
+			fixture.MakeFiles(t, dir, stream.DataMark, "PG_VERSION", "global/pg_control")
+		}, "a data directory"},
+		{"a server in remains", func(t *testing.T, dir string) { fixture.MakeFiles(t, dir, stream.DataMark, "postmaster.pid") }, "a server runs"},
 		{"a link as mark", func(t *testing.T, dir string) {
-			write(t, dir, "x")
+			fixture.MakeFiles(t, dir, "x")
 			os.Symlink("x", filepath.Join(dir, stream.DataMark))
 		}, "not empty"},
-		{"a tablespace", func(t *testing.T, dir string) { write(t, dir, stream.TablespaceMark, "PG_15_202209061/5/1") }, "a tablespace in use"},
+		{"a tablespace", func(t *testing.T, dir string) {
+			fixture.MakeFiles(t, dir, stream.TablespaceMark, "PG_15_202209061/5/1")
+		}, "a tablespace in use"},
 		{"a file", func(t *testing.T, dir string) { os.WriteFile(dir, nil, 0o600) }, "not a directory"},
 		{"a link to nowhere", func(t *testing.T, dir string) { os.Symlink("nowhere", dir) }, "not a directory"},
 	} {
@@ -92,8 +80,8 @@ func TestRestoreThroughLinkToDirectory(t *testing.T) {
 // to.
 func TestRestoreOverRemains(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
-	write(t, outside, "x")
-	write(t, dir, stream.DataMark, "base/1/1259", "PG_VERSION")
+	fixture.MakeFiles(t, outside, "x")
+	fixture.MakeFiles(t, dir, stream.DataMark, "base/1/1259", "PG_VERSION")
 	for link, to := range map[string]string{"link": outside, "base/link": filepath.Join(outside, "x")} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
@@ -112,7 +100,7 @@ func TestRestoreOverRemains(t *testing.T) {
 
 func TestRestoreWhileAnotherIsUnderWay(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, stream.DataMark, "PG_VERSION")
+	fixture.MakeFiles(t, dir, stream.DataMark, "PG_VERSION")
 	mark, err := os.Open(filepath.Join(dir, stream.DataMark))
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +133,7 @@ func TestClaimAfterAnotherRestore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			write(t, dir, stream.DataMark)
+			fixture.MakeFiles(t, dir, stream.DataMark)
 			targets, err := newTargets(dir, nil, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -237,7 +225,7 @@ func TestRestoreTablespacesBack(t *testing.T) {
 
 func TestRestorePlaces(t *testing.T) {
 	full := t.TempDir()
-	write(t, full, "x")
+	fixture.MakeFiles(t, full, "x")
 	one, two := t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, one, two)
 	for _, c := range []struct {
@@ -293,8 +281,8 @@ func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
 	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
-	write(t, dir, stream.DataMark, "PG_VERSION", "pg_tblspc/x")
-	write(t, one, stream.TablespaceMark, "PG_15_202209061/5/16400")
+	fixture.MakeFiles(t, dir, stream.DataMark, "PG_VERSION", "pg_tblspc/x")
+	fixture.MakeFiles(t, one, stream.TablespaceMark, "PG_15_202209061/5/16400")
 	if err := restore(t, tar, o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), one) {
 		t.Fatalf("without a link: error %v", err)
 	}

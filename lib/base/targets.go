@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/durable"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // targets are all directories of one restore.

@@ -4,9 +4,8 @@ import (
 	"context"
 	"os"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 // A worker copies files of a tree into one sink after the other.

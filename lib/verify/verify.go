@@ -37,7 +37,7 @@ type Verification struct {
 	Pace    *wait.Pace // counts the bytes that are read of WAL and parts; its Total is set
 	Journal *Journal   // what need not be read again; may be nil
 
-	// Tars reads and compares parts: lib/base can.
+	// Tars reads and compares parts: lib/inspect can.
 	Tars func(context.Context, Tars) iter.Seq2[manifest.Difference, error]
 	// Source opens a part that is not stored as lib/codec knows it; nil if all are.
 	Source func(label string, p manifest.Part) (io.ReadCloser, error)
@@ -48,7 +48,7 @@ type Verification struct {
 }
 
 // Tars are parts of one backup that are to be read and compared with its
-// manifest, see base.Reading.
+// manifest, see inspect.Reading.
 type Tars struct {
 	List  func() (io.ReadCloser, error)
 	Parts []manifest.Part

@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"archive/tar"
@@ -16,11 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/codec"
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
+	"pgpipes/test/fixture"
 )
 
 // tarOf is a whole tar of files by name and contents.
@@ -150,14 +149,17 @@ func TestLeftoverOfIncrement(t *testing.T) {
 	w := manifest.NewWriter("")
 	defer w.Close()
 	for path, part := range map[string]string{"a": "000", "b": "older/003", "c": "001", "backup_label": "001", "pg_wal/x": "001"} {
-		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Size: 5, MTime: fixture.BackupTime.Add(-time.Hour), SHA256: testSum, Part: part, Path: path}
+		e := manifest.Entry{Kind: manifest.File, Mode: 0o600, Size: 5, MTime: fixture.BackupTime.Add(-time.Hour), SHA256: strings.Repeat("ab", 32), Part: part, Path: path}
 		if err := w.Add(e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ph := sinceHeader
-	ph.StartTime, ph.StopTime, ph.BadPages = fixture.BackupTime.Add(-time.Hour), fixture.BackupTime.Add(-time.Hour), []manifest.BadPage{{Block: 7, Path: "a"}}
-	ph.Parts = append(slices.Clone(ph.Parts), manifest.Part{Name: "001"})
+	ph := manifest.Header{
+		Label: "old", Type: "full", SystemID: 7, Major: 15, From: "primary", StartTimeline: 1, StartLSN: 0x1000, StopTimeline: 1, StopLSN: 0x2000,
+		StartTime: fixture.BackupTime.Add(-time.Hour), StopTime: fixture.BackupTime.Add(-time.Hour),
+		BadPages: []manifest.BadPage{{Block: 7, Path: "a"}},
+		Parts:    []manifest.Part{{Name: "000"}, {Name: "older/003"}, {Name: "001"}},
+	}
 	if err := w.Finish(&parent, ph); err != nil {
 		t.Fatal(err)
 	}

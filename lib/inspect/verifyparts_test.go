@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"bytes"
@@ -10,11 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
+	"pgpipes/test/fixture"
 )
 
 // differences are what VerifyParts finds in parts on a shelf, and what was wrong

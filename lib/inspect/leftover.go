@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"cmp"
@@ -12,14 +12,13 @@ import (
 	"slices"
 	"sync"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/codec"
 	"pgpipes/lib/filter"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // Leftover says what an interrupted backup has left, and how to get at it.

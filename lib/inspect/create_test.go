@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"bytes"
@@ -9,11 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
-	"pgpipes/test/fixture"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
+	"pgpipes/test/fixture"
 )
 
 // What a stream holds must be what its own backup_manifest says, whatever kind

@@ -1,13 +1,15 @@
-package base
+// Package inspect reads to the last byte what a backup is: a base stream, parts of
+// one, what an interrupted backup has left, or a data directory that was made of
+// one. It makes a manifest of that or compares it with one, and changes nothing.
+package inspect
 
 import (
 	"context"
 	"io"
 	"iter"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 // VerifyStream reads a base stream and gives the differences to its manifest.

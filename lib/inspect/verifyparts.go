@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"context"
@@ -6,11 +6,10 @@ import (
 	"iter"
 	"sync"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 )
 
 // A Reading is parts of one backup that are to be read and compared with its

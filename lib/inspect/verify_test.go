@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"bytes"
@@ -10,12 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/stream"
-
-	"pgpipes/test/fixture"
-
+	"pgpipes/lib/base"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wal"
+	"pgpipes/test/fixture"
 )
 
 func collect(t testing.TB, differences iter.Seq2[manifest.Difference, error]) (list []string, err error) {
@@ -72,14 +71,14 @@ func TestCreateManifestWithoutBackupManifest(t *testing.T) {
 	if err != nil || r.Header().StopLSN != wal.LSN(0) {
 		t.Errorf("%+v %v", r, err)
 	}
-	if err := restore(t, tar, RestoreOptions{Dir: t.TempDir(), Manifest: bytes.NewReader(manifestOf(t, tar))}); !errors.Is(err, stream.ErrBad) {
+	if err := base.Restore(t.Context(), bytes.NewReader(tar), base.RestoreOptions{Dir: t.TempDir(), Manifest: bytes.NewReader(manifestOf(t, tar))}); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("restored: %v", err)
 	}
 }
 
 func TestCreateManifestOfCutStream(t *testing.T) {
 	tar := fixture.SmallBackup(t)
-	for _, n := range cuts(len(tar)) {
+	for _, n := range fixture.Cuts(len(tar)) {
 		var out bytes.Buffer
 		if err := CreateManifest(t.Context(), bytes.NewReader(tar[:n]), &out, CreateOptions{}); err == nil || out.Len() > 0 {
 			t.Fatalf("cut at %d: %d bytes of manifest, error %v", n, out.Len(), err)
@@ -118,11 +117,11 @@ func TestVerifyDir(t *testing.T) {
 	}{
 		{"untouched", func(string) error { return nil }, nil},
 		{"WAL and signals", func(dir string) error {
-			write(t, dir, "pg_wal/000000010000000000000002", "recovery.signal", "postgresql.auto.conf")
+			fixture.MakeFiles(t, dir, "pg_wal/000000010000000000000002", "recovery.signal", "postgresql.auto.conf")
 			return nil
 		}, nil},
 		{"removed", func(dir string) error { return os.Remove(filepath.Join(dir, "global/1262")) }, []string{"global/1262: missing"}},
-		{"added", func(dir string) error { write(t, dir, "base/1/x"); return nil }, []string{"base/1/x: not in the manifest"}},
+		{"added", func(dir string) error { fixture.MakeFiles(t, dir, "base/1/x"); return nil }, []string{"base/1/x: not in the manifest"}},
 		{"mode", func(dir string) error { return os.Chmod(filepath.Join(dir, "base"), 0o700) }, []string{"base: mode 0700, expected 0750"}},
 		{"in a tablespace", func(string) error { return os.Truncate(filepath.Join(space, "PG_15_202209061/5/16400"), 3) },
 			[]string{"pg_tblspc/16384/PG_15_202209061/5/16400: size 3, expected 15"}},
@@ -134,7 +133,10 @@ func TestVerifyDir(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, other := t.TempDir(), t.TempDir()
 			defer os.RemoveAll(filepath.Join(space, "PG_15_202209061"))
-			mustRestore(t, tar, RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: space, 16385: other}})
+			o := base.RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: space, 16385: other}}
+			if err := base.Restore(t.Context(), bytes.NewReader(tar), o); err != nil {
+				t.Fatal(err)
+			}
 			if err := c.change(dir); err != nil {
 				t.Fatal(err)
 			}

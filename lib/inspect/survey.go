@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"context"
@@ -12,12 +12,11 @@ import (
 	"path/filepath"
 	"sync"
 
-	"pgpipes/lib/stream"
-
 	"golang.org/x/sync/errgroup"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 )
 

@@ -1,4 +1,4 @@
-package base
+package inspect
 
 import (
 	"context"
@@ -6,10 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 )
 
 // onlyPart is the name of the part that a stream is.

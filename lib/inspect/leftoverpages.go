@@ -1,12 +1,11 @@
-package base
+package inspect
 
 import (
 	"io"
 
-	"pgpipes/lib/stream"
-
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wal"
 )
 
