@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"lib/inspect":         4,
 	"lib/prefetch":        4,
 	"lib/push":            4,
+	"lib/restore":         4,
 	"lib/transfer":        4,
 	"lib/verify":          4,
 	"lib/archive":         3,

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"syscall"
 
-	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/restore"
 	"pgpipes/lib/stream"
 )
 
@@ -88,7 +88,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	}
 	defer meter.Stop()
 	o.Progress = meter.Set
-	return verdict(base.Restore(ctx, p.In, o))
+	return verdict(restore.Run(ctx, p.In, o))
 }
 
 // verdict marks what is a "no", and what only another command line can cure.
@@ -96,7 +96,7 @@ func verdict(err error) error {
 	switch {
 	case errors.Is(err, stream.ErrDiffers):
 		return cli.No(err)
-	case errors.Is(err, base.ErrTarget):
+	case errors.Is(err, restore.ErrTarget):
 		return cli.Mistake(err)
 	}
 	return err

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"pgpipes/lib/base"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/filter"
+	"pgpipes/lib/restore"
 )
 
 var options struct {
@@ -20,7 +20,7 @@ var options struct {
 }
 
 // restoreOptions are the options but for what has to be opened.
-func restoreOptions(p *cli.Process) (o base.RestoreOptions, err error) {
+func restoreOptions(p *cli.Process) (o restore.Options, err error) {
 	switch {
 	case options.Data == "":
 		return o, cli.Hint(cli.Usagef("which directory?"), "give -D DIR, or set PGDATA")
@@ -37,7 +37,7 @@ func restoreOptions(p *cli.Process) (o base.RestoreOptions, err error) {
 	if signal != "" {
 		signal += ".signal"
 	}
-	return base.RestoreOptions{
+	return restore.Options{
 		Dir: options.Data, Signal: signal, Jobs: options.Jobs, Delta: options.Delta, Databases: options.Databases,
 		Source:      filter.Command{Text: options.Source, Stderr: p.Err},
 		Tablespaces: places.byOID, Moved: places.byPath, TablespaceRoot: options.Root,

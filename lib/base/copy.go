@@ -1,3 +1,4 @@
+// Package base copies a cluster out as a base stream.
 package base
 
 import (

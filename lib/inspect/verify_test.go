@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"pgpipes/lib/base"
 	"pgpipes/lib/manifest"
+	"pgpipes/lib/restore"
 	"pgpipes/lib/stream"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -71,7 +71,7 @@ func TestCreateManifestWithoutBackupManifest(t *testing.T) {
 	if err != nil || r.Header().StopLSN != wal.LSN(0) {
 		t.Errorf("%+v %v", r, err)
 	}
-	if err := base.Restore(t.Context(), bytes.NewReader(tar), base.RestoreOptions{Dir: t.TempDir(), Manifest: bytes.NewReader(manifestOf(t, tar))}); !errors.Is(err, stream.ErrBad) {
+	if err := restore.Run(t.Context(), bytes.NewReader(tar), restore.Options{Dir: t.TempDir(), Manifest: bytes.NewReader(manifestOf(t, tar))}); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("restored: %v", err)
 	}
 }
@@ -133,8 +133,8 @@ func TestVerifyDir(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, other := t.TempDir(), t.TempDir()
 			defer os.RemoveAll(filepath.Join(space, "PG_15_202209061"))
-			o := base.RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: space, 16385: other}}
-			if err := base.Restore(t.Context(), bytes.NewReader(tar), o); err != nil {
+			o := restore.Options{Dir: dir, Tablespaces: map[uint32]string{16384: space, 16385: other}}
+			if err := restore.Run(t.Context(), bytes.NewReader(tar), o); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.change(dir); err != nil {

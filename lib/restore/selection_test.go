@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"bytes"
@@ -45,23 +45,23 @@ func TestRestoreOnlyDatabase(t *testing.T) {
 		"parts": func(dir string) error {
 			o := s.options(dir)
 			o.Databases = []string{"16384"}
-			return Restore(t.Context(), nil, o)
+			return Run(t.Context(), nil, o)
 		},
 		"one stream": func(dir string) error {
-			o := RestoreOptions{Dir: dir, Manifest: bytes.NewReader(named.manifest), Databases: []string{"16384", "1"}}
-			return Restore(t.Context(), bytes.NewReader(fixture.Tar(t, list)), o)
+			o := Options{Dir: dir, Manifest: bytes.NewReader(named.manifest), Databases: []string{"16384", "1"}}
+			return Run(t.Context(), bytes.NewReader(fixture.Tar(t, list)), o)
 		},
 		"delta": func(dir string) error {
-			must(t, Restore(t.Context(), nil, s.options(dir)))
+			must(t, Run(t.Context(), nil, s.options(dir)))
 			o := s.options(dir)
 			o.Databases, o.Delta = []string{"16384"}, true
-			return Restore(t.Context(), nil, o)
+			return Run(t.Context(), nil, o)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "pg")
 			must(t, restore(dir))
-			mustMatch(t, dir, restored(t, list, RestoreOptions{}))
+			mustMatch(t, dir, restored(t, list, Options{}))
 			for name, want := range map[string]string{
 				"base/16384/1259": strings.Repeat("r", 100000), "base/16385/1259": strings.Repeat("\x00", 100000),
 				"base/16385/PG_VERSION": "15\n", "base/1/1259": strings.Repeat("x", 3000),
@@ -92,7 +92,7 @@ func TestSelection(t *testing.T) {
 	p := store(t, 1, userFiles())
 	o := p.options(t.TempDir())
 	o.Databases = []string{"16384", "99999"}
-	if err := Restore(t.Context(), nil, o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "no database 99999") {
+	if err := Run(t.Context(), nil, o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "no database 99999") {
 		t.Errorf("no such OID: error %v", err)
 	}
 	mustBeEmpty(t, o.Dir)

@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"context"
@@ -23,6 +23,9 @@ type stock struct {
 	large chan inHand      // from largeFile on
 	freed map[uint32]int64 // bytes that will be, by tablespace
 }
+
+// largeFile is the size from which on a file is read before all smaller ones.
+const largeFile = 8 << 20
 
 // largeAhead is how many large files may wait while others are found.
 const largeAhead = 1000

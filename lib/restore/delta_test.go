@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 
 // delta makes options for a delta restore of parts, which are noted in a file
 // "asked" when they are asked for.
-func (s partStore) delta(dir string) RestoreOptions {
+func (s partStore) delta(dir string) Options {
 	o := s.options(dir)
 	o.Delta, o.Source = true, s.command(`echo "$PART" >>asked; cat "$KEY"`)
 	return o
@@ -112,7 +112,7 @@ func TestDeltaFromOneStream(t *testing.T) {
 	fixture.MakeFiles(t, dir, "base/1/1259", "base/1/more")
 	before, err := os.Stat(filepath.Join(dir, "PG_VERSION"))
 	must(t, err)
-	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
+	mustRestore(t, fixture.SmallBackup(t), Options{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
 	mustMatch(t, dir, whole)
 	after, err := os.Stat(filepath.Join(dir, "PG_VERSION"))
 	if err != nil || !os.SameFile(before, after) {
@@ -122,7 +122,7 @@ func TestDeltaFromOneStream(t *testing.T) {
 
 func TestDeltaOfNothingIsPlain(t *testing.T) {
 	s := store(t, 2, fixture.WithEnd(fixture.SmallCluster(), ""))
-	want := restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), RestoreOptions{})
+	want := restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), Options{})
 	empty, remains := t.TempDir(), t.TempDir()
 	must(t, os.Chmod(empty, 0o750))
 	fixture.MakeFiles(t, remains, stream.DataMark, "base/1/1259", "x")
@@ -182,7 +182,7 @@ func TestDeltaGivesBack(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	o := s.delta(dir)
 	o.Source = s.command("exit 3")
-	if err := Restore(ctx, nil, o); !errors.Is(err, filter.ErrFailed) {
+	if err := Run(ctx, nil, o); !errors.Is(err, filter.ErrFailed) {
 		t.Errorf("error %v", err)
 	}
 	mustMatch(t, dir, before)
@@ -194,7 +194,7 @@ func TestDeltaGivesBack(t *testing.T) {
 	mustMatch(t, dir, before)
 	o = s.delta(dir)
 	o.Notice = func(format string, _ ...any) { cancel() }
-	if err := Restore(ctx, nil, o); !errors.Is(err, context.Canceled) {
+	if err := Run(ctx, nil, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	mustMatch(t, dir, before)
@@ -217,7 +217,7 @@ func TestDeltaGoesOn(t *testing.T) {
 	if text := strings.Join(before, "\n"); strings.Contains(text, pgdata.ControlFile) || !strings.Contains(text, stream.DeltaMark) {
 		t.Errorf("left\n%s", text)
 	}
-	for _, o := range []RestoreOptions{s.options(dir), {Dir: dir}} {
+	for _, o := range []Options{s.options(dir), {Dir: dir}} {
 		if err := restore(t, fixture.SmallBackup(t), o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "killed delta") {
 			t.Errorf("without --delta: error %v", err)
 		}
@@ -235,9 +235,9 @@ func TestDeltaUnderWay(t *testing.T) {
 	fixture.MakeFiles(t, dir, "base/1/1259")
 	tar := fixture.SmallBackup(t)
 	looked := 0
-	err := Restore(t.Context(), readerFunc(func(p []byte) (int, error) {
+	err := Run(t.Context(), readerFunc(func(p []byte) (int, error) {
 		if looked++; looked == 1 {
-			for _, o := range []RestoreOptions{s.delta(dir), {Dir: dir}} {
+			for _, o := range []Options{s.delta(dir), {Dir: dir}} {
 				if err := restore(t, nil, o); !errors.Is(err, lock.ErrBusy) && !errors.Is(err, ErrTarget) {
 					t.Errorf("another restore: %v", err)
 				}
@@ -251,7 +251,7 @@ func TestDeltaUnderWay(t *testing.T) {
 			return 0, io.EOF
 		}
 		return n, nil
-	}), RestoreOptions{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
+	}), Options{Dir: dir, Delta: true, Manifest: bytes.NewReader(s.manifest)})
 	if err != nil || looked == 0 {
 		t.Errorf("looked %d times, error %v", looked, err)
 	}

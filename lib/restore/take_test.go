@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"bytes"
@@ -37,8 +37,8 @@ func (s partStore) command(text string) filter.Command {
 	return filter.Command{Text: "cd '" + s.dir + "' && " + text}
 }
 
-func (s partStore) options(dir string) RestoreOptions {
-	return RestoreOptions{Dir: dir, Manifest: bytes.NewReader(s.manifest), Source: s.source(), Jobs: 2}
+func (s partStore) options(dir string) Options {
+	return Options{Dir: dir, Manifest: bytes.NewReader(s.manifest), Source: s.source(), Jobs: 2}
 }
 
 // store makes parts of a backup: part 000 has the directories, the files go to
@@ -104,7 +104,7 @@ func entryOf(m fixture.Member, part string) manifest.Entry {
 }
 
 // restored is what a restore of one stream makes of a backup, to compare with.
-func restored(t testing.TB, list []fixture.Member, o RestoreOptions) []string {
+func restored(t testing.TB, list []fixture.Member, o Options) []string {
 	t.Helper()
 	o.Dir = filepath.Join(t.TempDir(), "pg")
 	mustRestore(t, fixture.Tar(t, list), o)
@@ -120,7 +120,7 @@ func mustMatch(t testing.TB, dir string, want []string) {
 
 func TestRestoreParts(t *testing.T) {
 	list := fixture.WithEnd(fixture.SmallCluster(), "")
-	want := restored(t, list, RestoreOptions{})
+	want := restored(t, list, Options{})
 	for parts := 1; parts <= 4; parts++ {
 		for jobs := 1; jobs <= 3; jobs++ {
 			dir := filepath.Join(t.TempDir(), "pg")
@@ -196,7 +196,7 @@ func TestRestoreFromPartsOfOthers(t *testing.T) {
 	o := s.options(dir)
 	o.Source = s.command(`echo "$LABEL $PART" >>asked; cat "$KEY"`)
 	mustRestore(t, nil, o)
-	mustMatch(t, dir, restored(t, list, RestoreOptions{}))
+	mustMatch(t, dir, restored(t, list, Options{}))
 	if asked, _ := os.ReadFile(filepath.Join(s.dir, "asked")); !strings.Contains(string(asked), "parent 007\n") {
 		t.Errorf("asked for\n%s", asked)
 	}
@@ -218,7 +218,7 @@ func TestRestoreTriesPartsAgain(t *testing.T) {
 			o := s.options(dir)
 			o.Source = s.command(`if [ "$PART $TRY" = "001 1" ]; then ` + fault + `; else cat "$KEY"; fi`)
 			mustRestore(t, nil, o)
-			mustMatch(t, dir, restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), RestoreOptions{}))
+			mustMatch(t, dir, restored(t, fixture.WithEnd(fixture.SmallCluster(), ""), Options{}))
 		})
 	}
 }
@@ -290,7 +290,7 @@ func TestRestoreEndsCommands(t *testing.T) {
 					}
 				}()
 			}
-			if err := Restore(ctx, nil, o); err == nil {
+			if err := Run(ctx, nil, o); err == nil {
 				t.Error("no error")
 			}
 			pid, _ := os.ReadFile(pids)

@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ type plan struct {
 	total     int64            // bytes of the files that are wanted
 }
 
-func newPlan(o *RestoreOptions) (*plan, error) {
+func newPlan(o *Options) (*plan, error) {
 	p := &plan{room: map[uint32]int64{}}
 	err := p.rewindable(o.Manifest)
 	if err == nil {
@@ -88,7 +88,7 @@ func (p *plan) each(do func(manifest.Entry) error) error {
 
 // read proves that the manifest is whole, adds up what is wanted, and makes the
 // index if more is to be done than to take a stream as it comes.
-func (p *plan) read(o *RestoreOptions) error {
+func (p *plan) read(o *Options) error {
 	m, err := p.reader()
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (p *plan) add(making *indexing, e manifest.Entry) error {
 
 // checkIndex refuses a manifest that cannot be gone by: what is missing would
 // be noticed when much is written, or destroyed, already.
-func (p *plan) checkIndex(o *RestoreOptions) error {
+func (p *plan) checkIndex(o *Options) error {
 	for _, name := range []string{pgdata.LabelFile, pgdata.ControlFile} {
 		if f := p.index.find(name); f == nil || f.kind != manifest.File {
 			return badTarget("no %s in the manifest: it is not that of a whole backup", name)

@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ func TestRestoreRefusesTargets(t *testing.T) {
 			dir := filepath.Join(parent, "pg")
 			c.setup(t, dir)
 			before := filesIn(t, parent)
-			err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir})
+			err := restore(t, fixture.SmallBackup(t), Options{Dir: dir})
 			if !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one about %q", err, c.want)
 			}
@@ -56,10 +56,10 @@ func TestRestoreRefusesTargets(t *testing.T) {
 			}
 		})
 	}
-	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: filepath.Join(t.TempDir(), "a", "b")}); !errors.Is(err, ErrTarget) {
+	if err := restore(t, fixture.SmallBackup(t), Options{Dir: filepath.Join(t.TempDir(), "a", "b")}); !errors.Is(err, ErrTarget) {
 		t.Errorf("no parent: error %v", err)
 	}
-	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{}); !errors.Is(err, ErrTarget) {
+	if err := restore(t, fixture.SmallBackup(t), Options{}); !errors.Is(err, ErrTarget) {
 		t.Errorf("no directory: error %v", err)
 	}
 }
@@ -70,7 +70,7 @@ func TestRestoreThroughLinkToDirectory(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: link})
+	mustRestore(t, fixture.SmallBackup(t), Options{Dir: link})
 	if _, err := os.Stat(filepath.Join(dir, pgdata.ControlFile)); err != nil {
 		t.Error(err)
 	}
@@ -87,12 +87,12 @@ func TestRestoreOverRemains(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir})
+	mustRestore(t, fixture.SmallBackup(t), Options{Dir: dir})
 	if _, err := os.Stat(filepath.Join(outside, "x")); err != nil {
 		t.Error(err)
 	}
 	clean := filepath.Join(t.TempDir(), "pg")
-	mustRestore(t, fixture.SmallBackup(t), RestoreOptions{Dir: clean})
+	mustRestore(t, fixture.SmallBackup(t), Options{Dir: clean})
 	if got, want := filesIn(t, dir), filesIn(t, clean); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("left\n%q\nwant\n%q", got, want)
 	}
@@ -110,7 +110,7 @@ func TestRestoreWhileAnotherIsUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := filesIn(t, dir)
-	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir}); !errors.Is(err, lock.ErrBusy) {
+	if err := restore(t, fixture.SmallBackup(t), Options{Dir: dir}); !errors.Is(err, lock.ErrBusy) {
 		t.Errorf("error %v", err)
 	}
 	if after := filesIn(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -161,7 +161,7 @@ func TestRestoreTablespaces(t *testing.T) {
 	for name, m := range map[string][]byte{"with a manifest": manifestOf(t, fixture.SpaceBackup(t, "/old/one", "/old/two")), "without": nil} {
 		t.Run(name, func(t *testing.T) {
 			first, second, dir := filepath.Join(t.TempDir(), "a b\\c"), t.TempDir(), t.TempDir()
-			o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: first, 16385: second}}
+			o := Options{Dir: dir, Tablespaces: map[uint32]string{16384: first, 16385: second}}
 			if m != nil {
 				o.Manifest = bytes.NewReader(m)
 			}
@@ -216,7 +216,7 @@ func checkSpaceMap(t *testing.T, dir string, want map[uint32]string) {
 func TestRestoreTablespacesBack(t *testing.T) {
 	first, second, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, first, second)
-	mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar))})
+	mustRestore(t, tar, Options{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar))})
 	if got := filesIn(t, second); len(got) != 4 {
 		t.Errorf("%s holds %q", second, got)
 	}
@@ -245,7 +245,7 @@ func TestRestorePlaces(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			o := RestoreOptions{Dir: dir, Tablespaces: c.given}
+			o := Options{Dir: dir, Tablespaces: c.given}
 			if !c.noPlan {
 				o.Manifest = bytes.NewReader(manifestOf(t, tar))
 			}
@@ -267,7 +267,7 @@ func TestRestorePlaceInsideDataDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, inside := range []string{dir, dir + "/ts", link, link + "/ts"} {
-		err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: inside}})
+		err := restore(t, fixture.SmallBackup(t), Options{Dir: dir, Tablespaces: map[uint32]string{16384: inside}})
 		if !errors.Is(err, ErrTarget) {
 			t.Errorf("%s: error %v", inside, err)
 		}
@@ -280,7 +280,7 @@ func TestRestorePlaceInsideDataDirectory(t *testing.T) {
 func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
-	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
+	o := Options{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	fixture.MakeFiles(t, dir, stream.DataMark, "PG_VERSION", "pg_tblspc/x")
 	fixture.MakeFiles(t, one, stream.TablespaceMark, "PG_15_202209061/5/16400")
 	if err := restore(t, tar, o); !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), one) {
@@ -299,7 +299,7 @@ func TestRestoreOverRemainsOfTablespaces(t *testing.T) {
 func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
-	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
+	o := Options{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	mustRestore(t, tar, o)
 	whole := filesIn(t, dir)
 	if err := os.Rename(filepath.Join(dir, pgdata.ControlFile), filepath.Join(dir, stream.DataMark)); err != nil {
@@ -317,7 +317,7 @@ func TestRestoreOverRemainsOfTheLastStep(t *testing.T) {
 func TestRestoreFailsWithTablespaces(t *testing.T) {
 	one, two, dir := filepath.Join(t.TempDir(), "new"), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, "/old/1", "/old/2")
-	o := RestoreOptions{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
+	o := Options{Dir: dir, Tablespaces: map[uint32]string{16384: one, 16385: two}}
 	if err := restore(t, tar[:len(tar)-1], o); !errors.Is(err, stream.ErrBad) {
 		t.Errorf("error %v", err)
 	}

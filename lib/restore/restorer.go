@@ -1,4 +1,22 @@
-package base
+// Package restore makes a data directory of a base backup again.
+//
+// # Guarantees
+//
+// [Run] writes only into directories that were empty or absent, and never
+// through a link out of them. Every byte is checked against a manifest, every
+// file and directory is on stable storage, and only then global/pg_control
+// gets its name, in one step: whatever happens, a data directory that can be
+// started is complete and right. A restore that fails removes what it wrote;
+// one that was killed leaves a mark by which the next one knows the remains.
+//
+// A backup in parts is read part by part, several at once. A part may hold what
+// does not count; the manifest names for every file the one that does.
+//
+// A delta restore works in a data directory of the same cluster, and in the
+// tablespaces that it links to. There global/pg_control goes first, before
+// anything is changed, and comes back last. It becomes the mark: what a killed
+// delta restore left can only be gone on with, as it may be all that there is.
+package restore
 
 import (
 	"context"
@@ -9,7 +27,7 @@ import (
 	"pgpipes/lib/stream"
 )
 
-// Restore makes a data directory of a base stream. When it returns nil the
+// Run makes a data directory of a base stream. When it returns nil the
 // data directory is complete, checked and on stable storage; it can be started
 // once the server knows where to find WAL. When it fails it leaves the
 // directories as it found them, empty or absent; mode, owner and time of one
@@ -21,7 +39,7 @@ import (
 // [manifest.ErrDamaged] for a bad manifest and of [lock.ErrBusy] for a
 // directory into which another restore is under way, or are those of the file
 // system. No error means a wrong or half-made cluster that could be started.
-func Restore(ctx context.Context, in io.Reader, o RestoreOptions) error {
+func Run(ctx context.Context, in io.Reader, o Options) error {
 	o.fill()
 	if err := o.check(); err != nil {
 		return err
@@ -43,7 +61,7 @@ func Restore(ctx context.Context, in io.Reader, o RestoreOptions) error {
 
 // restorer is one restore under way.
 type restorer struct {
-	o        RestoreOptions
+	o        Options
 	plan     *plan // nil without a manifest
 	targets  *targets
 	ids      *identities

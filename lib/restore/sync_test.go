@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ func TestSyncEach(t *testing.T) {
 	one, two, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	tar := fixture.SpaceBackup(t, one, two)
 	list := manifestOf(t, tar)
-	mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: bytes.NewReader(list)})
+	mustRestore(t, tar, Options{Dir: dir, Manifest: bytes.NewReader(list)})
 	data := &target{path: dir}
 	space := &target{path: one, oid: 16384}
 	other := &target{path: two, oid: 16385}

@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"errors"
@@ -16,22 +16,22 @@ func TestChooseSpaces(t *testing.T) {
 	known := []manifest.Tablespace{{OID: 1, Path: "/old/one"}, {OID: 2, Path: "/old/two/"}, {OID: 3, Path: "pg_tblspc/3"}}
 	own := map[uint32]string{1: "/own/one", 9: "/own/nine"}
 	for name, c := range map[string]struct {
-		o    RestoreOptions
+		o    Options
 		own  map[uint32]string
 		want map[uint32]string
 		says string
 	}{
 		"back":                {want: map[uint32]string{1: "/old/one", 2: "/old/two/"}},
-		"by OID":              {o: RestoreOptions{Tablespaces: map[uint32]string{1: "/a", 2: "/b"}}, want: map[uint32]string{1: "/a", 2: "/b"}},
-		"by path":             {o: RestoreOptions{Moved: map[string]string{"/old/one": "/a", "/old/two": "/b"}}, want: map[uint32]string{1: "/a", 2: "/b"}},
-		"all at once":         {o: RestoreOptions{TablespaceRoot: "/r"}, want: map[uint32]string{1: "/r/1", 2: "/r/2"}},
-		"all but one":         {o: RestoreOptions{TablespaceRoot: "/r", Moved: map[string]string{"/old/two": "/b"}}, want: map[uint32]string{1: "/r/1", 2: "/b"}},
+		"by OID":              {o: Options{Tablespaces: map[uint32]string{1: "/a", 2: "/b"}}, want: map[uint32]string{1: "/a", 2: "/b"}},
+		"by path":             {o: Options{Moved: map[string]string{"/old/one": "/a", "/old/two": "/b"}}, want: map[uint32]string{1: "/a", 2: "/b"}},
+		"all at once":         {o: Options{TablespaceRoot: "/r"}, want: map[uint32]string{1: "/r/1", 2: "/r/2"}},
+		"all but one":         {o: Options{TablespaceRoot: "/r", Moved: map[string]string{"/old/two": "/b"}}, want: map[uint32]string{1: "/r/1", 2: "/b"}},
 		"own":                 {own: own, want: map[uint32]string{1: "/own/one", 2: "/old/two/"}},
-		"own and given":       {own: own, o: RestoreOptions{Tablespaces: map[uint32]string{2: "/b"}}, want: map[uint32]string{1: "/own/one", 2: "/b"}},
-		"one of two":          {o: RestoreOptions{Tablespaces: map[uint32]string{1: "/a"}}, says: "without a place to go: 2"},
-		"unknown":             {o: RestoreOptions{Tablespaces: map[uint32]string{7: "/a"}}, says: "no tablespace 7"},
-		"one in place":        {o: RestoreOptions{Tablespaces: map[uint32]string{3: "/a"}}, says: "no tablespace 3"},
-		"where there is none": {o: RestoreOptions{Moved: map[string]string{"/no": "/a"}}, says: "that was at /no"},
+		"own and given":       {own: own, o: Options{Tablespaces: map[uint32]string{2: "/b"}}, want: map[uint32]string{1: "/own/one", 2: "/b"}},
+		"one of two":          {o: Options{Tablespaces: map[uint32]string{1: "/a"}}, says: "without a place to go: 2"},
+		"unknown":             {o: Options{Tablespaces: map[uint32]string{7: "/a"}}, says: "no tablespace 7"},
+		"one in place":        {o: Options{Tablespaces: map[uint32]string{3: "/a"}}, says: "no tablespace 3"},
+		"where there is none": {o: Options{Moved: map[string]string{"/no": "/a"}}, says: "that was at /no"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.o.Manifest = strings.NewReader("")

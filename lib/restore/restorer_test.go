@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"bytes"
@@ -53,12 +53,12 @@ func mustBeEmpty(t testing.TB, dir string) {
 	}
 }
 
-func restore(t testing.TB, in []byte, o RestoreOptions) error {
+func restore(t testing.TB, in []byte, o Options) error {
 	t.Helper()
-	return Restore(t.Context(), bytes.NewReader(in), o)
+	return Run(t.Context(), bytes.NewReader(in), o)
 }
 
-func mustRestore(t testing.TB, in []byte, o RestoreOptions) {
+func mustRestore(t testing.TB, in []byte, o Options) {
 	t.Helper()
 	if err := restore(t, in, o); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestRestore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "pg")
 			var total, done int64
-			mustRestore(t, tar, RestoreOptions{Dir: dir, Manifest: m, Progress: func(d, of int64) { done, total = d, of }})
+			mustRestore(t, tar, Options{Dir: dir, Manifest: m, Progress: func(d, of int64) { done, total = d, of }})
 			if got := filesIn(t, dir); !slices.Equal(got, want) {
 				t.Errorf("restored\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
@@ -111,7 +111,7 @@ func TestRestoreOfCutStreamLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	absent := filepath.Join(t.TempDir(), "absent")
 	for i, n := range fixture.Cuts(len(tar)) {
-		o := RestoreOptions{Dir: dir}
+		o := Options{Dir: dir}
 		if i%10 == 0 {
 			o.Dir = absent
 		}
@@ -131,7 +131,7 @@ func TestRestoreUnderWayCannotBeStarted(t *testing.T) {
 	tar := fixture.SmallBackup(t)
 	dir := t.TempDir()
 	looked := 0
-	err := Restore(t.Context(), readerFunc(func(p []byte) (int, error) {
+	err := Run(t.Context(), readerFunc(func(p []byte) (int, error) {
 		looked++
 		if _, err := os.Lstat(filepath.Join(dir, pgdata.ControlFile)); err == nil {
 			t.Error("pg_control is there too early")
@@ -144,7 +144,7 @@ func TestRestoreUnderWayCannotBeStarted(t *testing.T) {
 			return 0, io.EOF
 		}
 		return n, nil
-	}), RestoreOptions{Dir: dir})
+	}), Options{Dir: dir})
 	if err != nil || looked < 10 {
 		t.Errorf("looked %d times, error %v", looked, err)
 	}
@@ -195,7 +195,7 @@ func TestRestoreRefusesStreams(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			err := restore(t, fixture.Tar(t, c.list), RestoreOptions{Dir: dir})
+			err := restore(t, fixture.Tar(t, c.list), Options{Dir: dir})
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %v about %q", err, c.kind, c.want)
 			}
@@ -210,7 +210,7 @@ func TestRestoreOfUnlistedFiles(t *testing.T) {
 	list = slices.Insert(list, 11, fixture.Member{Name: "pg_wal/000000010000000000000002", Data: "wal"}, fixture.Member{Name: "postgresql.auto.conf", Data: "#"})
 	list = append(list, fixture.Member{Name: "standby.signal"})
 	dir := t.TempDir()
-	mustRestore(t, fixture.Tar(t, list), RestoreOptions{Dir: dir})
+	mustRestore(t, fixture.Tar(t, list), Options{Dir: dir})
 	for _, name := range []string{"pg_wal/000000010000000000000002", "standby.signal"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
@@ -232,9 +232,9 @@ func TestRestoreChecksOtherHashes(t *testing.T) {
 		*last = fixture.ReplaceChecksum(*last, "base/1/1259", "CRC32C", sum)
 		return fixture.Tar(t, list)
 	}
-	mustRestore(t, crc(true), RestoreOptions{Dir: t.TempDir()})
+	mustRestore(t, crc(true), Options{Dir: t.TempDir()})
 	dir := t.TempDir()
-	if err := restore(t, crc(false), RestoreOptions{Dir: dir}); !errors.Is(err, stream.ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: CRC32C") {
+	if err := restore(t, crc(false), Options{Dir: dir}); !errors.Is(err, stream.ErrDiffers) || !strings.Contains(err.Error(), "base/1/1259: CRC32C") {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)
@@ -245,12 +245,12 @@ func TestRestoreWithWrongManifest(t *testing.T) {
 	other[5].Data = strings.Repeat("z", 3000)
 	wrong := manifestOf(t, fixture.Tar(t, fixture.WithEnd(other, "")))
 	dir := t.TempDir()
-	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, stream.ErrDiffers) {
+	if err := restore(t, fixture.SmallBackup(t), Options{Dir: dir, Manifest: bytes.NewReader(wrong)}); !errors.Is(err, stream.ErrDiffers) {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)
 	damaged := bytes.Replace(wrong, []byte("1259"), []byte("1258"), 1)
-	if err := restore(t, fixture.SmallBackup(t), RestoreOptions{Dir: dir, Manifest: bytes.NewReader(damaged)}); !errors.Is(err, manifest.ErrDamaged) {
+	if err := restore(t, fixture.SmallBackup(t), Options{Dir: dir, Manifest: bytes.NewReader(damaged)}); !errors.Is(err, manifest.ErrDamaged) {
 		t.Errorf("error %v", err)
 	}
 	mustBeEmpty(t, dir)
@@ -259,7 +259,7 @@ func TestRestoreWithWrongManifest(t *testing.T) {
 func TestRestoreCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	err := Restore(ctx, bytes.NewReader(fixture.SmallBackup(t)), RestoreOptions{Dir: dir, Progress: func(int64, int64) { cancel() }})
+	err := Run(ctx, bytes.NewReader(fixture.SmallBackup(t)), Options{Dir: dir, Progress: func(int64, int64) { cancel() }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -270,7 +270,7 @@ func TestRestoreTellsOfRoom(t *testing.T) {
 	tar := fixture.SmallBackup(t)
 	dir := t.TempDir()
 	var need, free int64
-	o := RestoreOptions{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar)), Room: func(_ string, n, f int64) { need, free = n, f }}
+	o := Options{Dir: dir, Manifest: bytes.NewReader(manifestOf(t, tar)), Room: func(_ string, n, f int64) { need, free = n, f }}
 	mustRestore(t, tar, o)
 	if need < 12*allocation || need > 16*allocation || free <= 0 {
 		t.Errorf("needs %d, free %d", need, free)

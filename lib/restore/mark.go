@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"errors"
@@ -15,9 +15,9 @@ import (
 	"pgpipes/lib/pgdata"
 )
 
-// The marks of a restore under way. It holds them locked, so that there can be
-// only one in a directory. As the locks of a killed process are gone, a mark
-// without one says that what is beside it are remains.
+// The marks of a restore under way, whose names lib/stream has. It holds them
+// locked, so that there can be only one in a directory. As the locks of a killed
+// process are gone, a mark without one says that what is beside it are remains.
 //
 // The mark of the data directory is the first thing in it and at last becomes
 // global/pg_control itself: it is filled with the contents, and renamed. So

@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 // chooseSpaces says where the tablespaces go: all to places that were given,
 // or, if none was, back to where they were. In a data directory that is there
 // already, own are its links, which stand for what was not given.
-func (o *RestoreOptions) chooseSpaces(known []manifest.Tablespace, own map[uint32]string) (map[uint32]string, error) {
+func (o *Options) chooseSpaces(known []manifest.Tablespace, own map[uint32]string) (map[uint32]string, error) {
 	if o.Manifest == nil {
 		if len(o.Moved) > 0 || o.TablespaceRoot != "" {
 			return nil, badTarget("only a manifest says which tablespaces there are, and where they were")
@@ -44,7 +44,7 @@ func (o *RestoreOptions) chooseSpaces(known []manifest.Tablespace, own map[uint3
 
 // placeOf is the place of one tablespace, "" if it has none although others
 // were given one.
-func (o *RestoreOptions) placeOf(s manifest.Tablespace, own string) string {
+func (o *Options) placeOf(s manifest.Tablespace, own string) string {
 	given, ok := o.Tablespaces[s.OID]
 	if !ok {
 		given, ok = o.Moved[filepath.Clean(s.Path)]
@@ -63,7 +63,7 @@ func (o *RestoreOptions) placeOf(s manifest.Tablespace, own string) string {
 }
 
 // checkGiven refuses places for tablespaces that the backup does not have.
-func (o *RestoreOptions) checkGiven(known []manifest.Tablespace, chosen map[uint32]string) error {
+func (o *Options) checkGiven(known []manifest.Tablespace, chosen map[uint32]string) error {
 	for oid := range o.Tablespaces {
 		if _, ok := chosen[oid]; !ok {
 			return badTarget("the backup has no tablespace %d", oid)

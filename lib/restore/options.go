@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"io"
@@ -7,8 +7,8 @@ import (
 	"pgpipes/lib/filter"
 )
 
-// RestoreOptions say where to restore to. Dir is needed.
-type RestoreOptions struct {
+// Options say where to restore to. Dir is needed.
+type Options struct {
 	// Dir is the data directory. It must be empty or absent, or hold what a
 	// killed restore left.
 	Dir string
@@ -58,7 +58,7 @@ type RestoreOptions struct {
 	Warn func(format string, args ...any)
 }
 
-func (o *RestoreOptions) fill() {
+func (o *Options) fill() {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
@@ -77,12 +77,12 @@ func (o *RestoreOptions) fill() {
 }
 
 // picks reports whether not simply everything in one stream is taken.
-func (o *RestoreOptions) picks() bool {
+func (o *Options) picks() bool {
 	return o.Source.Text != "" || o.Delta || len(o.Databases) > 0
 }
 
 // check refuses what cannot be done without a manifest.
-func (o *RestoreOptions) check() error {
+func (o *Options) check() error {
 	if o.picks() && o.Manifest == nil {
 		return badTarget("only a manifest says what there is to choose from")
 	}

@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"io/fs"

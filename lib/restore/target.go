@@ -1,4 +1,4 @@
-package base
+package restore
 
 import (
 	"errors"
@@ -12,6 +12,14 @@ import (
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/stream"
 )
+
+// ErrTarget is in the chain of errors due to the place to restore to, for which
+// another one has to be given.
+var ErrTarget = errors.New("restore: unfit target")
+
+func badTarget(format string, args ...any) *stream.Fault {
+	return stream.NewFault(ErrTarget, format, args...)
+}
 
 const postmasterFile = "postmaster.pid"
 
