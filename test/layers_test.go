@@ -25,7 +25,7 @@ const (
 // package imports lower floors only; programs, which nobody imports, are above
 // all.
 var floors = map[string]int{
-	"lib/base":            4,
+	"lib/backup":          4,
 	"lib/cli":             4,
 	"lib/expire":          4,
 	"lib/inspect":         4,

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"pgpipes/lib/base"
+	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/durable"
 )
@@ -67,7 +67,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
-	o := base.CopyOptions{
+	o := backup.CopyOptions{
 		Data: options.Data, Label: label(), Tags: options.Tags, Fast: options.Fast,
 		Unchecked: options.NoCheck, WithWAL: options.WithWAL, Patience: options.Patience, Parts: parts(p),
 		Follow: options.Follow, MaxRate: int64(options.MaxRate), Progress: meter.Progress(), Warn: p.Warnf, Notice: p.Verbosef,
@@ -95,13 +95,13 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 
 func explain(err error) error {
 	switch {
-	case errors.Is(err, base.ErrArchiving):
+	case errors.Is(err, backup.ErrArchiving):
 		return cli.Hint(err, "--no-archive-check copies without looking; the backup needs its WAL all the same")
-	case errors.Is(err, base.ErrBadPages):
+	case errors.Is(err, backup.ErrBadPages):
 		return cli.Hint(cli.No(err), "--bad-pages warn completes the backup all the same")
-	case errors.Is(err, base.ErrWrongServer):
+	case errors.Is(err, backup.ErrWrongServer):
 		return cli.Hint(cli.Mistake(err), "-D and PGHOST, PGPORT … must name the same server")
-	case errors.Is(err, base.ErrLabel), errors.Is(err, base.ErrParent):
+	case errors.Is(err, backup.ErrLabel), errors.Is(err, backup.ErrParent):
 		return cli.Mistake(err)
 	}
 	return err

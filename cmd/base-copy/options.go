@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"time"
 
-	"pgpipes/lib/base"
+	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
 )
 
@@ -37,7 +37,7 @@ func label() string {
 	if options.Label != "" {
 		return options.Label
 	}
-	return time.Now().UTC().Format(base.LabelLayout)
+	return time.Now().UTC().Format(backup.LabelLayout)
 }
 
 // checkOptions finds what cannot go together.
@@ -59,12 +59,12 @@ func checkOptions(p *cli.Process) error {
 }
 
 // parts are those that the options ask for.
-func parts(p *cli.Process) base.Parts {
+func parts(p *cli.Process) backup.Parts {
 	jobs := options.Jobs
 	if jobs == 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
-	return base.Parts{Command: options.Filter, Size: int64(options.PartSize), Jobs: jobs, Stderr: p.Err}
+	return backup.Parts{Command: options.Filter, Size: int64(options.PartSize), Jobs: jobs, Stderr: p.Err}
 }
 
 // since opens the manifest of the parent, nil if there is none.

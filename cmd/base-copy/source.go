@@ -4,13 +4,13 @@ import (
 	"context"
 
 	"pgpipes/lib/archive"
-	"pgpipes/lib/base"
+	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/server"
 )
 
 // take takes the backup, from the data directory or from the server.
-func take(ctx context.Context, p *cli.Process, o base.CopyOptions) (*base.Copied, error) {
+func take(ctx context.Context, p *cli.Process, o backup.CopyOptions) (*backup.Copied, error) {
 	if options.alone() {
 		return receive(ctx, p, o)
 	}
@@ -29,11 +29,11 @@ func take(ctx context.Context, p *cli.Process, o base.CopyOptions) (*base.Copied
 	if options.Stream.Stream {
 		return receive(ctx, p, o)
 	}
-	return base.Copy(ctx, p.Out, o)
+	return backup.Copy(ctx, p.Out, o)
 }
 
 // repository opens the repository that -r names, nil without one.
-func repository(ctx context.Context, cluster archive.Cluster) (base.Archive, error) {
+func repository(ctx context.Context, cluster archive.Cluster) (backup.Archive, error) {
 	if len(options.Locations) == 0 {
 		return nil, nil
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/archive"
-	"pgpipes/lib/base"
+	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/server"
 )
@@ -49,7 +49,7 @@ func (o Stream) compression() (format string, level int, err error) {
 func (o Stream) alone() bool { return o.Stream && options.NoCheck }
 
 // receive has the server send the backup.
-func receive(ctx context.Context, p *cli.Process, o base.CopyOptions) (*base.Copied, error) {
+func receive(ctx context.Context, p *cli.Process, o backup.CopyOptions) (*backup.Copied, error) {
 	replication, err := server.ConnectReplication(ctx, options.Conninfo)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func receive(ctx context.Context, p *cli.Process, o base.CopyOptions) (*base.Cop
 			return nil, err
 		}
 	}
-	r := base.ReceiveOptions{CopyOptions: o, Replication: replication, KeepBad: options.BadPages == "warn"}
+	r := backup.ReceiveOptions{CopyOptions: o, Replication: replication, KeepBad: options.BadPages == "warn"}
 	r.Compression, r.Level, _ = options.compression()
-	return base.Receive(ctx, p.Out, r)
+	return backup.Receive(ctx, p.Out, r)
 }

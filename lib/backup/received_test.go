@@ -1,4 +1,4 @@
-package base_test
+package backup_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"pgpipes/lib/base"
+	"pgpipes/lib/backup"
 	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/server"
@@ -18,14 +18,14 @@ import (
 )
 
 // receiving are the options for a backup of a cluster without an archive.
-func receiving(t *testing.T, c *pgtest.Cluster) base.ReceiveOptions {
+func receiving(t *testing.T, c *pgtest.Cluster) backup.ReceiveOptions {
 	t.Helper()
 	r, err := server.ConnectReplication(t.Context(), c.ConnInfo())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	o := base.ReceiveOptions{Replication: r}
+	o := backup.ReceiveOptions{Replication: r}
 	o.Label, o.Fast, o.Unchecked, o.Warn = "l", true, true, t.Logf
 	return o
 }
@@ -38,7 +38,7 @@ func TestReceive(t *testing.T) {
 	var done, total int64
 	o.Progress = func(d, all int64) { done, total = d, all }
 	var stream, listed bytes.Buffer
-	copied, err := base.Receive(t.Context(), &stream, o)
+	copied, err := backup.Receive(t.Context(), &stream, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestReceiveAndFail(t *testing.T) {
 			if test.a != nil {
 				o.Archive = test.a
 			}
-			if _, err := base.Receive(test.ctx, test.out, o); !errors.Is(err, test.want) {
+			if _, err := backup.Receive(test.ctx, test.out, o); !errors.Is(err, test.want) {
 				t.Error(err)
 			}
 			if test.a != nil && test.a.begin == nil && test.a.calls != "histories 1, begin l, abort l, " {
@@ -105,7 +105,7 @@ func TestReceiveAndFail(t *testing.T) {
 	}
 	o := receiving(t, c)
 	o.Label = "../x"
-	if _, err := base.Receive(t.Context(), io.Discard, o); !errors.Is(err, base.ErrLabel) {
+	if _, err := backup.Receive(t.Context(), io.Discard, o); !errors.Is(err, backup.ErrLabel) {
 		t.Error(err)
 	}
 }
@@ -154,7 +154,7 @@ func TestReceiveInPlaceTablespace(t *testing.T) {
 	o.Session = s
 	o.Patience = time.Second
 	var stream, listed bytes.Buffer
-	copied, err := base.Receive(t.Context(), &stream, o)
+	copied, err := backup.Receive(t.Context(), &stream, o)
 	if c.Major() < 16 {
 		if err == nil || !strings.Contains(err.Error(), "tablespace inside lies in the data directory") {
 			t.Error(err)

@@ -1,5 +1,9 @@
-// Package base copies a cluster out as a base stream.
-package base
+// Package backup copies a running cluster out as a base stream, or in parts of one:
+// from its data directory ([Copy]), or of what its server sends ([Receive]).
+//
+// The server itself says where the backup begins and ends. Until it has said so
+// nothing is written with which a server could be started.
+package backup
 
 import (
 	"context"
