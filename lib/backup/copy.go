@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -198,15 +197,8 @@ func checkNames(o CopyOptions) error {
 			return fmt.Errorf("%w: tag %q (as labels are)", ErrLabel, tag)
 		}
 	}
-	return checkLabel(o.Label)
-}
-
-func checkLabel(label string) error {
-	odd := func(r rune) bool {
-		return !strings.ContainsRune("-._", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}
-	if label == "" || label[0] == '.' || len(label) > 64 || strings.ContainsFunc(label, odd) {
-		return fmt.Errorf("%w: %q (letters, digits, - _ and dots, at most 64, no dot first)", ErrLabel, label)
+	if !manifest.ValidLabel(o.Label) {
+		return fmt.Errorf("%w: %q (letters, digits, - _ and dots, at most 64, no dot first)", ErrLabel, o.Label)
 	}
 	return nil
 }
