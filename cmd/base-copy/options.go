@@ -22,7 +22,7 @@ var options struct {
 	Since    string        `long:"since" value-name:"MANIFEST" description:"copy only what has changed since this backup, whose parts are needed then, too"`
 	Filter   string        `long:"filter" value-name:"COMMAND" description:"write parts, each through a shell command that gets LABEL and PART in its environment and prints the receipt"`
 	PartSize cli.Size      `long:"part-size" env:"PGPIPES_PART_SIZE" default:"1GiB" value-name:"SIZE" description:"how much goes into a part at most; a larger file is a part of its own"`
-	Jobs     int           `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many parts to write at once; as many as there are cores by default"`
+	Jobs     cli.Jobs      `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many parts to write at once; as many as there are cores by default"`
 	Fast     bool          `long:"fast" description:"let the server do its checkpoint at once, not spread over minutes"`
 	WithWAL  bool          `long:"with-wal" description:"copy the WAL that the backup needs as well: it can be started without an archive"`
 	MaxRate  cli.Size      `long:"max-rate" env:"PGPIPES_MAX_RATE" value-name:"SIZE" description:"copy no more than this in a second"`
@@ -48,8 +48,8 @@ func checkOptions(p *cli.Process) error {
 	switch {
 	case options.Data == "" && !options.Stream.Stream:
 		return cli.Hint(cli.Usagef("which data directory?"), "give -D DIR, set PGDATA, or use --stream")
-	case options.Jobs < 0 || options.PartSize == 0:
-		return cli.Usagef("-j and --part-size are above 0")
+	case options.PartSize == 0:
+		return cli.Usagef("--part-size is above 0")
 	case options.Filter == "":
 		return p.RefuseTerminal()
 	case options.Manifest == "":
@@ -60,10 +60,7 @@ func checkOptions(p *cli.Process) error {
 
 // parts are those that the options ask for.
 func parts(p *cli.Process) backup.Parts {
-	jobs := options.Jobs
-	if jobs == 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
+	jobs := options.Jobs.Or(runtime.GOMAXPROCS(0))
 	return backup.Parts{Command: options.Filter, Size: int64(options.PartSize), Jobs: jobs, Stderr: p.Err}
 }
 

@@ -24,7 +24,7 @@ var options struct {
 	WALKeep     walKeep       `long:"wal-keep" env:"PGPIPES_WAL_KEEP" default:"all" value-name:"TIME|backup|all" description:"how far back a recovery to any moment shall be possible: for a time such as 7d, from the newest backup on, or from the oldest"`
 	Abandon     []string      `long:"abandon" value-name:"LABEL" description:"remove what this backup has left, which nobody is writing any more, and apply no rule; may be repeated"`
 	Wait        time.Duration `long:"wait" value-name:"TIME" description:"wait for another expire in the repository as long as this, such as 30s or 10m"`
-	Jobs        int           `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to remove at once; 8 by default"`
+	Jobs        cli.Jobs      `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to remove at once; 8 by default"`
 	DryRun      bool          `short:"n" long:"dry-run" description:"print what would be done, and do nothing"`
 	Explain     string        `long:"explain" value-name:"LABEL" description:"say what every rule makes of this backup, and do nothing"`
 }
@@ -69,9 +69,6 @@ func policy() (retain.Policy, error) {
 			return retain.Policy{}, cli.Usagef("--abandon %q: not a label", label)
 		}
 	}
-	if o.Jobs < 0 {
-		return retain.Policy{}, cli.Usagef("-j %d: a number of objects, 1 or more", o.Jobs)
-	}
 	if len(o.Abandon) > 0 {
 		return retain.Policy{Abandon: o.Abandon}, nil
 	}
@@ -82,9 +79,4 @@ func policy() (retain.Policy, error) {
 	}, nil
 }
 
-func jobs() int {
-	if options.Jobs == 0 {
-		return max(usualJobs, runtime.GOMAXPROCS(0))
-	}
-	return options.Jobs
-}
+func jobs() int { return options.Jobs.Or(max(usualJobs, runtime.GOMAXPROCS(0))) }

@@ -21,9 +21,9 @@ var createOptions struct {
 	Pass   bool   `long:"pass" description:"pass the tar through to standard output; needs -o"`
 	Label  string `long:"label" value-name:"NAME" description:"name of the backup; by default what backup_label says"`
 
-	Leftover bool   `long:"leftover" description:"of what an interrupted backup LABEL has left in a repository"`
-	Jobs     int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"with --leftover: how many parts to read at once; one a core by default"`
-	Source   string `long:"source" value-name:"COMMAND" description:"with --leftover: a shell command that prints a part if that cannot be read as it is stored; gets LABEL, PART and KEY in its environment"`
+	Leftover bool     `long:"leftover" description:"of what an interrupted backup LABEL has left in a repository"`
+	Jobs     cli.Jobs `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"with --leftover: how many parts to read at once; one a core by default"`
+	Source   string   `long:"source" value-name:"COMMAND" description:"with --leftover: a shell command that prints a part if that cannot be read as it is stored; gets LABEL, PART and KEY in its environment"`
 }
 
 var createCommand = cli.Command{

@@ -27,12 +27,9 @@ func createLeftover(ctx context.Context, p *cli.Process, label string) error {
 		return err
 	}
 	l := inspect.Leftover{
-		Header: h, Parts: parts, Jobs: createOptions.Jobs, Warn: p.Warnf,
+		Header: h, Parts: parts, Jobs: createOptions.Jobs.Or(runtime.GOMAXPROCS(0)), Warn: p.Warnf,
 		Open:   func(ctx context.Context, key string) (io.ReadCloser, error) { return r.Get(ctx, key, 0, -1) },
 		Source: filter.Command{Text: createOptions.Source, Stderr: p.Err},
-	}
-	if l.Jobs < 1 {
-		l.Jobs = runtime.GOMAXPROCS(0)
 	}
 	if h.Parent != "" {
 		parent, err := r.Manifest(ctx, h.Parent)

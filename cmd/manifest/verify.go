@@ -17,7 +17,7 @@ var verifyOptions struct {
 	Data     string   `short:"D" long:"pgdata" value-name:"DIR" description:"verify this directory, as base-restore left it"`
 	Source   string   `long:"source" value-name:"COMMAND" description:"in a repository: a shell command that prints a part if that cannot be read as it is stored; gets LABEL, PART and KEY in its environment"`
 	Quick    bool     `long:"quick" description:"in a repository: names, sizes and what small objects say; neither WAL nor parts are read"`
-	Jobs     int      `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"in a repository: how much to read at once; as much as there are cores by default"`
+	Jobs     cli.Jobs `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"in a repository: how much to read at once; as much as there are cores by default"`
 	MaxRate  cli.Size `long:"max-rate" env:"PGPIPES_MAX_RATE" value-name:"SIZE" description:"in a repository: read no more than this in a second"`
 	Journal  string   `long:"journal" value-name:"FILE" description:"in a repository: note in FILE what was found whole, so that the next verification with it goes on where this one was interrupted; removed at the end"`
 	NoRecord bool     `long:"no-record" description:"do not store in the repository what came of verifying it"`

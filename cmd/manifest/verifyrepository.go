@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,8 +68,6 @@ func checkVerify() error {
 		return cli.Usagef("-D is for a directory and needs -m; a repository is verified as a whole")
 	case verifyOptions.Quick && verifyOptions.Journal != "":
 		return cli.Usagef("--quick reads nothing that --journal could note")
-	case verifyOptions.Jobs < 0:
-		return cli.Usagef("how many jobs? -j %d", verifyOptions.Jobs)
 	}
 	return nil
 }
@@ -98,7 +95,7 @@ func openJournal(r *archive.Repo) (*verify.Journal, error) {
 
 func verification(ctx context.Context, p *cli.Process, r *archive.Repo, labels []string, j *verify.Journal, pace *wait.Pace) verify.Verification {
 	v := verify.Verification{
-		Quick: verifyOptions.Quick, Labels: labels, Jobs: cmp.Or(verifyOptions.Jobs, runtime.GOMAXPROCS(0)), Pace: pace, Journal: j,
+		Quick: verifyOptions.Quick, Labels: labels, Jobs: verifyOptions.Jobs.Or(runtime.GOMAXPROCS(0)), Pace: pace, Journal: j,
 		Tars: readTars,
 		Found: func(f verify.Finding) error {
 			_, err := fmt.Fprintln(p.Text, f)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -12,16 +11,13 @@ import (
 )
 
 var copyOptions struct {
-	Jobs    int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to copy at once; one a core by default, and one more"`
-	Backup  string `long:"backup" value-name:"LABEL" description:"only this backup, and what it needs"`
-	Compare bool   `long:"compare" description:"read also what is there already in the same size, and say what differs"`
+	Jobs    cli.Jobs `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many objects to copy at once; one a core by default, and one more"`
+	Backup  string   `long:"backup" value-name:"LABEL" description:"only this backup, and what it needs"`
+	Compare bool     `long:"compare" description:"read also what is there already in the same size, and say what differs"`
 }
 
 // runCopy copies what one repository has and another has not.
 func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
-	if copyOptions.Jobs < 0 {
-		return cli.Usagef("-j %d: a number of objects, 1 or more", copyOptions.Jobs)
-	}
 	from, err := cli.OpenRepository(ctx, operands[0])
 	if err != nil {
 		return err
@@ -39,7 +35,7 @@ func runCopy(ctx context.Context, p *cli.Process, operands []string) error {
 		}
 	}
 	var objects, bytes atomic.Int64
-	t := transfer.Transfer{From: from, To: to, Jobs: cmp.Or(copyOptions.Jobs, runtime.GOMAXPROCS(0)+1), Backup: copyOptions.Backup, Compare: copyOptions.Compare, Copied: func(key string, size int64) {
+	t := transfer.Transfer{From: from, To: to, Jobs: copyOptions.Jobs.Or(runtime.GOMAXPROCS(0) + 1), Backup: copyOptions.Backup, Compare: copyOptions.Compare, Copied: func(key string, size int64) {
 		objects.Add(1)
 		bytes.Add(size)
 		p.Verbosef("%s: copied", key)

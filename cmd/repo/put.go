@@ -11,9 +11,9 @@ import (
 )
 
 var putOptions struct {
-	Format string `short:"c" long:"compress" choice:"zstd" choice:"gzip" choice:"xz" choice:"lz4" choice:"none" description:"compress it before; KEY must end in the format's suffix"`
-	Level  int    `short:"l" long:"level" env:"PGPIPES_LEVEL" value-name:"N" description:"how hard to compress; by default what suits the format"`
-	Jobs   int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many cores to compress with; all by default"`
+	Format string   `short:"c" long:"compress" choice:"zstd" choice:"gzip" choice:"xz" choice:"lz4" choice:"none" description:"compress it before; KEY must end in the format's suffix"`
+	Level  int      `short:"l" long:"level" env:"PGPIPES_LEVEL" value-name:"N" description:"how hard to compress; by default what suits the format"`
+	Jobs   cli.Jobs `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many cores to compress with; all by default"`
 }
 
 func runPut(ctx context.Context, p *cli.Process, operands []string) error {

@@ -24,15 +24,15 @@ import (
 // ahead are the options of fetching segments before they are asked for.
 type ahead struct {
 	cli.State
-	Ahead    int  `long:"ahead" env:"PGPIPES_AHEAD" default:"16" value-name:"N" description:"while the server replays a segment, fetch up to N that follow it in the background; 0 for none"`
-	Jobs     int  `short:"j" long:"jobs" env:"PGPIPES_JOBS" default:"0" default-mask:"4" value-name:"N" description:"fetch so many of them at once, 16 at most"`
-	Prefetch bool `long:"prefetch" description:"fetch what follows the segment NAME for the calls to come, and end"`
-	Detached bool `long:"detached" hidden:"true"` // this is the background
+	Ahead    int      `long:"ahead" env:"PGPIPES_AHEAD" default:"16" value-name:"N" description:"while the server replays a segment, fetch up to N that follow it in the background; 0 for none"`
+	Jobs     cli.Jobs `short:"j" long:"jobs" env:"PGPIPES_JOBS" default:"0" default-mask:"4" value-name:"N" description:"fetch so many of them at once, 16 at most"`
+	Prefetch bool     `long:"prefetch" description:"fetch what follows the segment NAME for the calls to come, and end"`
+	Detached bool     `long:"detached" hidden:"true"` // this is the background
 }
 
 func (a ahead) check() error {
-	if a.Ahead < 0 || a.Jobs < 0 {
-		return cli.Usagef("--ahead and --jobs are at least 0")
+	if a.Ahead < 0 {
+		return cli.Usagef("--ahead is at least 0")
 	}
 	return nil
 }
@@ -44,12 +44,7 @@ const (
 
 // jobs is how many segments are fetched at once: 0 is for the usual number, as
 // elsewhere.
-func (a ahead) jobs() int {
-	if a.Jobs == 0 {
-		return usualJobs
-	}
-	return min(a.Jobs, mostJobs)
-}
+func (a ahead) jobs() int { return min(a.Jobs.Or(usualJobs), mostJobs) }
 
 // lifetime bounds the background. An ordinary window takes seconds.
 const lifetime = 5 * time.Minute

@@ -55,7 +55,7 @@ func spool(what string, r io.Reader) (*archive.Source, error) {
 	if !options.Decompress {
 		return archive.Spool(r)
 	}
-	z, err := codec.NewReader(r, options.Jobs)
+	z, err := codec.NewReader(r, int(options.Jobs))
 	if err != nil {
 		return nil, undecoded(what, err)
 	}

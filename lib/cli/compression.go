@@ -6,7 +6,7 @@ import "pgpipes/lib/codec"
 type Compression struct {
 	Format string `short:"c" long:"compress" env:"PGPIPES_COMPRESS" default:"zstd" choice:"zstd" choice:"gzip" choice:"xz" choice:"lz4" choice:"none" description:"how to compress"`
 	Level  int    `short:"l" long:"level" env:"PGPIPES_LEVEL" value-name:"N" description:"how hard, 1 to 9 or as the format allows; by default what suits the format"`
-	Jobs   int    `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many cores to use; all by default"`
+	Jobs   Jobs   `short:"j" long:"jobs" env:"PGPIPES_JOBS" value-name:"N" description:"how many cores to use; all by default"`
 }
 
 // Codec checks the options. Frame is the bytes of input to compress at once.
@@ -18,6 +18,6 @@ func (c Compression) Codec(frame int) (codec.Options, error) {
 	if format == codec.None {
 		c.Level = 0 // one in the environment is meant for other formats
 	}
-	o := codec.Options{Format: format, Level: c.Level, Jobs: c.Jobs, Frame: frame}
+	o := codec.Options{Format: format, Level: c.Level, Jobs: int(c.Jobs), Frame: frame}
 	return o, Mistake(o.Check())
 }
