@@ -63,6 +63,13 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
+	written, err := createManifest()
+	if err != nil {
+		return err
+	}
+	if written != nil {
+		defer written.Close()
+	}
 	meter, err := p.Meter(options.Progress)
 	if err != nil {
 		return err
@@ -82,8 +89,8 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		return explain(err)
 	}
 	defer copied.Close()
-	if options.Manifest != "" {
-		if err := durable.WriteFile(options.Manifest, 0o640, copied.WriteManifest); err != nil {
+	if written != nil {
+		if err := written.ReplaceWith(copied.WriteManifest); err != nil {
 			return err
 		}
 	}
@@ -91,6 +98,14 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		return cli.No(fmt.Errorf("%d pages have wrong checksums", copied.Bad))
 	}
 	return nil
+}
+
+// createManifest begins the file that -m names, nil if it names none.
+func createManifest() (*durable.File, error) {
+	if options.Manifest == "" {
+		return nil, nil
+	}
+	return cli.CreateFile(options.Manifest)
 }
 
 func explain(err error) error {

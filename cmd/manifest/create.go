@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"pgpipes/lib/cli"
-	"pgpipes/lib/durable"
 	"pgpipes/lib/inspect"
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/stream"
@@ -64,7 +63,12 @@ func writeManifest(p *cli.Process, write func(io.Writer) error) error {
 	if createOptions.Output == "" {
 		return write(p.Text)
 	}
-	return durable.WriteFile(createOptions.Output, 0o640, write)
+	f, err := cli.CreateFile(createOptions.Output)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.ReplaceWith(write)
 }
 
 // verdict marks what is a "no".

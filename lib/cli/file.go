@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 
+	"pgpipes/lib/durable"
 	"pgpipes/lib/wait"
 )
 
@@ -26,4 +28,18 @@ func OpenFile(ctx context.Context, path string) (*File, error) {
 		return nil, err
 	}
 	return &File{reading.Reader(struct{ io.Reader }{f}), f, f}, nil
+}
+
+// CreateFile begins a file that the user names for a result, which Replace
+// gives its name: before the work is done, so that a place where none can be is found
+// then. Nothing but a plain file is replaced.
+func CreateFile(path string) (*durable.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, Mistake(fmt.Errorf("%s: not a plain file", path))
+	}
+	f, err := durable.Create(path, 0o640)
+	if err != nil {
+		return nil, Mistake(fmt.Errorf("%s: %w", path, err))
+	}
+	return f, nil
 }

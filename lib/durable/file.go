@@ -219,6 +219,11 @@ func WriteFile(path string, perm fs.FileMode, write func(io.Writer) error) error
 		return err
 	}
 	defer f.Close()
+	return f.ReplaceWith(write)
+}
+
+// ReplaceWith is Replace with what write produces, if that does not fail.
+func (f *File) ReplaceWith(write func(io.Writer) error) error {
 	if err := write(f); err != nil {
 		return err
 	}
