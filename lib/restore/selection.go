@@ -13,16 +13,24 @@ import (
 // made (transam.h:FirstNormalObjectId).
 const firstUserOID = 16384
 
+// ownNames are those of the databases that initdb makes, which may have been made
+// again since. Without template1 no other can be made.
+var ownNames = []string{"template0", "template1", "postgres"}
+
 // A selection is the databases that are to be restored. What initdb has made,
 // the templates among them, always is.
 type selection struct {
 	chosen map[uint32]bool // nil is all
+	own    map[uint32]bool // have one of ownNames, if the backup tells
 	found  map[uint32]bool // those of them that the backup has
 }
 
 // newSelection understands OIDs, and names where the backup tells them.
 func newSelection(h manifest.Header, asked []string) (*selection, error) {
-	s := &selection{found: map[uint32]bool{}}
+	s := &selection{own: map[uint32]bool{}, found: map[uint32]bool{}}
+	for _, name := range ownNames {
+		s.own[h.DatabaseNamed(name)] = true
+	}
 	for _, text := range asked {
 		oid, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
@@ -49,7 +57,7 @@ func (s *selection) excludes(name string) bool {
 	if ok && s.chosen[oid] {
 		s.found[oid] = true
 	}
-	return ok && oid >= firstUserOID && !s.chosen[oid] && path.Base(name) != "PG_VERSION"
+	return ok && oid >= firstUserOID && !s.own[oid] && !s.chosen[oid] && path.Base(name) != "PG_VERSION"
 }
 
 // check fails if the backup does not have what was asked for.

@@ -97,3 +97,21 @@ func TestSelection(t *testing.T) {
 	}
 	mustBeEmpty(t, o.Dir)
 }
+
+// Of databases that were made again after initdb only the name tells that the server
+// cannot do without them.
+func TestRestoreOnlyDatabaseKeepsTemplates(t *testing.T) {
+	var h manifest.Header
+	h.AddDatabase(16384, "app")
+	h.AddDatabase(16385, "template1")
+	h.AddDatabase(16386, "other")
+	s, err := newSelection(h, []string{"app"})
+	must(t, err)
+	for name, want := range map[string]bool{
+		"base/1/1259": false, "base/16384/1259": false, "base/16385/pg_filenode.map": false, "base/16386/1259": true,
+	} {
+		if got := s.excludes(name); got != want {
+			t.Errorf("%s: excluded %v", name, got)
+		}
+	}
+}
