@@ -112,6 +112,9 @@ func (d *Dir) create(key string, storing *wait.Operation) (watchedFile, error) {
 	storing.Begin()
 	defer storing.End()
 	f, err := durable.Create(d.path(key), fileMode)
+	if err == nil {
+		d.hand(f)
+	}
 	return watchedFile{f, storing}, err
 }
 
@@ -131,6 +134,7 @@ func (d *Dir) makeParents(key string, storing *wait.Operation) error {
 			if err := durable.Mkdir(d.path(key[:i]), dirMode); err != nil {
 				return err
 			}
+			d.handDirectory(key[:i])
 		}
 	}
 	return nil
@@ -260,5 +264,13 @@ func (d *Dir) LockFile(name string) (string, error) {
 	if err := CheckKey(key); err != nil || strings.Contains(name, "/") {
 		return "", fmt.Errorf("%w: lock name %q", ErrKey, name)
 	}
-	return d.path(key), d.makeParents(key, nil)
+	path := d.path(key)
+	if err := d.makeParents(key, nil); err != nil {
+		return "", err
+	}
+	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+		d.hand(f)
+		f.Close()
+	}
+	return path, nil
 }
