@@ -142,6 +142,39 @@ func TestSFTPServerDiesWhileStoring(t *testing.T) {
 	}
 }
 
+// What is given up leaves nothing, also while whoever gives the bytes is waited for.
+func TestSFTPGivenUp(t *testing.T) {
+	t.Parallel()
+	d := far(t, sshd.Start(t), t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	goOn := make(chan struct{})
+	stored := make(chan error, 1)
+	go func() {
+		_, err := d.Put(ctx, "k", func(w io.Writer) error {
+			if _, err := w.Write(make([]byte, 3<<20)); err != nil {
+				return err
+			}
+			<-goOn
+			return nil
+		})
+		stored <- err
+	}()
+	count := func() int {
+		names, err := os.ReadDir(d.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	eventually(t, "a temporary file", func() bool { return count() > 0 })
+	cancel()
+	eventually(t, "no file any more", func() bool { return count() == 0 })
+	close(goOn)
+	if err := <-stored; !errors.Is(err, context.Canceled) || count() > 0 {
+		t.Errorf("%v, %d files", err, count())
+	}
+}
+
 // A server that is silent holds up nobody for longer than the context allows.
 func TestSFTPSilentServer(t *testing.T) {
 	host := sshd.Start(t)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"sync/atomic"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,7 @@ func (s *SFTP) Put(ctx context.Context, key string, write func(io.Writer) error)
 		return Receipt{}, err
 	}
 	defer u.stop()
+	defer close(u.ended)
 	defer u.discard()
 	sum := newSummer(u)
 	if err := write(sum); err != nil {
@@ -58,6 +60,7 @@ type upload struct {
 	given *bufio.Writer  // into pipe
 	pipe  *io.PipeWriter // to the goroutine that sends
 	sent  chan error
+	ended chan struct{} // closed when nothing is under way any more
 	stop  func() bool
 	*wait.Operation
 	over bool
@@ -69,7 +72,7 @@ const sendBuffer = 256 << 10
 // create begins an object under a temporary name beside its own.
 func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 	temp := path.Join(path.Dir(s.path(key)), durable.TemporaryPrefix+rand.Text()+".tmp")
-	u := &upload{store: s, ctx: ctx, key: key, temp: temp, sent: make(chan error, 1), Operation: wait.On(ctx, s.doing("storing", key))}
+	u := &upload{store: s, ctx: ctx, key: key, temp: temp, sent: make(chan error, 1), ended: make(chan struct{}), Operation: wait.On(ctx, s.doing("storing", key))}
 	err := s.do(ctx, s.doing("storing", key), func(now *session) error {
 		if !canSync(now) {
 			return fmt.Errorf("%s: %w", s.location, ErrNoSync)
@@ -82,9 +85,9 @@ func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.stop = context.AfterFunc(ctx, u.breakOff)
 	out, in := io.Pipe()
 	u.pipe, u.given = in, bufio.NewWriterSize(in, sendBuffer)
+	u.stop = context.AfterFunc(ctx, u.giveUp)
 	go func() {
 		// Sending many pieces at once may leave holes after a failure; the file
 		// has a temporary name and goes.
@@ -93,6 +96,22 @@ func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 		u.sent <- err
 	}()
 	return u, nil
+}
+
+// farewell is how long a server has to remove what is given up. A process that was
+// told to end waits a little longer than that, and not for those who give it bytes.
+const farewell = 300 * time.Millisecond
+
+// giveUp removes the temporary name when ctx ends, and then breaks off what is still
+// under way.
+func (u *upload) giveUp() {
+	u.pipe.CloseWithError(context.Cause(u.ctx))
+	go u.session.Client.Remove(u.temp)
+	select {
+	case <-u.ended:
+	case <-time.After(farewell):
+		u.breakOff()
+	}
 }
 
 func canSync(now *session) bool {
