@@ -350,8 +350,10 @@ func TestSFTPRoundTrips(t *testing.T) {
 	host.Configure("Port " + port)
 	d := far(t, host, t.TempDir())
 	d.put(t, "a/b/first", "x")
-	if err := os.WriteFile(filepath.Join(d.root, "k"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, size := range map[string]int{"k": 1, "more": 100_000} {
+		if err := os.WriteFile(filepath.Join(d.root, name), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	way.Set(network.Weather{Delay: trip / 2})
 	puts := 0
@@ -362,6 +364,10 @@ func TestSFTPRoundTrips(t *testing.T) {
 	}{
 		{"Stat", operations["Stat"], 1},
 		{"Get", operations["Get"], 3}, // looking, opening, reading
+		{"Get of more", func(ctx context.Context, s store.Store) error {
+			_, err := read(ctx, s, "more", 0, -1)
+			return err
+		}, 3},
 		// Making the file; the bytes; their sync; closing; the name; and its sync.
 		{"Put", func(ctx context.Context, s store.Store) error {
 			puts++

@@ -82,7 +82,8 @@ func (d *download) begin(offset int64, whole bool) {
 }
 
 // Read implements io.Reader. What ends before all bytes have come was cut,
-// whatever the server says.
+// whatever the server says; only the count tells, as the library goes on behind
+// what a short answer has left out.
 func (d *download) Read(p []byte) (int, error) {
 	d.Begin()
 	defer d.End()
@@ -139,8 +140,9 @@ func (d *download) Close() error {
 	return nil
 }
 
-// smallSize is up to what size an object is asked for at once.
-const smallSize = 64 << 10
+// smallSize is up to what size an object is asked for at once: a large piece. What
+// is larger the library asks for in many; less would go in one after the other.
+const smallSize = largePiece
 
 // pieces reads a range, or what is small.
 type pieces struct {

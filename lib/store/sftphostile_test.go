@@ -309,6 +309,12 @@ func hostileReading(t *testing.T) {
 			}
 			return reply(sftpmsg.Data, request, "short")
 		}), "have not come", false},
+		"short in the middle": {data(func(request, honest sftpmsg.Message, offset uint64) []byte {
+			if offset > 0 {
+				return honest.Bytes()
+			}
+			return reply(sftpmsg.Data, request, "short")
+		}), "have not come", true},
 		"longer than said":  {size(10), "more has come", true},
 		"shorter than said": {size(1 << 40), "have not come", true},
 		"empty, it is said": {size(0), "more has come", true},

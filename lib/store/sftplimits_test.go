@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"pgpipes/lib/sftpmsg"
+	"pgpipes/lib/store"
 )
 
 // What a server takes at once is what it is sent, and asked for, at once; one that
@@ -16,20 +18,25 @@ import (
 func TestSFTPLimits(t *testing.T) {
 	const most = 200 << 10 // of OpenSSH's server
 	for name, c := range map[string]struct {
-		answer func(request sftpmsg.Message) []byte // nil for the honest one
-		least  int                                  // bytes of the largest request
-		most   int
+		answer  func(request sftpmsg.Message) []byte // nil for the honest one
+		least   int                                  // bytes of the largest request
+		most    int
+		version string // of the extension
 	}{
-		"honest":      {nil, 64 << 10, most},
-		"no limits":   {limits(math.MaxUint64, math.MaxUint64, math.MaxUint64), 64 << 10, most},
-		"unsupported": {func(m sftpmsg.Message) []byte { return status(m, codeUnsupported) }, 1, 32 << 10},
-		"silent":      {func(sftpmsg.Message) []byte { return []byte{} }, 1, 32 << 10},
-		"cut":         {func(m sftpmsg.Message) []byte { return reply(sftpmsg.Answer, m, uint64(1<<20)) }, 1, 32 << 10},
-		"unknown":     {limits(0, 0, 0), 1, 32 << 10},
-		"tiny":        {limits(1, 1, 1), 1, 32 << 10},
-		"short":       {limits(34000, 1<<20, 1<<20), 1, 32 << 10},
-		"reads less":  {limits(1<<20, 32<<10, 1<<20), 1, 32 << 10},
-		"writes less": {limits(1<<20, 1<<20, 32<<10), 1, 32 << 10},
+		"honest":    {nil, 64 << 10, most, "1"},
+		"no limits": {limits(math.MaxUint64, math.MaxUint64, math.MaxUint64), 64 << 10, most, "1"},
+		"unsupported": {func(m sftpmsg.Message) []byte {
+			return reply(sftpmsg.Status, m, codeUnsupported, strings.Repeat("there are no limits here ", 4), "")
+		}, 1, 32 << 10, "1"},
+		"silent":      {func(sftpmsg.Message) []byte { return []byte{} }, 1, 32 << 10, "1"},
+		"cut":         {func(m sftpmsg.Message) []byte { return reply(sftpmsg.Answer, m, uint64(1<<20)) }, 1, 32 << 10, "1"},
+		"unknown":     {limits(0, 0, 0), 1, 32 << 10, "1"},
+		"tiny":        {limits(1, 1, 1), 1, 32 << 10, "1"},
+		"no head":     {limits(124<<10+100, 1<<20, 1<<20), 1, 32 << 10, "1"},
+		"another":     {limits(1<<20, 1<<20, 1<<20), 1, 32 << 10, "2"},
+		"short":       {limits(34000, 1<<20, 1<<20), 1, 32 << 10, "1"},
+		"reads less":  {limits(1<<20, 32<<10, 1<<20), 1, 32 << 10, "1"},
+		"writes less": {limits(1<<20, 1<<20, 32<<10), 1, 32 << 10, "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,12 +56,19 @@ func TestSFTPLimits(t *testing.T) {
 					}
 				}
 				return nil
+			}, after: func(request, honest sftpmsg.Message) []byte {
+				return bytes.Replace(honest.Bytes(), []byte(sftpmsg.LimitsExtension+"\x00\x00\x00\x011"), []byte(sftpmsg.LimitsExtension+"\x00\x00\x00\x01"+c.version), 1)
 			}}
 			s := h.start(t)
 			contents := strings.Repeat("contents", 1<<17)
 			if _, err := s.Put(t.Context(), "k", write(contents)); err != nil {
 				t.Fatal(err)
 			}
+			s, err := store.Open("sftp://vault" + h.Root + "?config=" + h.config) // one that has not stored anything
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.(io.Closer).Close()
 			for offset, length := range map[int64]int64{0: -1, 1000: 900_000} {
 				body, err := s.Get(context.Background(), "k", offset, length)
 				if err != nil {

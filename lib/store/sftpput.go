@@ -78,7 +78,9 @@ func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {
 			return fmt.Errorf("%s: %w", s.location, ErrNoSync)
 		}
 		file, err := s.createFile(now, key, temp)
-		now.widen()
+		if err == nil {
+			now.widen()
+		}
 		u.session, u.file = now, file
 		return err
 	})

@@ -38,6 +38,7 @@ type wire struct {
 	request  []byte // that head, and what has come of the body
 	answer   []byte // the last one, with its length before it
 	rest     []byte // of it, not yet given away
+	greeted  bool   // the version has come
 	mu       sync.Mutex
 	asked    map[uint32]asked // what waits for an answer
 	names    map[string]int64 // bytes that directories take, by handle
@@ -127,8 +128,8 @@ func (w *wire) next() error {
 		return err
 	}
 	own := false
-	if m[0] == sftpmsg.Version {
-		err = w.greeted(m)
+	if m[0] == sftpmsg.Version && !w.greeted {
+		err = w.greet(m)
 	} else {
 		own, err = w.check(m)
 	}
@@ -139,9 +140,10 @@ func (w *wire) next() error {
 	return err
 }
 
-// greeted asks for the limits if the server tells them. The library writes nothing
+// greet asks for the limits if the server tells them. The library writes nothing
 // before it has seen the version, so that this may.
-func (w *wire) greeted(version sftpmsg.Message) error {
+func (w *wire) greet(version sftpmsg.Message) error {
+	w.greeted = true
 	_, f, _ := version.Parts()
 	for len(f.Rest) > 0 && !f.Bad {
 		if name, data := f.Text(), f.Text(); name != sftpmsg.LimitsExtension || data != "1" {
@@ -163,9 +165,6 @@ func (w *wire) learn(m sftpmsg.Message, f *sftpmsg.Fields) {
 		return
 	}
 	message, read, write := f.Long(), f.Long(), f.Long()
-	if f.Bad || min(message, read, write) == 0 {
-		return
-	}
 	w.takes.Store(min(message-min(message, headSize), read, write))
 }
 
@@ -215,6 +214,8 @@ func (w *wire) check(m sftpmsg.Message) (own bool, err error) {
 		wrong = wrongAttrs(f)
 	case sftpmsg.Name:
 		wrong = w.wrongNames(request, len(m), f)
+	case sftpmsg.Version:
+		wrong = "its version, once more"
 	}
 	if wrong == "" && f.Bad {
 		wrong = "an answer that was cut"

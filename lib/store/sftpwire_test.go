@@ -27,7 +27,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(append(sftpmsg.Message("\x66\x00\x00\x00\x01\x00\x00\x00\x01h").Bytes(), sftpmsg.Message(m).Bytes()...))
 		f.Add(sftpmsg.Message(m).Bytes())
 	}
-	version := sftpmsg.Message("\x02\x00\x00\x00\x03").Bytes()
+	version := sftpmsg.Message("\x02\x00\x00\x00\x03\x00\x00\x00\x12limits@openssh.com\x00\x00\x00\x011").Bytes()
 	f.Fuzz(func(t *testing.T, answers []byte) {
 		for what, ask := range map[string]func(*sftp.Client) error{
 			"stat": func(c *sftp.Client) error {
@@ -66,4 +66,30 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// packets are the writes that reach the connection.
+type packets [][]byte
+
+func (p *packets) Write(b []byte) (int, error) {
+	*p = append(*p, bytes.Clone(b))
+	return len(b), nil
+}
+
+func (p *packets) Close() error { return nil }
+
+// What the library writes in pieces goes in one.
+func TestWireJoins(t *testing.T) {
+	var sent packets
+	w := newWire(bytes.NewReader(nil), &sent)
+	data := sftpmsg.Message("\x06\x00\x00\x00\x01\x00\x00\x00\x01h\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x04data").Bytes()
+	empty := sftpmsg.Message("\x04\x00\x00\x00\x02\x00\x00\x00\x01h").Bytes()
+	for _, piece := range [][]byte{data[:len(data)-4], data[len(data)-4 : len(data)-1], data[len(data)-1:], empty} {
+		if n, err := w.Write(piece); n != len(piece) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if len(sent) != 2 || !bytes.Equal(sent[0], data) || !bytes.Equal(sent[1], empty) {
+		t.Errorf("%q", sent)
+	}
 }
