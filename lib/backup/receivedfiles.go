@@ -87,7 +87,7 @@ func (r *receiver) member(in io.Reader, m stream.Member) error {
 
 // contents takes the contents of a file.
 func (r *receiver) contents(in io.Reader, m stream.Member) error {
-	limit, keep := stream.Kept(m.Path)
+	limit, keep := stream.Keeps(m.Path)
 	switch {
 	case keep && m.Size > limit:
 		return stream.Bad("%s: %d bytes are too many for it", m.Path, m.Size)

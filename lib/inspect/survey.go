@@ -88,7 +88,7 @@ func (s *survey) visit(ctx context.Context, name string, kind fs.FileMode) error
 	switch {
 	case pgdata.Unlisted(name) && name != pgdata.ManifestFile:
 		return nil
-	case kind.IsDir() || kind == fs.ModeSymlink && (inTablespace && inner == "." || name == "pg_wal"):
+	case kind.IsDir() || kind == fs.ModeSymlink && (inTablespace && inner == "." || name == pgdata.WALDir):
 		return s.walk(ctx, name)
 	}
 	info, err := os.Lstat(filepath.Join(s.dir, name))

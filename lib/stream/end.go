@@ -2,23 +2,23 @@ package stream
 
 import "pgpipes/lib/pgdata"
 
-// keptFiles are those of which [Kept] tells.
+// keptFiles are those of which [Keeps] tells.
 var keptFiles = map[string]int64{
 	pgdata.LabelFile:         1 << 20,
 	pgdata.TablespaceMapFile: 16 << 20,
 	pgdata.ControlFile:       pgdata.ControlSize,
 }
 
-// Kept says whether a file is one whose contents a reader of a stream needs, and
+// Keeps says whether a file is one whose contents a reader of a stream needs, and
 // how many bytes it may have.
-func Kept(path string) (limit int64, ok bool) {
+func Keeps(path string) (limit int64, ok bool) {
 	limit, ok = keptFiles[path]
 	return limit, ok
 }
 
 // IsEnd holds for the members that end a stream, and differ in every backup.
 func IsEnd(path string) bool {
-	_, ok := Kept(path)
+	_, ok := Keeps(path)
 	return ok || path == pgdata.ManifestFile
 }
 

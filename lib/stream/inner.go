@@ -82,7 +82,9 @@ func (n *InnerManifest) Want(f manifest.ServerFile) error {
 func (n *InnerManifest) Algorithm() string { return n.algorithm }
 
 // Check fails unless these entries of the stream, with their SHA-256, are the
-// files that it lists, if it has come. The error is of the kind [ErrDiffers].
+// files that it lists, if it has come. If it has CRC32C, which no entry has, it is
+// what was placed that counts, as for CheckSums. The error is of the kind
+// [ErrDiffers].
 func (n *InnerManifest) Check(entries manifest.EntrySource) error {
 	switch n.algorithm {
 	case "":
@@ -94,7 +96,7 @@ func (n *InnerManifest) Check(entries manifest.EntrySource) error {
 }
 
 // CheckSums fails unless the files that have been placed are those that it lists
-// with their CRC32C, but for the paths to ignore. The error is of the kind
+// with their CRC32C, which must be its kind, but for the paths to ignore. The error is of the kind
 // [ErrDiffers].
 func (n *InnerManifest) CheckSums(ignore func(path string) bool) error {
 	return n.compare(n.sums.Entries(), ignore)

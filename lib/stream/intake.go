@@ -46,7 +46,7 @@ type Intake struct {
 	// Progress is told how many bytes of contents have been read.
 	Progress func(done int64)
 
-	// Kept are the contents of the files that [Kept] knows, by path, as far as
+	// Kept are the contents of the files that [Keeps] knows, by path, as far as
 	// they have come.
 	Kept map[string][]byte
 	// Server is what backup_manifest says besides the files, when it has come.
@@ -179,7 +179,7 @@ func (t *Intake) member(ctx context.Context, m Member) error {
 // contents writes the contents of a file to w and returns their hash.
 func (t *Intake) contents(ctx context.Context, w io.Writer, m Member) (sum string, err error) {
 	h := sha256.New()
-	limit, keep := Kept(m.Path)
+	limit, keep := Keeps(m.Path)
 	if keep || m.Path == pgdata.ManifestFile {
 		defer t.count(m.Size)
 	}
