@@ -40,6 +40,9 @@ func run(_ context.Context, p *cli.Process, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if err := p.RefuseClosedInput(); err != nil {
+		return err
+	}
 	p.WidenPipes()
 	if options.Decompress {
 		return decompress(p, o)

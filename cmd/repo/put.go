@@ -21,6 +21,9 @@ func runPut(ctx context.Context, p *cli.Process, operands []string) error {
 	if err := refuseOwn(key); err != nil {
 		return err
 	}
+	if err := p.RefuseClosedInput(); err != nil {
+		return err
+	}
 	o, err := putCodec(key)
 	if err != nil {
 		return err

@@ -117,11 +117,14 @@ func (p *Process) Remarkf(format string, args ...any) {
 	}
 }
 
-// RefuseTerminal is an error if standard output is a terminal, for a program
-// about to write binary data there.
+// RefuseTerminal is an error if standard output is a terminal, or closed, for a
+// program about to write binary data there.
 func (p *Process) RefuseTerminal() error {
 	if isTerminal(os.Stdout) {
 		return Usagef("standard output is a terminal: send the data to a file or a pipe")
+	}
+	if isClosed(os.Stdout) {
+		return Usagef("standard output is closed: send the data to a file or a pipe")
 	}
 	return nil
 }
@@ -137,11 +140,20 @@ func (p *Process) WidenPipes() {
 	}
 }
 
-// RefuseTerminalInput is an error if standard input is a terminal, for a
+// RefuseTerminalInput is an error if standard input is a terminal, or closed, for a
 // program about to read binary data from there.
 func (p *Process) RefuseTerminalInput() error {
 	if isTerminal(os.Stdin) {
 		return Usagef("standard input is a terminal: feed the data from a file or a pipe")
+	}
+	return p.RefuseClosedInput()
+}
+
+// RefuseClosedInput is an error if standard input is closed, for a program to which
+// no data are as good as any.
+func (p *Process) RefuseClosedInput() error {
+	if isClosed(os.Stdin) {
+		return Usagef("standard input is closed: feed the data from a file or a pipe")
 	}
 	return nil
 }
@@ -157,4 +169,16 @@ func (p *Process) Exec(path string, argv []string) error {
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// isClosed reports whether a standard stream was closed when the process began. Then
+// the runtime has opened /dev/null in its place, for reading and writing
+// (runtime/fds_unix.go:checkfds); who means it opens it for one of them.
+func isClosed(f *os.File) bool {
+	var s unix.Stat_t
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR || unix.Fstat(int(f.Fd()), &s) != nil {
+		return false
+	}
+	return s.Mode&unix.S_IFMT == unix.S_IFCHR && s.Rdev == unix.Mkdev(1, 3)
 }
