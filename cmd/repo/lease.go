@@ -235,15 +235,15 @@ func hasOpen(dir, file string) bool {
 }
 
 // runHeld asks whether a lease is still the one under which this command runs.
-// The lock of a file alone cannot be lost.
+// The lock of a file alone cannot be lost, only never have been taken.
 func runHeld(ctx context.Context, _ *cli.Process, operands []string) error {
 	r, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	name, text, _ := strings.Cut(os.Getenv(leaseSetting), "=")
-	if _, able := r.Store.(lock.Files); able && name == "" {
-		return nil
+	if files, able := r.Store.(lock.Files); able && name == "" {
+		return isLocked(ctx, files, operands[0])
 	}
 	if name != operands[0] {
 		return cli.Usagef("this does not run under the lock %s", operands[0])
@@ -256,4 +256,17 @@ func runHeld(ctx context.Context, _ *cli.Process, operands []string) error {
 		err = cli.No(fmt.Errorf("lock %s: %w", name, err))
 	}
 	return err
+}
+
+// isLocked is nil while anybody has the lock of a file.
+func isLocked(ctx context.Context, s lock.Files, name string) error {
+	l, err := lock.AcquireIn(ctx, s, name, "repo held", 0)
+	if errors.Is(err, lock.ErrBusy) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l.Release()
+	return cli.No(fmt.Errorf("lock %s: nobody has it", name))
 }
