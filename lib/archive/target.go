@@ -47,7 +47,7 @@ func ParseTarget(text string) (Target, error) {
 	case "lsn":
 		t.LSN, err = wal.ParseLSN(value)
 	case "xid":
-		_, err = strconv.ParseUint(value, 10, 64)
+		err = checkTransaction(value)
 	case "name":
 		if len(value) >= maxRestorePoint {
 			err = fmt.Errorf("recovery target name: longer than a restore point's name can be")
@@ -59,6 +59,18 @@ func ParseTarget(text string) (Target, error) {
 		err = fmt.Errorf("recovery target %s needs a value", kind)
 	}
 	return t, err
+}
+
+// firstTransaction is the least id that a transaction has (transam.h:
+// FirstNormalTransactionId).
+const firstTransaction = 3
+
+// checkTransaction takes ids with their epoch, too, which the server passes over.
+func checkTransaction(text string) error {
+	if n, err := strconv.ParseUint(text, 10, 64); err != nil || uint32(n) < firstTransaction {
+		return fmt.Errorf("recovery target xid %q: no transaction's id, which are numbers from %d on", text, firstTransaction)
+	}
+	return nil
 }
 
 func parseTime(text string) (time.Time, error) {
