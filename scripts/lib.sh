@@ -148,10 +148,10 @@ decimal_timeline() {
 
 # begin makes $work unless it is set already; it goes when the script ends.
 begin() {
-    trap 'cleanup; exit "$ended"' EXIT
-    for signal_ in HUP INT TERM; do
+    trap 'cleanup "$?"; exit "$ended"' EXIT
+    for signal_ in HUP=1 INT=2 QUIT=3 PIPE=13 TERM=15; do
         # shellcheck disable=SC2064 # the name is meant to be expanded now
-        trap "die_of $signal_" "$signal_"
+        trap "die_of ${signal_%=*} $((128 + ${signal_#*=}))" "${signal_%=*}"
     done
     [ -n "$work" ] || work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/pgpipes-${program#pgpipes-}.XXXXXX") ||
         die 111 'there is no place for temporary files'
@@ -159,22 +159,24 @@ begin() {
 
 undo() { :; }
 
-# cleanup leaves the status of the script in $ended for undo, which may set it.
+# cleanup STATUS leaves the status of the script in $ended for undo, which may set
+# it. In the trap of a signal $? is that of the command before, which may be 0.
 cleanup() {
-    ended=$?
+    ended=$1
     set +e
     trap - EXIT
-    trap '' HUP INT TERM
+    trap '' HUP INT QUIT PIPE TERM
     end_pipeline
     undo
     [ -z "$work" ] || rm -rf "$work"
 }
 
-# die_of SIGNAL lets the parent see what ended the script.
+# die_of SIGNAL STATUS lets the parent see what ended the script.
 die_of() {
-    cleanup
+    cleanup "$2"
     trap - "$1"
     kill -s "$1" "$$"
+    exit "$2"
 }
 
 ### Pipelines

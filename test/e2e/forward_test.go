@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,27 +11,13 @@ import (
 	"testing"
 )
 
-// forwarding is forward among programs that are scripts: what they do is told in
-// the shell's language, by name. They may leave files in the directory $HERE. The
-// lock is free, unless repo is told of otherwise.
+// forwarding is forward among programs that are scripts. The lock is free, unless
+// repo is told of otherwise.
 func forwarding(t *testing.T, programs map[string]string, args ...string) (cmd *exec.Cmd, dir string) {
 	t.Helper()
-	dir = t.TempDir()
-	shell(t, "cp", "-p", "../../scripts/forward", "../../scripts/lib.sh", dir)
 	all := map[string]string{"wal-push": "", "expire": ": >$HERE/expired", "repo": `[ "$1" != lock ] || { shift 4; exec "$@"; }`}
-	for name, script := range programs {
-		all[name] = script
-	}
-	for name, script := range all {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	cmd = exec.CommandContext(ctx, filepath.Join(dir, "forward"), append([]string{"-r", "near", "--to", "far"}, args...)...)
-	cmd.Env = append(os.Environ(), "HERE="+dir, "TMPDIR="+dir)
-	return cmd, dir
+	maps.Copy(all, programs)
+	return scripted(t, "forward", all, append([]string{"-r", "near", "--to", "far"}, args...)...)
 }
 
 // A lock that is busy is no failure; what fails under the lock is one, whatever

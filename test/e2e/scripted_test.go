@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"context"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// scripted is one of the scripts among programs that are scripts themselves: what
+// they do is told in the shell's language, by name. They may leave files in the
+// directory $HERE, which is $TMPDIR as well.
+func scripted(t *testing.T, script string, programs map[string]string, args ...string) (cmd *exec.Cmd, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	shell(t, "cp", "-p", "../../scripts/"+script, "../../scripts/lib.sh", dir)
+	for name, text := range programs {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	cmd = exec.CommandContext(ctx, filepath.Join(dir, script), args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HERE="+dir, "TMPDIR="+dir)
+	return cmd, dir
+}
+
+// restoring is restore among programs that find a backup, and do not restore it.
+func restoring(t *testing.T, programs map[string]string, args ...string) (cmd *exec.Cmd, dir string) {
+	t.Helper()
+	all := map[string]string{
+		"wal-push": "", "wal-get": "",
+		"manifest":     `case $1 in list) printf 'b\t\n' ;; using) echo restore/n ;; esac`,
+		"repo":         `[ "$1" != rm ] || echo "$4" >"$HERE/removed"`,
+		"base-restore": `echo "$@" >"$HERE/options"; echo 'not today' >&2; exit 111`,
+	}
+	maps.Copy(all, programs)
+	return scripted(t, "restore", all, append([]string{"-r", "/r", "-D", "data"}, args...)...)
+}
+
+// tidy makes sure that a script has removed its temporary files.
+func tidy(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, "pgpipes-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
+
+// A restore that a signal ends takes its note back, although all that it had begun
+// went well, and dies of that signal.
+func TestRestoreEndedBySignals(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			manifest := `case $1 in list) printf 'b\t\n' ;; using) echo restore/n; kill -` + itoa(int(signal)) + ` $PPID ;; esac`
+			cmd, dir := restoring(t, map[string]string{"manifest": manifest})
+			if r := finish(t, cmd); r.status != 128+int(signal) || exists(filepath.Join(dir, "options")) {
+				t.Error(r)
+			}
+			if removed, err := os.ReadFile(filepath.Join(dir, "removed")); string(removed) != "restore/n\n" {
+				t.Errorf("the note is not taken back: %v", err)
+			}
+			tidy(t, dir)
+		})
+	}
+}
+
+// Nobody reads what a script has to say: that ends it, and it cleans up.
+func TestScriptWhoseReaderLeaves(t *testing.T) {
+	t.Parallel()
+	cmd, dir := restoring(t, map[string]string{"base-restore": "exit 111"})
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	reader.Close()
+	cmd.Stderr = writer
+	if r := finish(t, cmd); r.status != 128+int(syscall.SIGPIPE) || !exists(filepath.Join(dir, "removed")) {
+		t.Error(r)
+	}
+	tidy(t, dir)
+}
