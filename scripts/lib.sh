@@ -12,6 +12,11 @@ work=     # a directory for temporary files, see begin
 pipeline= # process id of the running pipeline
 others=   # of several repositories all but $repository, as words for eval
 
+# Who starts a script may have closed what it writes messages to, or its input:
+# stages duplicate both.
+true 4>&2 || exec 2>/dev/null
+{ true 3<&0; } 2>/dev/null || exec </dev/null
+
 # The programs that lie beside the script, or in bin of a source tree, come
 # before others of the same name.
 if [ -x "$here/wal-push" ]; then

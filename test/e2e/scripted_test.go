@@ -86,3 +86,17 @@ func TestScriptWhoseReaderLeaves(t *testing.T) {
 	}
 	tidy(t, dir)
 }
+
+// Standard error and input that are closed are as good as /dev/null.
+func TestScriptWithClosedStreams(t *testing.T) {
+	t.Parallel()
+	for name, closed := range map[string]string{"error": "2>&-", "input": "<&-", "both": "<&- 2>&-"} {
+		t.Run(name, func(t *testing.T) {
+			cmd, dir := restoring(t, nil)
+			cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `exec "$0" "$@" ` + closed}, cmd.Args...)
+			if r := finish(t, cmd); r.status != 111 || !exists(filepath.Join(dir, "options")) {
+				t.Error(r)
+			}
+		})
+	}
+}
