@@ -7,7 +7,7 @@
 # shellcheck disable=SC2154 # here
 
 program=${0##*/}
-verbose=${PGPIPES_VERBOSE:-}
+verbose=  # see heed_verbose
 work=     # a directory for temporary files, see begin
 pipeline= # process id of the running pipeline
 others=   # of several repositories all but $repository, as words for eval
@@ -31,6 +31,15 @@ export PATH
 warn() { printf '%s: %s\n' "$program" "$*" >&2; }
 hint() { warn "hint: $*"; }
 verbose() { [ -z "$verbose" ] || warn "$*"; }
+
+# heed_verbose takes PGPIPES_VERBOSE for what the programs take it for.
+heed_verbose() {
+    case ${PGPIPES_VERBOSE:-} in
+        '' | 0 | [fF] | false | False | FALSE) ;;
+        1 | [tT] | true | True | TRUE) verbose=1 ;;
+        *) usage_error "PGPIPES_VERBOSE is $PGPIPES_VERBOSE: neither 1 nor 0" ;;
+    esac
+}
 
 # die STATUS MESSAGE…
 die() {
@@ -153,6 +162,7 @@ decimal_timeline() {
 
 # begin makes $work unless it is set already; it goes when the script ends.
 begin() {
+    heed_verbose
     trap 'cleanup "$?"; exit "$ended"' EXIT
     for signal_ in HUP=1 INT=2 QUIT=3 PIPE=13 TERM=15; do
         # shellcheck disable=SC2064 # the name is meant to be expanded now

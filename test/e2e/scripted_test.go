@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -95,6 +96,42 @@ func TestScriptWithClosedStreams(t *testing.T) {
 			cmd, dir := restoring(t, nil)
 			cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `exec "$0" "$@" ` + closed}, cmd.Args...)
 			if r := finish(t, cmd); r.status != 111 || !exists(filepath.Join(dir, "options")) {
+				t.Error(r)
+			}
+		})
+	}
+}
+
+// The scripts are as talkative as the programs are with the same setting.
+func TestScriptVerbosity(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		setting, config string
+		options         []string
+		status          int
+		says            bool
+	}{
+		"unset":        {"", "", nil, 111, false},
+		"0":            {"0", "", nil, 111, false},
+		"false":        {"false", "", nil, 111, false},
+		"1":            {"1", "", nil, 111, true},
+		"true":         {"true", "", nil, 111, true},
+		"neither":      {"loud", "", nil, 100, false},
+		"option":       {"0", "", []string{"-v"}, 111, true},
+		"in a file":    {"", "1", nil, 111, true},
+		"not the file": {"0", "1", nil, 111, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cmd, dir := restoring(t, nil, test.options...)
+			if test.config != "" {
+				if err := os.WriteFile(filepath.Join(dir, "config"), []byte("PGPIPES_VERBOSE="+test.config+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				cmd.Args = append(cmd.Args, "--config", "config")
+			}
+			cmd.Env = append(cmd.Env, "PGPIPES_VERBOSE="+test.setting)
+			if r := finish(t, cmd); r.status != test.status || strings.Contains(r.err, "b: restoring to") != test.says {
 				t.Error(r)
 			}
 		})
