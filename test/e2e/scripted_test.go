@@ -137,3 +137,14 @@ func TestScriptVerbosity(t *testing.T) {
 		})
 	}
 }
+
+// Values that begin with a dash reach the program as values.
+func TestRestoreOptionsWithDashes(t *testing.T) {
+	t.Parallel()
+	cmd, dir := restoring(t, nil, "--only-database", "-rf", "--tablespace-root", "-r", "-j", "2")
+	r := finish(t, cmd)
+	options, err := os.ReadFile(filepath.Join(dir, "options"))
+	if want := " --only-database=-rf --tablespace-root=-r --jobs=2\n"; err != nil || !strings.HasSuffix(string(options), want) {
+		t.Errorf("%q, want %q, %v; %s", options, want, err, r)
+	}
+}
