@@ -56,8 +56,9 @@ help() { sed -n '2,/^[^#]/ { /^#/ s/^#\{1,\} \{0,1\}//p; }' "$here/$1"; }
 
 ### Options and settings
 
-# need OPTION [VALUE]… ends the script when an option is the last word.
-need() { [ $# -gt 1 ] || usage_error "$1 needs a value"; }
+# need OPTION [VALUE]… ends the script when an option is the last word, or its value
+# is empty, as that of a variable that was never set.
+need() { [ -n "${2:-}" ] || usage_error "$1 needs a value"; }
 
 # load_settings FILE sets PGPIPES_NAME=value lines where the environment has
 # no such setting.

@@ -36,6 +36,9 @@ var (
 // LabelLayout is the form of a backup's name by default, for time.Format.
 const LabelLayout = "20060102T150405Z"
 
+// newest is what scripts take for the newest backup there is: no backup is named so.
+const newest = "last"
+
 // alivePeriod is how often the server is asked during the copy whether the
 // backup is still going on.
 const alivePeriod = time.Second
@@ -196,6 +199,9 @@ func checkNames(o CopyOptions) error {
 		if !manifest.ValidTag(tag) {
 			return fmt.Errorf("%w: tag %q (as labels are)", ErrLabel, tag)
 		}
+	}
+	if o.Label == newest {
+		return fmt.Errorf("%w: %q, which stands for the newest backup", ErrLabel, o.Label)
 	}
 	if !manifest.ValidLabel(o.Label) {
 		return fmt.Errorf("%w: %q (letters, digits, - _ and dots, at most 64, no dot first)", ErrLabel, o.Label)

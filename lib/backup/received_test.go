@@ -104,9 +104,11 @@ func TestReceiveAndFail(t *testing.T) {
 		})
 	}
 	o := receiving(t, c)
-	o.Label = "../x"
-	if _, err := backup.Receive(t.Context(), io.Discard, o); !errors.Is(err, backup.ErrLabel) {
-		t.Error(err)
+	for _, label := range []string{"../x", "last"} {
+		o.Label = label
+		if _, err := backup.Receive(t.Context(), io.Discard, o); !errors.Is(err, backup.ErrLabel) {
+			t.Errorf("%s: %v", label, err)
+		}
 	}
 }
 

@@ -148,3 +148,26 @@ func TestRestoreOptionsWithDashes(t *testing.T) {
 		t.Errorf("%q, want %q, %v; %s", options, want, err, r)
 	}
 }
+
+// What the programs would refuse after hours is refused before anything is begun.
+func TestBackupRefusesOptionsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, options := range [][]string{
+		{"-l", "99"}, {"-l", "x"}, {"-c", "gzip", "-l", "19"}, {"-j", "1000"},
+		{"--keep-within", "30"}, {"--keep-within", "99999999999999999999d"},
+		{"--keep-last", "99999999999999999999"}, {"--keep-last", "0"}, {"--keep-last", "-1"}, {"--keep-daily", "x"},
+		{"--wal-keep", "0"}, {"--keep-tag", "a/b"}, {"--since="}, {"--label", "last"}, {"--label="},
+	} {
+		t.Run(strings.Join(options, " "), func(t *testing.T) {
+			dir := t.TempDir()
+			cmd := exec.Command(filepath.Join(programs(t), "backup"), append([]string{"-r", "repo", "-D", "."}, options...)...)
+			cmd.Dir = dir
+			if r := finish(t, cmd); r.status != 100 || strings.Count(r.err, "\n") != 1 {
+				t.Error(r)
+			}
+			if exists(filepath.Join(dir, "repo")) {
+				t.Error("something was begun")
+			}
+		})
+	}
+}

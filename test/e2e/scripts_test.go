@@ -118,8 +118,8 @@ func TestBackupThatFails(t *testing.T) {
 	s.backup("bad")
 	s.must("manifest", "verify", "-r", s.repo)
 	expect(t, "backups", s.listed(), "bad good")
-	s.backup("last")
-	expect(t, "backups", s.listed(), "bad good last")
+	s.backup("newest")
+	expect(t, "backups", s.listed(), "bad good newest")
 }
 
 // A backup that is stored and of which nobody has seen that it is bad stays.
