@@ -189,10 +189,19 @@ cleanup() {
 
 # die_of SIGNAL STATUS lets the parent see what ended the script.
 die_of() {
+    [ "$1" != TERM ] || ! is_forsaken || warn 'ended because nobody keeps the lock any more: the process that should has ended'
     cleanup "$2"
     trap - "$1"
     kill -s "$1" "$$"
     exit "$2"
+}
+
+# is_forsaken tells whether the keeper of the lease under which the script runs has
+# ended: one that was killed could not say so, and the kernel sends SIGTERM then.
+# The lease is no word of grep's own command line.
+is_forsaken() {
+    # shellcheck disable=SC2062 # files, not a pattern
+    [ -n "${PGPIPES_LEASE:-}" ] && ! printf '%s\n' "${PGPIPES_LEASE#*=}" | grep -qsF -f - /proc/[0-9]*/cmdline
 }
 
 ### Pipelines

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -52,6 +53,42 @@ func TestLostLockOverSFTP(t *testing.T) {
 	s.refuses(1, "repo: lock backup: the lease was lost: held by pid 7 on db2 since then: backup", backup, "-r", s.repo, "-D", s.Data, "--fast", "--label", "b")
 	if exists(filepath.Join(s.local, "base/b/manifest")) || !exists(filepath.Join(s.local, "base/b/000.tar.zst")) {
 		t.Error("it is listed all the same, or its parts are gone")
+	}
+}
+
+// A backup that ends because whoever keeps its lock was killed says so. Any other
+// SIGTERM says nothing.
+func TestKeeperKilled(t *testing.T) {
+	t.Parallel()
+	s, _ := vaultSite(t)
+	s.must("repo", "init", "-r", s.repo, "-D", s.Data)
+	backup := filepath.Join(withFake(t, "base-copy", ": >copying; exec tail -f /dev/null"), "backup")
+	keepers := func() []int { return s.processes("repo\x00keep") }
+	for _, test := range []struct {
+		name    string
+		signal  syscall.Signal
+		victims func() []int
+		says    bool
+	}{
+		{"script", syscall.SIGTERM, func() []int { return s.processes("backup\x00-r") }, false},
+		{"keeper", syscall.SIGKILL, keepers, true}, // and its lease has to end by itself
+	} {
+		cmd := s.Command(backup, "-r", s.repo, "-D", s.Data)
+		var said bytes.Buffer
+		cmd.Dir, cmd.Stderr = s.dir, &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "copying", func() bool { return exists(s.path("copying")) })
+		for _, pid := range test.victims() {
+			syscall.Kill(pid, test.signal)
+		}
+		cmd.Wait()
+		if status := statusOf(cmd.ProcessState); status != 143 || strings.Contains(said.String(), "nobody keeps the lock") != test.says {
+			t.Errorf("%s: status %d, %s", test.name, status, said.String())
+		}
+		s.must("rm", s.path("copying"))
+		eventually(t, "the keeper is gone", func() bool { return len(keepers()) == 0 })
 	}
 }
 
