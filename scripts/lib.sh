@@ -183,9 +183,14 @@ cleanup() {
     trap - EXIT
     trap '' HUP INT QUIT PIPE TERM
     end_pipeline
+    [ "$ended" -eq 0 ] || has_room || warn "no room in $work for temporary files: set TMPDIR to where there is some"
     undo
     [ -z "$work" ] || rm -rf "$work"
 }
+
+# has_room tries whether $work takes more than what a file system might keep beside
+# a file's name.
+has_room() { [ -z "$work" ] || printf '%08192d' 0 2>/dev/null >"$work/room"; }
 
 # die_of SIGNAL STATUS lets the parent see what ended the script.
 die_of() {

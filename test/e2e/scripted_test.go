@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"pgpipes/test/slowfs"
 )
 
 // scripted is one of the scripts among programs that are scripts themselves: what
@@ -147,6 +149,19 @@ func TestRestoreOptionsWithDashes(t *testing.T) {
 	if want := " --only-database=-rf --tablespace-root=-r --jobs=2\n"; err != nil || !strings.HasSuffix(string(options), want) {
 		t.Errorf("%q, want %q, %v; %s", options, want, err, r)
 	}
+}
+
+// Where temporary files do not fit it is said where that is.
+func TestScriptWithoutRoom(t *testing.T) {
+	t.Parallel()
+	disk := slowfs.MountDisk(t, 1)
+	cmd, _ := restoring(t, map[string]string{"manifest": "exec head -c 2000000 /dev/zero"})
+	cmd.Env = append(cmd.Env, "TMPDIR="+disk.Dir)
+	r := finish(t, cmd)
+	if want := "restore: no room in " + disk.Dir + "/pgpipes-restore."; r.status == 0 || !strings.Contains(r.err, want) || !strings.Contains(r.err, "TMPDIR") {
+		t.Errorf("%s\nwant %q", r, want)
+	}
+	tidy(t, disk.Dir)
 }
 
 // What the programs would refuse after hours is refused before anything is begun.
