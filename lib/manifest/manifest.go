@@ -77,11 +77,11 @@ import (
 var (
 	// ErrDamaged is in the chain of every error that is due to what the
 	// manifest holds: cut, edited, out of order, or against the syntax.
-	ErrDamaged = errors.New("manifest: damaged")
+	ErrDamaged = errors.New("damaged manifest")
 
 	// ErrVersion is in the chain of the error for a manifest that only another
 	// version of the program can understand.
-	ErrVersion = errors.New("manifest: unknown format")
+	ErrVersion = errors.New("manifest of an unknown format")
 )
 
 // Header says what was copied, when, and where it is stored. A field that has
