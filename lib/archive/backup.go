@@ -134,27 +134,46 @@ func (r *Repo) Manifest(ctx context.Context, label string) (io.ReadCloser, error
 }
 
 // Header reads the header of a backup's manifest, which has to be of this label
-// and this cluster.
-func (r *Repo) Header(ctx context.Context, label string) (manifest.Header, error) {
-	key := layout.BaseKey(label, layout.Manifest)
+// and this cluster. What follows the header is left to VerifyManifest.
+func (r *Repo) Header(ctx context.Context, label string) (h manifest.Header, err error) {
+	err = r.readManifest(ctx, label, func(m *manifest.Reader) error {
+		h = m.Header()
+		switch {
+		case h.Label != label:
+			return fmt.Errorf("%w: it is the manifest of backup %s", ErrDamaged, h.Label)
+		case h.SystemID != r.SystemID:
+			return fmt.Errorf("%w: system identifier %d %w", ErrDamaged, h.SystemID, ErrForeign)
+		}
+		return nil
+	})
+	return h, err
+}
+
+// VerifyManifest reads the manifest of a backup to its end, where it proves
+// whole.
+func (r *Repo) VerifyManifest(ctx context.Context, label string) error {
+	return r.readManifest(ctx, label, func(m *manifest.Reader) error {
+		return manifest.Each(m, func(manifest.Entry) error { return nil })
+	})
+}
+
+// readManifest has do read on behind the header of a backup's manifest. What is
+// wrong in it is ErrDamaged.
+func (r *Repo) readManifest(ctx context.Context, label string, do func(*manifest.Reader) error) error {
 	body, err := r.Manifest(ctx, label)
 	if err != nil {
-		return manifest.Header{}, err
+		return err
 	}
 	defer body.Close()
 	m, err := manifest.NewReader(body)
+	if err == nil {
+		err = do(m)
+	}
 	if errors.Is(err, manifest.ErrDamaged) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		err = fmt.Errorf("%w: %s", ErrDamaged, strings.TrimPrefix(err.Error(), manifest.ErrDamaged.Error()+": "))
 	}
 	if err != nil {
-		return manifest.Header{}, fmt.Errorf("%s: %w", key, err)
+		err = fmt.Errorf("%s: %w", layout.BaseKey(label, layout.Manifest), err)
 	}
-	h := m.Header()
-	switch {
-	case h.Label != label:
-		return h, fmt.Errorf("%s: %w: it is the manifest of backup %s", key, ErrDamaged, h.Label)
-	case h.SystemID != r.SystemID:
-		return h, fmt.Errorf("%s: %w: system identifier %d %w", key, ErrDamaged, h.SystemID, ErrForeign)
-	}
-	return h, nil
+	return err
 }

@@ -11,27 +11,8 @@ import (
 	"slices"
 
 	"pgpipes/lib/codec"
-	"pgpipes/lib/layout"
 	"pgpipes/lib/manifest"
 )
-
-// VerifyManifest reads the manifest of a backup to its end, where it proves
-// whole.
-func (r *Repo) VerifyManifest(ctx context.Context, label string) error {
-	body, err := r.Manifest(ctx, label)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	m, err := manifest.NewReader(body)
-	for err == nil {
-		_, err = m.Next()
-	}
-	if err == io.EOF {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", layout.BaseKey(label, layout.Manifest), err)
-}
 
 // VerifyParts compares the stored parts of a backup with their receipts by size,
 // without reading them. Parts that other backups have stored are parts of it.
