@@ -10,11 +10,15 @@ import (
 	"pgpipes/lib/expire"
 )
 
-// hinted says how to go on without a backup that is damaged.
+// hinted says how to go on without a backup that is damaged, or how to know of one
+// that cannot be read whether it is.
 func hinted(err error) error {
 	var broken *expire.NotWhole
-	if !errors.As(err, &broken) || !errors.Is(err, archive.ErrDamaged) && !errors.Is(err, archive.ErrHole) {
+	if !errors.As(err, &broken) {
 		return err
+	}
+	if !errors.Is(err, archive.ErrDamaged) && !errors.Is(err, archive.ErrHole) {
+		return cli.Hint(err, "expire goes on when it can be read; manifest verify --quick says more")
 	}
 	gone := "/manifest"
 	if !broken.Complete {

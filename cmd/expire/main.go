@@ -29,6 +29,11 @@ reached, nor are pinned ones (manifest keep), those being restored or in progres
 WAL that a kept backup needs, and timeline histories. A backup whose parts a kept
 one uses is kept with it.
 
+Nothing is removed while a complete backup lacks parts, or WAL that it needs, or its
+manifest is damaged: status 111, of a dry run too. If anything is to go, the
+manifests of all complete backups that stay are read to their last lines before; of
+one that goes the header is enough.
+
 With --wal-keep 7d a recovery to any moment is possible for seven days: WAL is
 whole from the newest backup on that ended before that. Older backups keep what
 they need to be restored to their own end; what lies between is removed and

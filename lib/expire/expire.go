@@ -32,30 +32,15 @@ type Expiry struct {
 	now       time.Time
 }
 
-// A NotWhole is why nothing is removed: a backup that is listed and cannot be
-// restored, or one that is not complete and does not say what it needs.
-type NotWhole struct {
-	Label    string
-	Complete bool
-	NeededBy []string // backups that use its parts
-	Err      error
-}
-
-func (n *NotWhole) Error() string {
-	return fmt.Sprintf("nothing is removed while a backup is not whole: %s: %v", n.Label, n.Err)
-}
-
-// Unwrap is what is wrong with it.
-func (n *NotWhole) Unwrap() error { return n.Err }
-
 // sweepAge is how old must be what nobody needs and somebody may be about to
 // use: parts without a manifest, temporary files.
 const sweepAge = 48 * time.Hour
 
 // Decide applies a policy to a repository. It changes nothing. A backup that cannot
 // be read or restored is a *NotWhole: without it nobody knows what WAL is needed, or
-// how many backups there really are. Where nothing but what was abandoned may go it is
-// enough that all can be read.
+// how many backups there really are. If anything goes, the manifests of those that stay
+// are read to their last line. Where nothing but what was abandoned may go it is enough
+// that all their headers can be read.
 func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time) (*Expiry, error) {
 	backups, err := r.Backups(ctx)
 	if err != nil {
@@ -83,7 +68,7 @@ func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time
 			err = nil // whatever it needs
 		}
 		if err != nil {
-			return nil, &NotWhole{b.Label, b.Complete, usersOf(b.Label, backups), err}
+			return nil, notWhole(b, backups, err)
 		}
 		state.Backups = append(state.Backups, stateOf(b, restoring, now))
 	}
@@ -104,6 +89,11 @@ func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time
 		}
 	}
 	e.findHoles(coverage)
+	if counts && e.removes() {
+		if err := e.checkManifests(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return e, nil
 }
 
@@ -116,49 +106,6 @@ func usersOf(label string, backups []archive.Backup) []string {
 		}
 	}
 	return users
-}
-
-// checkWhole finds a backup that is listed but cannot be restored: counted as
-// one to keep it would let good ones go.
-func checkWhole(ctx context.Context, r *archive.Repo, b archive.Backup, c archive.Coverage, sizes map[string]int64) error {
-	if b.Err != nil || !b.Complete {
-		return b.Err
-	}
-	if b.Lost != nil {
-		return fmt.Errorf("%w: %v", archive.ErrDamaged, b.Lost)
-	}
-	if !allListed(b, sizes) { // where others put their parts
-		if err := r.VerifyParts(ctx, b.Header); err != nil {
-			return fmt.Errorf("%w: %v", archive.ErrDamaged, err)
-		}
-	}
-	if missing := c.MissingFor(b.Header); missing != "" {
-		return fmt.Errorf("%w: %s is missing%s", archive.ErrHole, missing, c.Why(missing))
-	}
-	return nil
-}
-
-// partSizes are the objects below base/ by key, with a size that does not matter:
-// Backups has compared them.
-func partSizes(backups []archive.Backup) map[string]int64 {
-	sizes := map[string]int64{}
-	for _, b := range backups {
-		for _, key := range b.Keys {
-			sizes[key] = 0
-		}
-	}
-	return sizes
-}
-
-// allListed reports whether all parts of a backup were among what was listed,
-// and so have been looked at.
-func allListed(b archive.Backup, sizes map[string]int64) bool {
-	for _, p := range b.Header.Parts {
-		if _, listed := sizes[p.Key]; !listed {
-			return false
-		}
-	}
-	return len(b.Header.Parts) > 0
 }
 
 // stateOf is what the policy has to know of a backup.
@@ -288,6 +235,11 @@ func (e *Expiry) findHoles(c archive.Coverage) {
 }
 
 func (e *Expiry) drops(label string) bool { return e.dropped[label] }
+
+// removes reports whether anything goes.
+func (e *Expiry) removes() bool {
+	return slices.ContainsFunc(e.Decisions, func(d retain.Decision) bool { return !d.Keep })
+}
 
 // An Explanation says why a backup stays or goes.
 type Explanation struct {
