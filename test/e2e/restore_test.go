@@ -90,6 +90,32 @@ func TestRestoreOfDamagedBackup(t *testing.T) {
 	}
 }
 
+// A manifest that is damaged behind its header is told of once, with the backup's
+// name, before anything is written; an older backup restores, and expire leaves it.
+func TestRestoreOfDamagedManifest(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("a")
+	s.row(1)
+	s.backup("b")
+	s.nothingWaits()
+	manifest := filepath.Join(s.repo, "base/b/manifest")
+	shell(t, "chmod", "u+w", manifest)
+	shell(t, "truncate", "-s", "100000", manifest)
+	r := s.run("restore", "-r", s.repo, "-D", s.path("data"))
+	if r.status != 111 || strings.Count(r.err, "\n") != 2 ||
+		!strings.Contains(r.err, "restore: backup b: damaged manifest: line ") || !strings.Contains(r.err, "restore: hint: an older one may work: --backup") {
+		t.Errorf("restore: %s", r)
+	}
+	if exists(s.path("data")) {
+		t.Error("something was left")
+	}
+	expect(t, "notes of restores", s.must("repo", "ls", "-r", s.repo, "restore/"), "")
+	s.refuses(111, "nothing is removed while a backup is not whole: b: ", "expire", "-r", s.repo, "--keep-last", "1")
+	s.must("restore", "-r", s.repo, "-D", s.path("data"), "--backup", "a", "--archive-mode", "off")
+}
+
 // startSegment is the first segment that a backup needs.
 func (s *site) startSegment(label string) string {
 	s.t.Helper()
