@@ -66,8 +66,8 @@ type upload struct {
 	over bool
 }
 
-// sendBuffer holds several pieces of what goes over the wire.
-const sendBuffer = 256 << 10
+// sendBuffer gathers small writes. Large ones go past it.
+const sendBuffer = 128 << 10
 
 // create begins an object under a temporary name beside its own.
 func (s *SFTP) create(ctx context.Context, key string) (*upload, error) {

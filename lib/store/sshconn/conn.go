@@ -113,7 +113,7 @@ func (h Host) login(ctx context.Context, raw net.Conn, said func(string)) (*Conn
 	defer keys.close()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	secured, channels, requests, err := ssh.NewClientConn(raw, h.Address(), &ssh.ClientConfig{
+	secured, channels, requests, err := ssh.NewClientConn(gather(raw), h.Address(), &ssh.ClientConfig{
 		User: h.User, Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(keys.signers)},
 		HostKeyCallback: check, HostKeyAlgorithms: algorithms,
 		BannerCallback: func(text string) error {

@@ -1,0 +1,83 @@
+package sshconn
+
+import (
+	"bufio"
+	"net"
+	"sync"
+)
+
+// gatherLimit is how many bytes may wait to be sent.
+const gatherLimit = 256 << 10
+
+// readAhead is how many bytes are read at once.
+const readAhead = 128 << 10
+
+// gathered is a stream that sends at once what has been written while the last was
+// on its way, and reads as much as there is. The library writes and reads each packet
+// in two steps, of which each would wake the far side.
+type gathered struct {
+	net.Conn
+	reader *bufio.Reader
+
+	mu      sync.Mutex
+	changed sync.Cond
+	waiting []byte
+	failed  error // of sending, or net.ErrClosed
+}
+
+func gather(raw net.Conn) *gathered {
+	g := &gathered{Conn: raw, reader: bufio.NewReaderSize(raw, readAhead)}
+	g.changed.L = &g.mu
+	go g.send()
+	return g
+}
+
+// Read implements io.Reader.
+func (g *gathered) Read(p []byte) (int, error) { return g.reader.Read(p) }
+
+// Write implements io.Writer. An error is that of an earlier one.
+func (g *gathered) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.failed == nil && len(g.waiting) > 0 && len(g.waiting)+len(p) > gatherLimit {
+		g.changed.Wait()
+	}
+	if g.failed != nil {
+		return 0, g.failed
+	}
+	g.waiting = append(g.waiting, p...)
+	g.changed.Broadcast()
+	return len(p), nil
+}
+
+// send sends until the stream is closed.
+func (g *gathered) send() {
+	var sending []byte
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.failed == nil {
+		if len(g.waiting) == 0 {
+			g.changed.Wait()
+			continue
+		}
+		sending, g.waiting = g.waiting, sending[:0]
+		g.changed.Broadcast()
+		g.mu.Unlock()
+		_, err := g.Conn.Write(sending)
+		g.mu.Lock()
+		if g.failed == nil {
+			g.failed = err
+		}
+	}
+	g.changed.Broadcast()
+}
+
+// Close implements io.Closer. What waits is lost.
+func (g *gathered) Close() error {
+	err := g.Conn.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failed = net.ErrClosed
+	g.changed.Broadcast()
+	return err
+}
