@@ -100,6 +100,7 @@ func TestRestoreOfDamagedManifest(t *testing.T) {
 	s.row(1)
 	s.backup("b")
 	s.nothingWaits()
+	s.must("repo", "copy", s.repo, s.path("other"))
 	manifest := filepath.Join(s.repo, "base/b/manifest")
 	shell(t, "chmod", "u+w", manifest)
 	shell(t, "truncate", "-s", "100000", manifest)
@@ -114,6 +115,10 @@ func TestRestoreOfDamagedManifest(t *testing.T) {
 	expect(t, "notes of restores", s.must("repo", "ls", "-r", s.repo, "restore/"), "")
 	s.refuses(111, "nothing is removed while a backup is not whole: b: ", "expire", "-r", s.repo, "--keep-last", "1")
 	s.must("restore", "-r", s.repo, "-D", s.path("data"), "--backup", "a", "--archive-mode", "off")
+	both := s.run("restore", "-r", s.repo, "-r", s.path("other"), "-D", s.path("whole"), "--archive-mode", "off")
+	if both.status != 0 || !strings.Contains(both.err, "restore: backup b: damaged manifest: line ") || !exists(s.path("whole/global/pg_control")) {
+		t.Errorf("the manifest of another repository: %s", both)
+	}
 }
 
 // startSegment is the first segment that a backup needs.
