@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds every wait; a healthy system needs a second.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // A shape is what distinguishes the clusters of the tests.
 type shape struct {

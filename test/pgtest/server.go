@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// patience bounds every wait for a server; a healthy one needs a second.
-const patience = 60 * time.Second
+// patience bounds every wait for a server: a healthy one needs a second, and two
+// minutes if it recovers much on a busy machine.
+const patience = 3 * time.Minute
 
 // server is a running postmaster.
 type server struct {
