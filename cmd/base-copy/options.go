@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func checkOptions(p *cli.Process) error {
 	case options.PartSize == 0:
 		return cli.Usagef("--part-size is above 0")
 	case options.Filter == "":
-		return p.RefuseTerminal()
+		return cmp.Or(p.RefuseTerminal(), p.RefuseClosedOutput())
 	case options.Manifest == "":
 		return cli.Usagef("--filter makes parts, which only a manifest knows: give -m FILE")
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -48,7 +49,7 @@ func run(_ context.Context, p *cli.Process, _ []string) error {
 		return decompress(p, o)
 	}
 	if o.Format != codec.None {
-		if err := p.RefuseTerminal(); err != nil {
+		if err := cmp.Or(p.RefuseTerminal(), p.RefuseClosedOutput()); err != nil {
 			return err
 		}
 	}

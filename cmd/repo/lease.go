@@ -260,13 +260,14 @@ func runHeld(ctx context.Context, _ *cli.Process, operands []string) error {
 
 // isLocked is nil while anybody has the lock of a file.
 func isLocked(ctx context.Context, s lock.Files, name string) error {
-	l, err := lock.AcquireIn(ctx, s, name, "repo held", 0)
-	if errors.Is(err, lock.ErrBusy) {
-		return nil
-	}
+	defer wait.For(ctx, "looking for lock "+name)()
+	path, err := s.LockFile(name)
 	if err != nil {
 		return err
 	}
-	l.Release()
-	return cli.No(fmt.Errorf("lock %s: nobody has it", name))
+	held, err := lock.IsHeld(path)
+	if err == nil && !held {
+		err = cli.No(fmt.Errorf("lock %s: nobody has it", name))
+	}
+	return err
 }

@@ -65,9 +65,10 @@ func ParseTarget(text string) (Target, error) {
 // FirstNormalTransactionId).
 const firstTransaction = 3
 
-// checkTransaction takes ids with their epoch, too, which the server passes over.
+// checkTransaction takes ids with their epoch, too, which the server passes over, and
+// none that begins with a zero, which the server would take for octal.
 func checkTransaction(text string) error {
-	if n, err := strconv.ParseUint(text, 10, 64); err != nil || uint32(n) < firstTransaction {
+	if n, err := strconv.ParseUint(text, 10, 64); err != nil || uint32(n) < firstTransaction || text[0] == '0' {
 		return fmt.Errorf("recovery target xid %q: no transaction's id, which are numbers from %d on", text, firstTransaction)
 	}
 	return nil

@@ -307,7 +307,7 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, got.Time, err)
 		}
 	}
-	for _, text := range []string{"", "x", "latest=1", "immediate=", "time", "time=", "time=now", "time=10:15", "lsn=", "lsn=x", "xid=", "xid=abc", "xid=-1", "xid=2", "xid=4294967296", "name", "Latest"} {
+	for _, text := range []string{"", "x", "latest=1", "immediate=", "time", "time=", "time=now", "time=10:15", "lsn=", "lsn=x", "xid=", "xid=abc", "xid=-1", "xid=2", "xid=0700", "xid=4294967296", "name", "Latest"} {
 		if got, err := ParseTarget(text); err == nil {
 			t.Errorf("%q: %+v", text, got)
 		}

@@ -2,9 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/wait"
@@ -38,8 +42,14 @@ func CreateFile(path string) (*durable.File, error) {
 		return nil, Mistake(fmt.Errorf("%s: not a plain file", path))
 	}
 	f, err := durable.Create(path, 0o640)
-	if err != nil {
-		return nil, Mistake(fmt.Errorf("%s: %w", path, err))
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	err = fmt.Errorf("%s: %w", path, err)
+	for _, wrong := range []error{fs.ErrNotExist, fs.ErrPermission, unix.ENOTDIR, unix.EROFS} {
+		if errors.Is(err, wrong) {
+			return nil, Mistake(err)
+		}
+	}
+	return nil, err
 }

@@ -117,14 +117,20 @@ func (p *Process) Remarkf(format string, args ...any) {
 	}
 }
 
-// RefuseTerminal is an error if standard output is a terminal, or closed, for a
-// program about to write binary data there.
+// RefuseTerminal is an error if standard output is a terminal, for a program
+// about to write binary data there.
 func (p *Process) RefuseTerminal() error {
 	if isTerminal(os.Stdout) {
 		return Usagef("standard output is a terminal: send the data to a file or a pipe")
 	}
+	return nil
+}
+
+// RefuseClosedOutput is an error if standard output is closed, for a program whose
+// data are nowhere else.
+func (p *Process) RefuseClosedOutput() error {
 	if isClosed(os.Stdout) {
-		return Usagef("standard output is closed: send the data to a file or a pipe")
+		return Hint(Usagef("standard output is closed, or /dev/null opened for reading and writing"), "send the data to a file or a pipe, or >/dev/null")
 	}
 	return nil
 }
@@ -140,20 +146,20 @@ func (p *Process) WidenPipes() {
 	}
 }
 
-// RefuseTerminalInput is an error if standard input is a terminal, or closed, for a
+// RefuseTerminalInput is an error if standard input is a terminal, for a
 // program about to read binary data from there.
 func (p *Process) RefuseTerminalInput() error {
 	if isTerminal(os.Stdin) {
 		return Usagef("standard input is a terminal: feed the data from a file or a pipe")
 	}
-	return p.RefuseClosedInput()
+	return nil
 }
 
 // RefuseClosedInput is an error if standard input is closed, for a program to which
 // no data are as good as any.
 func (p *Process) RefuseClosedInput() error {
 	if isClosed(os.Stdin) {
-		return Usagef("standard input is closed: feed the data from a file or a pipe")
+		return Hint(Usagef("standard input is closed, or /dev/null opened for reading and writing"), "feed the data from a file or a pipe, or </dev/null")
 	}
 	return nil
 }
@@ -173,7 +179,8 @@ func isTerminal(f *os.File) bool {
 
 // isClosed reports whether a standard stream was closed when the process began. Then
 // the runtime has opened /dev/null in its place, for reading and writing
-// (runtime/fds_unix.go:checkfds); who means it opens it for one of them.
+// (runtime/fds_unix.go:checkfds). Shells open it for one of them; some libraries that
+// start programs do not, and cannot be told from that.
 func isClosed(f *os.File) bool {
 	var s unix.Stat_t
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)

@@ -109,9 +109,6 @@ func (f *File) StartSync() {
 // Size is the number of bytes written.
 func (f *File) Size() int64 { return f.size }
 
-// Chown gives the file to somebody else.
-func (f *File) Chown(uid, gid int) error { return f.file.Chown(uid, gid) }
-
 // ReadAt reads what was written.
 func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.file.ReadAt(p, off) }
 

@@ -66,12 +66,29 @@ func Acquire(ctx context.Context, path, command string, patience time.Duration) 
 	return &Lock{file}, nil
 }
 
-// open opens a lock file. One that another user has made may be there to be read
+// IsHeld reports whether anybody has the lock in the file path. It changes nothing.
+func IsHeld(path string) (bool, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	err = unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+// open opens a lock file, and nothing that a link leads to: it is written to. One that another user has made may be there to be read
 // only, which is enough to lock it where file systems are local.
 func open(path string) (file *os.File, writable bool, err error) {
-	file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if errors.Is(err, fs.ErrPermission) {
-		if file, err := os.Open(path); err == nil {
+		if file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0); err == nil {
 			return file, false, nil
 		}
 	}

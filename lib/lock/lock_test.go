@@ -327,3 +327,37 @@ func TestNoDirectory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Nothing that a link leads to is written to.
+func TestAcquireFollowsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	precious := filepath.Join(dir, "precious")
+	if err := errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.Symlink(precious, filepath.Join(dir, "lock"))); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Acquire(t.Context(), filepath.Join(dir, "lock"), "test", 0); err == nil {
+		l.Release()
+		t.Error("a link was locked")
+	}
+	if got, err := os.ReadFile(precious); err != nil || string(got) != "precious" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestIsHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	is := func(want bool) {
+		t.Helper()
+		if held, err := IsHeld(path); held != want || err != nil {
+			t.Errorf("%v, %v", held, err)
+		}
+	}
+	is(false)
+	l, err := Acquire(t.Context(), path, "test", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(true)
+	l.Release()
+	is(false)
+}

@@ -89,13 +89,13 @@ func (d *Dir) Put(ctx context.Context, key string, write func(io.Writer) error) 
 		return Receipt{}, err
 	}
 	receipt := sum.receipt(key)
-	err = f.Publish()
+	err = d.asOwner(f.Publish)
 	for range rmdirRaces {
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		if err = d.makeParents(key, storing); err == nil {
-			err = f.Publish()
+			err = d.asOwner(f.Publish)
 		}
 	}
 	if errors.Is(err, fs.ErrExist) {
@@ -111,10 +111,11 @@ func (d *Dir) create(key string, storing *wait.Operation) (watchedFile, error) {
 	}
 	storing.Begin()
 	defer storing.End()
-	f, err := durable.Create(d.path(key), fileMode)
-	if err == nil {
-		d.hand(f)
-	}
+	var f *durable.File
+	err := d.asOwner(func() (err error) {
+		f, err = durable.Create(d.path(key), fileMode)
+		return err
+	})
 	return watchedFile{f, storing}, err
 }
 
@@ -131,10 +132,10 @@ func (d *Dir) makeParents(key string, storing *wait.Operation) error {
 	}
 	for i, c := range key {
 		if c == '/' {
-			if err := durable.Mkdir(d.path(key[:i]), dirMode); err != nil {
+			err := d.asOwner(func() error { return durable.Mkdir(d.path(key[:i]), dirMode) })
+			if err != nil {
 				return err
 			}
-			d.handDirectory(key[:i])
 		}
 	}
 	return nil
@@ -268,9 +269,15 @@ func (d *Dir) LockFile(name string) (string, error) {
 	if err := d.makeParents(key, nil); err != nil {
 		return "", err
 	}
-	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
-		d.hand(f)
-		f.Close()
+	err := d.asOwner(func() error {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if err == nil {
+			f.Close()
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
 	}
-	return path, nil
+	return path, err
 }

@@ -1,18 +1,44 @@
 package store
 
 import (
-	"io"
+	"errors"
+	"io/fs"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Root works in the place of a repository's owner, whom what it leaves there must
-// not lock out: it gets the owner of the directory that the store is in. Where that
-// is not possible, as over NFS, it stays whose it is.
+// asOwner does something to the names in the store with the rights of the owner of
+// its directory if this process is root. Root works in his place: what it leaves
+// there must not lock him out, and what he has put into its way must not have it do
+// more than he could. What he may not do root does, and it stays root's.
+func (d *Dir) asOwner(do func() error) error {
+	uid, gid, other := d.owner()
+	if !other {
+		return do()
+	}
+	err := withRights(uid, gid, do)
+	if errors.Is(err, fs.ErrPermission) {
+		return do()
+	}
+	return err
+}
 
-// owner is who that directory is of, if this process is root and he is not.
+// withRights does something as another user of the file system, which is a matter of
+// one thread (setfsuid(2)); new ones are not made from one that is locked.
+func withRights(uid, gid int, do func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer unix.Setfsgid(os.Getegid())
+	defer unix.Setfsuid(os.Geteuid())
+	unix.Setfsgid(gid)
+	unix.Setfsuid(uid)
+	return do()
+}
+
+// owner is who the directory is of, if this process is root and he is not.
 func (d *Dir) owner() (uid, gid int, other bool) {
 	if os.Geteuid() != 0 {
 		return 0, 0, false
@@ -26,35 +52,4 @@ func (d *Dir) owner() (uid, gid int, other bool) {
 		return 0, 0, false
 	}
 	return int(s.Uid), int(s.Gid), true
-}
-
-// hand gives a new file to the owner.
-func (d *Dir) hand(f interface{ Chown(uid, gid int) error }) {
-	if uid, gid, other := d.owner(); other {
-		_ = f.Chown(uid, gid)
-	}
-}
-
-// handDirectory gives a directory to the owner that root has just made. He might put
-// another in its place meanwhile: nothing that he could gain by is given away.
-func (d *Dir) handDirectory(key string) {
-	uid, gid, other := d.owner()
-	if !other {
-		return
-	}
-	dir, err := os.OpenFile(d.path(key), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	info, err := dir.Stat()
-	if err != nil {
-		return
-	}
-	if s, ok := info.Sys().(*syscall.Stat_t); !ok || s.Uid != 0 {
-		return
-	}
-	if _, err := dir.Readdirnames(1); err == io.EOF {
-		_ = dir.Chown(uid, gid)
-	}
 }

@@ -23,6 +23,7 @@ type gathered struct {
 	changed sync.Cond
 	waiting []byte
 	failed  error // of sending, or net.ErrClosed
+	closed  bool
 }
 
 func gather(raw net.Conn) *gathered {
@@ -32,8 +33,16 @@ func gather(raw net.Conn) *gathered {
 	return g
 }
 
-// Read implements io.Reader.
-func (g *gathered) Read(p []byte) (int, error) { return g.reader.Read(p) }
+// Read implements io.Reader. What was read ahead is lost when the stream is closed.
+func (g *gathered) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	closed := g.closed
+	g.mu.Unlock()
+	if closed {
+		return 0, net.ErrClosed
+	}
+	return g.reader.Read(p)
+}
 
 // Write implements io.Writer. An error is that of an earlier one.
 func (g *gathered) Write(p []byte) (int, error) {
@@ -77,7 +86,7 @@ func (g *gathered) Close() error {
 	err := g.Conn.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.failed = net.ErrClosed
+	g.failed, g.closed = net.ErrClosed, true
 	g.changed.Broadcast()
 	return err
 }
