@@ -3,12 +3,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
-	"pgpipes/lib/durable"
 )
 
 func main() {
@@ -98,26 +96,4 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		return cli.No(fmt.Errorf("%d pages have wrong checksums", copied.Bad))
 	}
 	return nil
-}
-
-// createManifest begins the file that -m names, nil if it names none.
-func createManifest() (*durable.File, error) {
-	if options.Manifest == "" {
-		return nil, nil
-	}
-	return cli.CreateFile(options.Manifest)
-}
-
-func explain(err error) error {
-	switch {
-	case errors.Is(err, backup.ErrArchiving):
-		return cli.Hint(err, "--no-archive-check copies without looking; the backup needs its WAL all the same")
-	case errors.Is(err, backup.ErrBadPages):
-		return cli.Hint(cli.No(err), "--bad-pages warn completes the backup all the same")
-	case errors.Is(err, backup.ErrWrongServer):
-		return cli.Hint(cli.Mistake(err), "-D and PGHOST, PGPORT … must name the same server")
-	case errors.Is(err, backup.ErrLabel), errors.Is(err, backup.ErrParent):
-		return cli.Mistake(err)
-	}
-	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/durable"
 )
 
 var options struct {
@@ -75,4 +76,12 @@ func since(ctx context.Context) (io.ReadCloser, error) {
 		return nil, cli.Mistake(fmt.Errorf("--since: %w", err))
 	}
 	return f, nil
+}
+
+// createManifest begins the file that -m names, nil if it names none.
+func createManifest() (*durable.File, error) {
+	if options.Manifest == "" {
+		return nil, nil
+	}
+	return cli.CreateFile(options.Manifest)
 }

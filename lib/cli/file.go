@@ -34,9 +34,9 @@ func OpenFile(ctx context.Context, path string) (*File, error) {
 	return &File{reading.Reader(struct{ io.Reader }{f}), f, f}, nil
 }
 
-// CreateFile begins a file that the user names for a result, which Replace
-// gives its name: before the work is done, so that a place where none can be is found
-// then. Nothing but a plain file is replaced.
+// CreateFile begins a file that the user names for a result, which Replace gives its
+// name. It is called before the work is done, so that a place where no file can be is
+// found then. Nothing but a plain file is replaced.
 func CreateFile(path string) (*durable.File, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, Mistake(fmt.Errorf("%s: not a plain file", path))

@@ -83,8 +83,9 @@ func IsHeld(path string) (bool, error) {
 	return false, err
 }
 
-// open opens a lock file, and nothing that a link leads to: it is written to. One that another user has made may be there to be read
-// only, which is enough to lock it where file systems are local.
+// open opens a lock file, and nothing that a link leads to: it is written to. One
+// that another user has made may be there to be read only, which is enough to lock it
+// where file systems are local.
 func open(path string) (file *os.File, writable bool, err error) {
 	file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if errors.Is(err, fs.ErrPermission) {

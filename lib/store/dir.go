@@ -259,7 +259,8 @@ func (d *Dir) Remove(ctx context.Context, key string) error {
 	return err
 }
 
-// LockFile returns the path of the file that stands for the lock of that name.
+// LockFile returns the path of the file that stands for the lock of that name, which
+// is made if it is not there: by root with the rights of the owner.
 func (d *Dir) LockFile(name string) (string, error) {
 	key := "lock/" + name
 	if err := CheckKey(key); err != nil || strings.Contains(name, "/") {
