@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"pgpipes/test/tracer"
 )
 
 // everywhere calls test for each scenario on each system, with the system calls
@@ -22,14 +24,14 @@ func everywhere(t *testing.T, test func(t *testing.T, s scenario, without []stri
 				t.Parallel()
 				r := s.set(t, without)
 				defer os.RemoveAll(r.dir)
-				res, err := r.trace(interruption{})
-				if err != nil || res.status != 0 {
-					t.Fatalf("status %d: %s (%v)", res.status, res.said, err)
+				res, err := r.trace(tracer.Interruption{})
+				if err != nil || res.Status != 0 {
+					t.Fatalf("status %d: %s (%v)", res.Status, res.said, err)
 				}
 				if err := s.whole(r.dir, false, true); err != nil {
 					t.Fatal(err)
 				}
-				test(t, s, without, res.calls)
+				test(t, s, without, res.Calls)
 			})
 		}
 	}
@@ -43,7 +45,7 @@ func TestKilledAtEverySystemCall(t *testing.T) {
 		for number, count := range calls {
 			k, _ := kindOf(number)
 			for nth := 1; nth <= places(number, count, without); nth++ {
-				hit, err := s.kill(t, without, interruption{number: number, nth: nth})
+				hit, err := s.kill(t, without, tracer.Interruption{Call: number, Nth: nth})
 				if err != nil {
 					t.Errorf("killed at %s number %d: %v", k.name, nth, err)
 				}
@@ -59,22 +61,22 @@ func TestKilledAtEverySystemCall(t *testing.T) {
 	})
 }
 
-func (s scenario) kill(t *testing.T, without []string, at interruption) (hit bool, err error) {
+func (s scenario) kill(t *testing.T, without []string, at tracer.Interruption) (hit bool, err error) {
 	t.Helper()
 	r := s.set(t, without)
 	defer os.RemoveAll(r.dir)
 	res, err := r.trace(at)
-	if err == nil && res.status != 0 && res.status != 137 {
-		err = fmt.Errorf("status %d: %s", res.status, res.said)
+	if err == nil && res.Status != 0 && res.Status != 137 {
+		err = fmt.Errorf("status %d: %s", res.Status, res.said)
 	}
 	if err != nil {
-		return res.hit, err
+		return res.Hit, err
 	}
 	named := len(without) > 0
-	if err := s.whole(r.dir, named, res.status == 0); err != nil {
-		return res.hit, err
+	if err := s.whole(r.dir, named, res.Status == 0); err != nil {
+		return res.Hit, err
 	}
-	return res.hit, s.again(r, named)
+	return res.Hit, s.again(r, named)
 }
 
 // Whatever fails, status 0 means that all is whole; otherwise nothing is
@@ -89,7 +91,7 @@ func TestEverySystemCallFails(t *testing.T) {
 			}
 			for nth := 1; nth <= places(k.number, calls[k.number], without); nth++ {
 				for _, errno := range errnos {
-					status, err := s.fail(t, without, interruption{k.number, nth, errno})
+					status, err := s.fail(t, without, tracer.Interruption{Call: k.number, Nth: nth, Errno: errno})
 					if err != nil {
 						t.Errorf("%s number %d: %v: %v", k.name, nth, errno, err)
 					}
@@ -109,7 +111,7 @@ func TestEverySystemCallFails(t *testing.T) {
 // full are the calls that find out that the disk is full.
 var full = []string{"write", "fsync", "linkat", "mkdirat", "pwrite64"}
 
-func (s scenario) fail(t *testing.T, without []string, at interruption) (status int, err error) {
+func (s scenario) fail(t *testing.T, without []string, at tracer.Interruption) (status int, err error) {
 	t.Helper()
 	r := s.set(t, without)
 	defer os.RemoveAll(r.dir)
@@ -117,17 +119,17 @@ func (s scenario) fail(t *testing.T, without []string, at interruption) (status 
 	// The write that failed may be one of Go's own, which wakes a thread of its
 	// and never fails in earnest.
 	woken := strings.Contains(res.said, "netpollBreak write failed")
-	if err == nil && res.status != 0 && !woken && !slices.Contains(s.statuses, res.status) {
-		err = fmt.Errorf("status %d: %s", res.status, res.said)
+	if err == nil && res.Status != 0 && !woken && !slices.Contains(s.statuses, res.Status) {
+		err = fmt.Errorf("status %d: %s", res.Status, res.said)
 	}
 	if err != nil {
-		return res.status, err
+		return res.Status, err
 	}
-	unremovable := at.number == unix.SYS_UNLINKAT || at.number == unix.SYS_LINKAT && len(without) > 0
-	if err := s.whole(r.dir, unremovable, res.status == 0); err != nil {
-		return res.status, fmt.Errorf("status %d: %w (%s)", res.status, err, res.said)
+	unremovable := at.Call == unix.SYS_UNLINKAT || at.Call == unix.SYS_LINKAT && len(without) > 0
+	if err := s.whole(r.dir, unremovable, res.Status == 0); err != nil {
+		return res.Status, fmt.Errorf("status %d: %w (%s)", res.Status, err, res.said)
 	}
-	return res.status, s.again(r, unremovable)
+	return res.Status, s.again(r, unremovable)
 }
 
 // A hole is a hole, whatever fails on the way to it: never is the answer
@@ -138,20 +140,20 @@ func TestFailuresAreNotAbsence(t *testing.T) {
 		argv:    []string{"wal-get", "--retry", "0", "-r", "r", "000000010000000000000000", "out"},
 		prepare: map[string][]byte{"r/pgpipes": identity, stored: compressed, "r/wal/history/00000002.history": []byte("1\t0/900000\tx\n")},
 	}
-	try := func(at interruption) result {
+	try := func(at tracer.Interruption) result {
 		r := s.set(t, nil)
 		defer os.RemoveAll(r.dir)
 		res, err := r.trace(at)
-		if name, _ := kindOf(at.number); err != nil || res.status != 254 && !strings.Contains(res.said, "netpollBreak") {
-			t.Errorf("%s number %d: status %d: %s (%v)", name.name, at.nth, res.status, res.said, err)
+		if name, _ := kindOf(at.Call); err != nil || res.Status != 254 && !strings.Contains(res.said, "netpollBreak") {
+			t.Errorf("%s number %d: status %d: %s (%v)", name.name, at.Nth, res.Status, res.said, err)
 		}
 		return res
 	}
-	calls := try(interruption{}).calls
+	calls := try(tracer.Interruption{}).Calls
 	for _, k := range kinds {
 		for nth := 1; nth <= calls[k.number]; nth++ {
 			for _, errno := range []unix.Errno{unix.EIO, unix.EACCES} {
-				try(interruption{k.number, nth, errno})
+				try(tracer.Interruption{Call: k.number, Nth: nth, Errno: errno})
 			}
 		}
 	}

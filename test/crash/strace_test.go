@@ -5,6 +5,7 @@
 package crash
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"pgpipes/test/script"
+	"pgpipes/test/tracer"
 )
 
 func TestMain(m *testing.M) {
@@ -54,22 +56,52 @@ func (r run) command(options ...string) *exec.Cmd {
 	return cmd
 }
 
+// fed calls f with the command's standard input open.
+func (r run) fed(cmd *exec.Cmd, f func() error) error {
+	if r.stdin == "" {
+		return f()
+	}
+	file, err := os.Open(r.stdin)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	cmd.Stdin = file
+	return f()
+}
+
 // do runs a command and returns its status and what it said.
 func (r run) do(cmd *exec.Cmd) (status int, said string, err error) {
-	if r.stdin != "" {
-		file, err := os.Open(r.stdin)
-		if err != nil {
-			return 0, "", err
-		}
-		defer file.Close()
-		cmd.Stdin = file
-	}
-	out, err := cmd.CombinedOutput()
+	var out []byte
+	err = r.fed(cmd, func() (err error) {
+		out, err = cmd.CombinedOutput()
+		return err
+	})
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return 0, "", err
 	}
 	return script.Status(err), string(out), nil
+}
+
+// A result is how a traced program ended.
+type result struct {
+	tracer.Result
+	said string
+}
+
+// trace runs the program to its end, or to where it is interrupted.
+func (r run) trace(at tracer.Interruption) (res result, err error) {
+	cmd := r.command()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	launchers := min(len(r.without), 1)
+	err = r.fed(cmd, func() (err error) {
+		res.Result, err = tracer.Run(cmd, launchers, at)
+		return err
+	})
+	res.said = said.String()
+	return res, err
 }
 
 // A call is a system call that returned.

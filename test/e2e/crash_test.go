@@ -1,13 +1,18 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pgpipes/test/tracer"
 )
 
 // A restore that is killed, wherever, leaves no directory that a server could
@@ -82,15 +87,38 @@ func (s *site) killFed(t *testing.T, file string, n int64, args []string) {
 	cmd.Wait()
 }
 
-// killAt runs a program that is killed when one of its threads makes a system
-// call for the nth time: name:n.
+// systemCalls are those at which programs are killed.
+var systemCalls = map[string]uint64{
+	"fchmod": unix.SYS_FCHMOD, "fsync": unix.SYS_FSYNC, "ftruncate": unix.SYS_FTRUNCATE, "getdents64": unix.SYS_GETDENTS64,
+	"linkat": unix.SYS_LINKAT, "mkdirat": unix.SYS_MKDIRAT, "openat": unix.SYS_OPENAT, "pwrite64": unix.SYS_PWRITE64,
+	"renameat": unix.SYS_RENAMEAT, "symlinkat": unix.SYS_SYMLINKAT, "syncfs": unix.SYS_SYNCFS, "unlinkat": unix.SYS_UNLINKAT,
+	"utimensat": unix.SYS_UTIMENSAT, "write": unix.SYS_WRITE,
+}
+
+// killAt runs a program that is killed when it makes a system call for the nth
+// time: name:n.
 func (s *site) killAt(t *testing.T, point, file, name string, args ...string) result {
 	t.Helper()
-	s = s.in(t)
-	call, when, _ := strings.Cut(point, ":")
-	options := []string{"-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=" + call + ":signal=KILL:when=" + when,
-		filepath.Join(programs(t), name)}
-	return s.fed(file, "strace", append(options, args...)...)
+	call, nth, _ := strings.Cut(point, ":")
+	number, known := systemCalls[call]
+	n, err := strconv.Atoi(nth)
+	if err != nil || !known {
+		t.Fatalf("%s is no point", point)
+	}
+	at := tracer.Interruption{Call: number, Nth: n}
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	cmd := s.Command(name, args...)
+	var out, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &stderr
+	ended, err := tracer.Run(cmd, 0, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result{ended.Status, out.String(), stderr.String()}
 }
 
 // A backup whose base-copy is killed at a system call leaves nothing that is

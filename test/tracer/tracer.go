@@ -1,11 +1,12 @@
-package crash
+// Package tracer runs a program under ptrace(2) and kills it at one of its system
+// calls, or makes that call fail.
+package tracer
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"os/exec"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -13,81 +14,70 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An interruption is what happens to a program at one of its system calls: the
-// nth of a number, counted over all threads. (strace counts by thread, and the
-// runtime of Go moves a program from one to another as it likes.)
-type interruption struct {
-	number uint64
-	nth    int
-	errno  unix.Errno // the call fails with it; 0: the program is killed instead
+// An Interruption is what happens to a program at one of its system calls: the
+// nth of a number, counted over all its threads, but not over the programs it
+// starts. (strace counts by thread, and the runtime of Go moves a program from
+// one to another as it likes.) The zero value is none.
+type Interruption struct {
+	Call  uint64 // its number
+	Nth   int
+	Errno unix.Errno // the call fails with it; 0: the program is killed instead
 }
 
-// A result is how a traced program ended.
-type result struct {
-	status int
-	said   string
-	calls  map[uint64]int // how many of each system call it began
-	hit    bool           // the interruption happened
+// A Result is how a program ended.
+type Result struct {
+	Status int            // 128+n for signal n, as the shell has it
+	Calls  map[uint64]int // how many of each system call it began
+	Hit    bool           // the interruption happened
 }
 
-// trace runs the program under ptrace(2) to its end.
-func (r run) trace(at interruption) (result, error) {
+// Run runs a command to its end, as its own Run does, in a process group of its
+// own. It counts from the last of so many programs that launch each other: with
+// 1, what the command executes instead of itself.
+func Run(cmd *exec.Cmd, launchers int, at Interruption) (Result, error) {
 	type outcome struct {
-		result
+		Result
 		err error
 	}
 	done := make(chan outcome)
 	go func() {
 		runtime.LockOSThread() // ptrace is between threads
 		defer runtime.UnlockOSThread()
-		res, err := r.traced(at)
+		res, err := run(cmd, launchers, at)
 		done <- outcome{res, err}
 	}()
 	o := <-done
-	return o.result, o.err
+	return o.Result, o.err
 }
 
-func (r run) traced(at interruption) (result, error) {
-	cmd := r.command()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	said, out, err := os.Pipe() // takes more than a program says
-	if err != nil {
-		return result{}, err
+func run(cmd *exec.Cmd, launchers int, at Interruption) (Result, error) {
+	attr := syscall.SysProcAttr{}
+	if cmd.SysProcAttr != nil {
+		attr = *cmd.SysProcAttr
 	}
-	defer said.Close()
-	cmd.Stdout, cmd.Stderr = out, out
-	if r.stdin != "" {
-		file, err := os.Open(r.stdin)
-		if err != nil {
-			return result{}, errors.Join(err, out.Close())
-		}
-		defer file.Close()
-		cmd.Stdin = file
+	attr.Ptrace, attr.Setpgid, attr.Pdeathsig = true, true, syscall.SIGKILL
+	cmd.SysProcAttr = &attr
+	if err := cmd.Start(); err != nil {
+		return Result{}, err
 	}
-	err = errors.Join(cmd.Start(), out.Close())
-	if err != nil {
-		return result{}, err
+	t := tracer{pid: cmd.Process.Pid, at: at, skip: launchers, failing: map[int]bool{}, known: map[int]bool{}}
+	t.Calls = map[uint64]int{}
+	err := t.follow()
+	// The program is reaped; what is still to come is what it said.
+	if werr := cmd.Wait(); !errors.Is(werr, unix.ECHILD) {
+		err = errors.Join(err, werr)
 	}
-	t := tracer{pid: cmd.Process.Pid, at: at, failing: map[int]bool{}, known: map[int]bool{}}
-	t.calls = map[uint64]int{}
-	if len(r.without) > 0 { // the launcher comes first
-		t.skip = 1
-	}
-	err = t.follow()
-	_ = cmd.Process.Release()
-	text, rerr := io.ReadAll(said)
-	t.said = string(text)
-	return t.result, errors.Join(err, rerr)
+	return t.Result, err
 }
 
 // A tracer follows all threads of one program.
 type tracer struct {
 	pid     int
-	at      interruption
+	at      Interruption
 	skip    int          // programs executed before the one that counts
 	failing map[int]bool // threads in a call that is made to fail
 	known   map[int]bool // threads that have stopped once
-	result
+	Result
 }
 
 const traceOptions = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
@@ -120,9 +110,9 @@ func (t *tracer) follow() error {
 				break
 			}
 			if tid == t.pid {
-				t.status = ws.ExitStatus()
+				t.Status = ws.ExitStatus()
 				if ws.Signaled() {
-					t.status = 128 + int(ws.Signal())
+					t.Status = 128 + int(ws.Signal())
 				}
 				return nil
 			}
@@ -176,19 +166,19 @@ func (t *tracer) systemCall(tid int) error {
 	}
 	switch {
 	case kind == entry:
-		t.calls[number]++
-		if number != t.at.number || t.calls[number] != t.at.nth {
+		t.Calls[number]++
+		if number != t.at.Call || t.Calls[number] != t.at.Nth {
 			return nil
 		}
-		t.hit = true
-		if t.at.errno == 0 {
+		t.Hit = true
+		if t.at.Errno == 0 {
 			return unix.Kill(t.pid, unix.SIGKILL)
 		}
 		t.failing[tid] = true
 		return setRegisters(tid, func(regs *unix.PtraceRegs) { regs.Orig_rax = ^uint64(0) }) // no such call
 	case kind == exit && t.failing[tid]:
 		delete(t.failing, tid)
-		return setRegisters(tid, func(regs *unix.PtraceRegs) { regs.Rax = -uint64(t.at.errno) })
+		return setRegisters(tid, func(regs *unix.PtraceRegs) { regs.Rax = -uint64(t.at.Errno) })
 	}
 	return nil
 }
