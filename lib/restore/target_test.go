@@ -275,6 +275,32 @@ func TestRestorePlaceInsideDataDirectory(t *testing.T) {
 	mustBeEmpty(t, dir)
 }
 
+// Nothing is restored into another cluster, not even into an empty directory.
+func TestRestorePlaceInsideAnotherCluster(t *testing.T) {
+	other := t.TempDir()
+	fixture.MakeFiles(t, other, pgdata.ControlFile)
+	empty := filepath.Join(other, "base/empty")
+	if err := os.MkdirAll(empty, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(empty, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, inside := range []string{empty, empty + "/new", link} {
+		for _, o := range []Options{
+			{Dir: inside},
+			{Dir: t.TempDir(), Tablespaces: map[uint32]string{16384: inside}},
+		} {
+			err := restore(t, fixture.SmallBackup(t), o)
+			if !errors.Is(err, ErrTarget) || !strings.Contains(err.Error(), "inside the data directory "+other) {
+				t.Errorf("%s: error %v", inside, err)
+			}
+		}
+	}
+	mustBeEmpty(t, empty)
+}
+
 // Remains in a tablespace are removed only together with those of the data
 // directory that they belong to.
 func TestRestoreOverRemainsOfTablespaces(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -72,7 +73,8 @@ func (t *targets) ours(one *target) func() bool {
 	}
 }
 
-// checkNesting refuses a directory that is another one, or inside of it.
+// checkNesting refuses a directory that is another one, or inside of it or of
+// another cluster's, whose server could use it or copy it as its own.
 func (t *targets) checkNesting() error {
 	real := make([]string, len(t.all))
 	for i, one := range t.all {
@@ -94,8 +96,22 @@ func (t *targets) checkNesting() error {
 				return badTarget("%s: inside %s", t.all[i].path, t.all[j].path)
 			}
 		}
+		if cluster := clusterAround(a); cluster != "" && !t.all[i].inPlace {
+			return badTarget("%s: inside the data directory %s", t.all[i].path, cluster)
+		}
 	}
 	return nil
+}
+
+// clusterAround is the data directory that a path leads through, "" if it
+// leads through none.
+func clusterAround(path string) string {
+	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(filepath.Join(dir, pgdata.ControlFile)); err == nil {
+			return dir
+		}
+	}
+	return ""
 }
 
 func realPath(t *target) (string, error) {
