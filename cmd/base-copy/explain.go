@@ -5,6 +5,7 @@ import (
 
 	"pgpipes/lib/backup"
 	"pgpipes/lib/cli"
+	"pgpipes/lib/server"
 )
 
 // explain says what a failed copy means for the status, and what can be done.
@@ -16,7 +17,7 @@ func explain(err error) error {
 		return cli.Hint(cli.No(err), "--bad-pages warn completes the backup all the same")
 	case errors.Is(err, backup.ErrWrongServer):
 		return cli.Hint(cli.Mistake(err), "-D and PGHOST, PGPORT … must name the same server")
-	case errors.Is(err, backup.ErrLabel), errors.Is(err, backup.ErrParent):
+	case errors.Is(err, backup.ErrLabel), errors.Is(err, backup.ErrParent), errors.Is(err, server.ErrConninfo):
 		return cli.Mistake(err)
 	}
 	return err

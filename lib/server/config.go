@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,10 @@ const (
 	connectTimeout  = 30 * time.Second
 )
 
+// ErrConninfo is in the chain of the error of settings that no server can be
+// reached with, in the connection string, the environment or their files.
+var ErrConninfo = errors.New("the connection settings are wrong")
+
 // parseConfig is what conninfo and libpq's environment together ask for, with
 // our defaults where neither says anything.
 func parseConfig(conninfo, database string) (*pgconn.Config, error) {
@@ -24,7 +29,7 @@ func parseConfig(conninfo, database string) (*pgconn.Config, error) {
 		config, err = pgconn.ParseConfig(withDatabase(conninfo, database))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect: %s", oneLine(err.Error()))
+		return nil, fmt.Errorf("connect: %w: %s", ErrConninfo, oneLine(err.Error()))
 	}
 	if config.Database == "" { // dbname= without a name
 		config.Database = database

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,8 +83,8 @@ func TestParseConfigFiles(t *testing.T) {
 func TestParseConfigErrors(t *testing.T) {
 	clearEnv(t)
 	for _, conninfo := range []string{"host", "port=x", "postgres://h:1:2/", "service=none", "sslmode=perhaps host=h"} {
-		if _, err := parseConfig(conninfo, defaultDatabase); err == nil {
-			t.Errorf("%q: no error", conninfo)
+		if _, err := parseConfig(conninfo, defaultDatabase); !errors.Is(err, ErrConninfo) {
+			t.Errorf("%q: error %v", conninfo, err)
 		} else if got := oneLine(err.Error()); got != err.Error() {
 			t.Errorf("%q: %q", conninfo, err)
 		}
