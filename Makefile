@@ -2,6 +2,7 @@
 # make test       install what is missing, then lint, race tests and all tests
 # make matrix     back up and restore clusters of every major version; MAJORS=13,18
 # make test TIMEOUT=2h gives a package of tests on a busy machine more than 40m
+# make elsewhere  the end-to-end tests with every repository behind sftp, then in S3
 # make stores     S3: a server of four nodes too, of which some are killed
 # make soak       random schedules of failures for an hour; SOAK=10m for less
 # make demo       back up and restore a scratch cluster before your eyes
@@ -38,7 +39,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 export HOME := $(or $(HOME),$(shell getent passwd $$(id -u) | cut -d: -f6))
 
 .NOTPARALLEL:
-.PHONY: all go setup test lint race matrix stores soak demo bench install uninstall clean
+.PHONY: all go setup test lint race matrix elsewhere stores soak demo bench install uninstall clean
 
 all: go
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
@@ -69,6 +70,10 @@ race: go
 
 matrix: setup go
 	go test -count=1 -v -timeout 0 ./test/majors -majors $(MAJORS) -relations $(RELATIONS) -large $(LARGE)
+
+elsewhere: setup go
+	go test -count=1 -timeout 0 ./test/e2e -repository sftp
+	go test -count=1 -timeout 0 ./test/e2e -repository s3
 
 stores: setup go
 	go test -count=1 -v -timeout 0 ./test/stores -nodes

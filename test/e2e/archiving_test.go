@@ -20,8 +20,8 @@ func TestArchivingCatchesUp(t *testing.T) {
 	for name, failure := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, small)
-			s.repo = s.path("mount/main")
+			s := hereSite(t, small)
+			s.use(s.path("mount/main"))
 			s.must("mkdir", s.path("mount"))
 			s.Configure(archiveTo(t, s.repo))
 			s.SQL("SELECT pg_reload_conf()")
@@ -45,27 +45,32 @@ func TestArchivingCatchesUp(t *testing.T) {
 func (s *site) awaitCommand() {
 	s.t.Helper()
 	s.SQL("SELECT pg_switch_wal()")
-	eventually(s.t, "a repository", func() bool { return exists(filepath.Join(s.repo, "pgpipes")) })
+	eventually(s.t, "a repository", func() bool { return exists(s.inRepo("pgpipes")) })
 }
 
 // nothingWaits waits until the server has no WAL left to archive.
 func (s *site) nothingWaits() {
 	s.t.Helper()
-	eventually(s.t, "no more .ready", func() bool {
-		waiting, _ := filepath.Glob(filepath.Join(s.Data, "pg_wal/archive_status/*.ready"))
-		return len(waiting) == 0
-	})
+	eventually(s.t, "no more .ready", func() bool { return !s.waits() })
+}
+
+func (s *site) waits() bool {
+	waiting, _ := filepath.Glob(filepath.Join(s.Data, "pg_wal/archive_status/*.ready"))
+	return len(waiting) > 0
 }
 
 // catchUp ends segments until all are archived. After three failures the
 // archiver waits for the end of the next segment, or a minute.
 func (s *site) catchUp() {
 	s.t.Helper()
-	last := s.endAnySegment()
-	for deadline := time.Now().Add(patience); !exists(s.segmentFile(last)) && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
-		s.endAnySegment()
-	}
-	s.nothingWaits()
+	var ended time.Time
+	eventually(s.t, "all archived", func() bool {
+		if time.Since(ended) > 2*time.Second {
+			s.endAnySegment()
+			ended = time.Now()
+		}
+		return !s.waits()
+	})
 }
 
 // endAnySegment writes something and ends the segment with it.
@@ -144,7 +149,7 @@ func TestArchivingToTwo(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, small, "archive_mode = on")
 	second := s.path("second")
-	s.Configure(strings.Replace(archiveTo(t, s.repo), "-r", "-r "+second+" -r", 1))
+	s.Configure(archiveTo(t, second, s.repo))
 	s.SQL("SELECT pg_reload_conf()")
 	s.SQL("SELECT pg_switch_wal()")
 	eventually(t, "a second repository", func() bool { return exists(filepath.Join(second, "pgpipes")) })

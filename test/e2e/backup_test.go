@@ -95,7 +95,7 @@ func (s *site) unpack(label string) string {
 	s.t.Helper()
 	dir := filepath.Join(pgtest.TempDir(s.t), "data")
 	s.must("sh", "-euc", `mkdir -m 700 "$2"; for part in "$1"/*.tar.zst; do zstd -dc "$part" | tar -xpf - -C "$2"; done`,
-		"sh", filepath.Join(s.repo, "base", label), dir)
+		"sh", s.inRepo("base", label), dir)
 	return dir
 }
 

@@ -1,10 +1,10 @@
 package e2e
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -79,33 +79,79 @@ type site struct {
 	t    *testing.T
 	dir  string // for files; the cluster's user may write there
 	repo string // its location
-	// local is the repository as a directory here, if repo is on another host.
+	// local is the repository as a directory, which it is behind every location.
 	local string
+	// beside is another place for a repository, beside the first.
+	beside func(name string) (repo, local string)
 }
 
-// newSite makes a site and starts it.
+// newSite makes a site and starts it. Its repository is where -repository says.
 func newSite(t *testing.T, sh shape, conf ...string) *site {
 	t.Helper()
-	dir := pgtest.TempDir(t)
-	s := &site{t: t, dir: dir, repo: filepath.Join(dir, "repo")}
-	s.Cluster = newCluster(t, sh, append([]string{"archive_mode = on", archiveTo(t, s.repo)}, conf...)...)
+	return newSiteOn(t, *repository, sh, conf...)
+}
+
+// hereSite is a site whose repository is a directory, for what is true of nothing
+// else.
+func hereSite(t *testing.T, sh shape, conf ...string) *site {
+	t.Helper()
+	return newSiteOn(t, "directory", sh, conf...)
+}
+
+func newSiteOn(t *testing.T, kind string, sh shape, conf ...string) *site {
+	t.Helper()
+	s := &site{Cluster: newCluster(t, sh), t: t, dir: pgtest.TempDir(t)}
+	switch kind {
+	case "directory":
+		s.beside = func(name string) (repo, local string) { return s.path(name), s.path(name) }
+	case "sftp":
+		s.behindSFTP()
+	case "s3":
+		s.inBucket()
+	default:
+		t.Fatalf("-repository %s is neither directory nor sftp nor s3", kind)
+	}
+	s.repo, s.local = s.beside("repo")
+	s.Configure("archive_mode = on", archiveTo(t, s.repo))
+	s.Configure(conf...)
 	s.Start()
 	return s
 }
 
+// use has a directory for a repository.
+func (s *site) use(dir string) { s.repo, s.local = dir, dir }
+
 // archiveTo is a line of postgresql.conf.
-func archiveTo(t *testing.T, repo string) string {
-	return fmt.Sprintf("archive_command = '%s/wal-push -r %s %%p'", programs(t), repo)
+func archiveTo(t *testing.T, repos ...string) string {
+	return fmt.Sprintf("archive_command = '%s/wal-push %s %%p'", programs(t), quoted(repos))
 }
 
 // restoreFrom is a line of postgresql.conf: one attempt for each file.
 func restoreFrom(t *testing.T, repo string) string {
-	return fmt.Sprintf("restore_command = '%s/wal-get -r %s --retry 0s %%f %%p'", programs(t), repo)
+	return fmt.Sprintf("restore_command = '%s/wal-get %s --retry 0s %%f %%p'", programs(t), quoted([]string{repo}))
+}
+
+// quoted are options that name repositories, within a setting of the server.
+func quoted(repos []string) string {
+	options := make([]string, len(repos))
+	for i, repo := range repos {
+		options[i] = "-r ''" + repo + "''"
+	}
+	return strings.Join(options, " ")
 }
 
 // in is the site in a subtest.
 func (s *site) in(t *testing.T) *site {
-	return &site{Cluster: s.Cluster, t: t, dir: s.dir, repo: s.repo, local: s.local}
+	own := *s
+	own.t = t
+	return &own
+}
+
+// with is the site with another server in the place of its own.
+func (s *site) with(c *pgtest.Cluster) *site {
+	own := *s
+	own.Cluster = c
+	return &own
 }
 
 // path is a file of the site's.
@@ -126,7 +172,13 @@ func (s *site) awaitSegment(name string) {
 
 // segmentFile is where the repository holds a segment.
 func (s *site) segmentFile(name string) string {
-	return segmentFile(cmp.Or(s.local, s.repo), name)
+	return segmentFile(s.local, name)
+}
+
+// inRepo is the file in which the repository has a key, given whole or by its
+// elements.
+func (s *site) inRepo(key ...string) string {
+	return filepath.Join(append([]string{s.local}, key...)...)
 }
 
 func segmentFile(repo, name string) string {

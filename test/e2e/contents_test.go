@@ -149,7 +149,7 @@ func TestBadPage(t *testing.T) {
 		}
 	}
 	s.refuses(1, path, "backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "script")
-	if exists(filepath.Join(s.repo, "base/script/manifest")) {
+	if exists(s.inRepo("base/script/manifest")) {
 		t.Error("it is listed all the same")
 	}
 }

@@ -119,19 +119,19 @@ func (s *site) readForChild(verify func() result) {
 		}
 	})
 	whole := s.object(used)
-	shell(s.t, "mv", filepath.Join(s.repo, "base/full/manifest"), s.path("manifest"))
+	shell(s.t, "mv", s.inRepo("base/full/manifest"), s.path("manifest"))
 	s.spoil(object{key: used}, damaging{flip, "", flipped(whole, len(whole)/2)}, func() {
 		if r := verify(); r.status != 1 || !strings.Contains(r.out, "damaged\t"+used+"\t") {
 			s.t.Errorf("damaged: %s", r)
 		}
 	})
-	shell(s.t, "mv", s.path("manifest"), filepath.Join(s.repo, "base/full/manifest"))
+	shell(s.t, "mv", s.path("manifest"), s.inRepo("base/full/manifest"))
 }
 
 // spoil does something while an object is damaged.
 func (s *site) spoil(o object, d damaging, do func()) {
 	s.t.Helper()
-	path := filepath.Join(s.repo, o.key)
+	path := s.inRepo(o.key)
 	hidden := s.path("hidden")
 	shell(s.t, "cp", "-p", path, hidden)
 	if d.bytes == nil {
@@ -176,7 +176,7 @@ func (s *site) damages(o object) []damaging {
 func (s *site) object(key string) []byte {
 	s.t.Helper()
 	if !filepath.IsAbs(key) {
-		key = filepath.Join(s.repo, key)
+		key = s.inRepo(key)
 	}
 	b, err := os.ReadFile(key)
 	if err != nil {
@@ -293,15 +293,15 @@ func (s *site) objects(other *site, strange, full string, segments []string) []o
 	packed := []string{cutOff, emptied, appended, missing}
 	whole := append(slices.Clone(packed), swapped, alien)
 	list := []object{
-		{kind: "identity", key: "pgpipes", foreign: filepath.Join(other.repo, "pgpipes"), quick: whole,
+		{kind: "identity", key: "pgpipes", foreign: other.inRepo("pgpipes"), quick: whole,
 			silent: map[string]string{flip: "its id is random, and its format may be one of tomorrow"}},
 		s.segment("segment, zstd", segments[1], segments[0], "zstd", other, strange),
 		{kind: "timeline history", key: "wal/history/00000002.history", another: "wal/history/00000003.history", quick: whole,
 			silent: map[string]string{flip: forPeople}},
-		{kind: "manifest", key: "base/full/manifest", another: "base/more/manifest", foreign: filepath.Join(other.repo, "base/full/manifest"),
+		{kind: "manifest", key: "base/full/manifest", another: "base/more/manifest", foreign: other.inRepo("base/full/manifest"),
 			quick: append(whole, flip), silent: map[string]string{missing: noBackup}},
 		{kind: "part, zstd", key: "base/full/000.tar.zst", another: "base/full/001.tar.zst",
-			foreign: filepath.Join(other.repo, "base/full/000.tar.zst"), quick: packed},
+			foreign: other.inRepo("base/full/000.tar.zst"), quick: packed},
 		{kind: "part, none", key: "base/more/000.tar", another: "base/full/000.tar.zst", quick: packed},
 	}
 	for i, format := range []string{"gzip", "xz", "lz4"} {
@@ -323,7 +323,7 @@ func (s *site) objects(other *site, strange, full string, segments []string) []o
 // all, a hole that was accepted, a verification.
 func (s *site) notes(hole string) []object {
 	s.t.Helper()
-	s.must("rm", filepath.Join(s.repo, s.key(hole)))
+	s.must("rm", s.inRepo(s.key(hole)))
 	put := func(key string, lines ...string) string {
 		text := strings.Join(lines, "\n") + "\n"
 		file := s.path("note")
@@ -364,7 +364,7 @@ func (s *site) segment(kind, name, neighbour, format string, other *site, strang
 	if format != "zstd" {
 		file := s.path(name)
 		s.must("wal-get", "-r", s.repo, name, file)
-		s.must("rm", filepath.Join(s.repo, s.key(name)))
+		s.must("rm", s.inRepo(s.key(name)))
 		s.must("wal-push", "-r", s.repo, "-c", format, file)
 	}
 	key := s.one("wal/" + name[:16] + "/" + name + "*")
@@ -385,12 +385,12 @@ func (s *site) key(name string) string { return "wal/" + name[:16] + "/" + name 
 // all are the keys that a pattern fits.
 func (s *site) all(pattern string) []string {
 	s.t.Helper()
-	files, err := filepath.Glob(filepath.Join(s.repo, pattern))
+	files, err := filepath.Glob(s.inRepo(pattern))
 	if err != nil || len(files) == 0 {
 		s.t.Fatalf("no %s: %v", pattern, err)
 	}
 	for i := range files {
-		files[i] = files[i][len(s.repo)+1:]
+		files[i] = files[i][len(s.local)+1:]
 	}
 	return files
 }

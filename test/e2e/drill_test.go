@@ -26,7 +26,7 @@ func alone(serial int) shape { return shape{checksums: true, segmentMB: 1, seria
 
 func newDrilled(t *testing.T) drilled {
 	t.Helper()
-	d := drilled{site: newSite(t, alone(2))}
+	d := drilled{site: hereSite(t, alone(2))}
 	d.lean()
 	d.must("mkdir", d.path("space"))
 	d.SQL("CREATE TABLESPACE space LOCATION '" + d.path("space") + "'")
@@ -52,7 +52,8 @@ func newDrilled(t *testing.T) drilled {
 func (d drilled) in(t *testing.T) drilled {
 	t.Helper()
 	dir := pgtest.TempDir(t)
-	own := &site{Cluster: d.Cluster, t: t, dir: dir, repo: filepath.Join(dir, "repo")}
+	own := &site{Cluster: d.Cluster, t: t, dir: dir}
+	own.use(own.path("repo"))
 	shell(t, "cp", "-a", d.repo, own.repo)
 	return drilled{own, d.segments}
 }
@@ -344,7 +345,7 @@ func TestDrillToOddEnds(t *testing.T) {
 	if !recovers(t, s.Cluster) {
 		t.Fatal(s.Log())
 	}
-	eventually(t, "the history in the repository", func() bool { return exists(filepath.Join(s.repo, "wal/history/00000002.history")) })
+	eventually(t, "the history in the repository", func() bool { return exists(s.inRepo("wal/history/00000002.history")) })
 	s.nothingWaits()
 	expect(t, "segments", s.must("repo", "ls", "-r", s.repo, "wal/00000002"), "")
 	d.drill(0, "", "drill", "--amcheck", "off", "--no-record", "--assert", "SELECT array_agg(n) = '{1}' FROM rows")
@@ -355,11 +356,11 @@ func TestDrillToOddEnds(t *testing.T) {
 	s.nothingWaits()
 	segments := strings.Fields(s.must("repo", "ls", "-r", s.repo, "wal/00000002"))
 	for _, key := range segments[len(segments)-3:] {
-		s.must("rm", filepath.Join(s.repo, key))
+		s.must("rm", s.inRepo(key))
 	}
 	values := d.drill(0, "", "drill", "--amcheck", "off", "--assert", "SELECT array_agg(n) = '{1,2}' FROM rows")
 	expect(t, "result", values["result"], "ok")
 
-	rewrite(t, filepath.Join(s.repo, segments[0]), func(b []byte) { b[60] ^= 0xff })
+	rewrite(t, s.inRepo(segments[0]), func(b []byte) { b[60] ^= 0xff })
 	d.drill(1, "before the archive's last segment", "drill", "--amcheck", "off", "--no-record")
 }

@@ -7,43 +7,41 @@ import (
 	"testing"
 
 	"pgpipes/lib/durable"
+	"pgpipes/test/pgtest"
 	"pgpipes/test/s3"
 )
 
-// moveTo has the site archive to another repository from now on, which is local
-// here.
-func (s *site) moveTo(repo, local string) {
+// behindSFTP has repositories on a host that offers nothing but sftp.
+func (s *site) behindSFTP() *farHost {
 	s.t.Helper()
-	s.repo, s.local = repo, local
-	s.Configure(archiveTo(s.t, s.quotedRepo()))
-	s.SQL("SELECT pg_reload_conf()")
+	h := newFarHost(s)
+	h.host.Admit("user", `command="internal-sftp"`)
+	s.beside = func(name string) (repo, local string) {
+		return "sftp://backup" + s.path(name) + "?config=" + h.path("config"), s.path(name)
+	}
+	return h
 }
 
-// quotedRepo is the location within a setting of the server.
-func (s *site) quotedRepo() string { return "''" + s.repo + "''" }
-
-// bucketSite is a site whose repository is in a bucket of a real S3 server.
-func bucketSite(t *testing.T) *site {
-	t.Helper()
-	s := newSite(t, small, "archive_command = ''")
-	server := s3.Start(t, "bucket")
+// inBucket has repositories in a bucket of a real S3 server.
+func (s *site) inBucket() {
+	s.t.Helper()
+	server := s3.StartAs(s.t, pgtest.TempDir(s.t), s.Cluster.Command, "bucket")
 	keys := s.path("keys")
 	text := "[default]\naws_access_key_id = " + s3.Access + "\naws_secret_access_key = " + s3.Secret + "\n"
 	if err := os.WriteFile(keys, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	s.moveTo(server.Location("bucket/pg/main")+"&credentials="+keys, filepath.Join(server.Dir, "bucket/pg/main"))
-	return s
+	s.beside = func(name string) (repo, local string) {
+		return server.Location("bucket/pg/"+name) + "&credentials=" + keys, filepath.Join(server.Dir, "bucket/pg", name)
+	}
 }
 
 // All that is done with a directory is done with a repository elsewhere.
 func TestRepositoryElsewhere(t *testing.T) {
-	for kind, site := range map[string]func(t *testing.T) *site{
-		"sftp": func(t *testing.T) *site { s, _ := vaultSite(t); return s }, "s3": bucketSite,
-	} {
+	for _, kind := range []string{"sftp", "s3"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := site(t)
+			s := newSiteOn(t, kind, small)
 			s.SQL("CREATE TABLE rows (n int)")
 			s.must("check", "-r", s.repo)
 			s.backup("full")
@@ -83,28 +81,40 @@ func TestRepositoryElsewhere(t *testing.T) {
 
 // A killed backup leaves its parts there, and the next one goes on with them.
 func TestResumeElsewhere(t *testing.T) {
-	t.Parallel()
-	s := bucketSite(t)
-	s.SQL("CREATE TABLE rows (n int)")
-	s.must("check", "-r", s.repo)
-	cmd := s.Command("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "-j", "1", "--part-size", "4MiB", "--", "--max-rate", "20MiB")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	for _, kind := range []string{"sftp", "s3"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newSiteOn(t, kind, small)
+			s.SQL("CREATE TABLE rows (n int)")
+			s.must("check", "-r", s.repo)
+			cmd := s.Command("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "-j", "1", "--part-size", "4MiB", "--", "--max-rate", "20MiB")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			first := s.inRepo("base/b/001.tar.zst")
+			eventually(t, "two parts", func() bool { return exists(first) })
+			cmd.Process.Kill()
+			cmd.Wait()
+			s.noBackupRuns()
+			before, err := os.Stat(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--resume")
+			if after, err := os.Stat(first); err != nil || !os.SameFile(before, after) {
+				t.Errorf("a part was stored again: %v", err)
+			}
+			expect(t, "backups", s.listed(), "b")
+			s.must("manifest", "verify", "-r", s.repo)
+		})
 	}
-	eventually(t, "two parts", func() bool { return exists(filepath.Join(s.local, "base/b/001.tar.zst")) })
-	cmd.Process.Kill()
-	cmd.Wait()
-	s.noBackupRuns()
-	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--resume")
-	expect(t, "backups", s.listed(), "b")
-	s.must("manifest", "verify", "-r", s.repo)
 }
 
 // A repository nearby is drained to one far away, which loses nothing when the
 // near one is lost.
 func TestForward(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := hereSite(t, small)
 	near, far := s.repo, s.path("far")
 	s.SQL("CREATE TABLE rows (n int)")
 	s.backup("a")
@@ -128,7 +138,7 @@ func TestForward(t *testing.T) {
 	daemon.Wait()
 	expect(t, "status", itoa(statusOf(daemon.ProcessState)), "130")
 	s.must("rm", "-r", near)
-	s.repo = far
+	s.use(far)
 	s.must("manifest", "verify", "-r", far)
 	expect(t, "backups far away", s.listed(), "a b")
 	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
@@ -138,7 +148,7 @@ func TestForward(t *testing.T) {
 // else from being brought. What is nearby stays until the backup is given up.
 func TestForwardWithoutWhatIsLost(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := hereSite(t, small)
 	near, far := s.repo, s.path("far")
 	s.SQL("CREATE TABLE rows (n int)")
 	s.backup("a")
@@ -168,7 +178,7 @@ func TestForwardWithoutWhatIsLost(t *testing.T) {
 	if exists(s.segmentFile(old)) {
 		t.Error("what was brought was not removed nearby")
 	}
-	s.repo = far
+	s.use(far)
 	expect(t, "far away", s.listed(), "b c d")
 	expect(t, "rows", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2,3")
 }
@@ -177,10 +187,10 @@ func TestForwardWithoutWhatIsLost(t *testing.T) {
 // from the other, and what one has lost or damaged comes from the other.
 func TestTwoRepositories(t *testing.T) {
 	t.Parallel()
-	s := bucketSite(t)
+	s := newSiteOn(t, "s3", small)
 	s.must("mkdir", s.path("disk"))
 	far, near := s.repo, s.path("disk/near")
-	s.Configure(archiveTo(t, near+" -r "+s.quotedRepo()))
+	s.Configure(archiveTo(t, near, far))
 	s.SQL("SELECT pg_reload_conf()")
 	backup := func(label string) []string {
 		return []string{"-r", near, "-r", far, "-D", s.Data, "--fast", "--label", label, "--part-size", "4MiB", "--keep-last", "1"}
@@ -213,7 +223,7 @@ func TestTwoRepositories(t *testing.T) {
 	s.refuses(0, "leave it out", "restore", "-r", near, "-r", far, "-D", s.path("data"))
 	expect(t, "rows without the first", s.recovered(t, "--archive-mode", "off").SQL(allRows), "1,2")
 	s.must("mv", s.path("away"), s.path("disk"))
-	s.nothingWaits()
+	s.catchUp()
 }
 
 // A backup that brings its WAL, from a repository that has no other, is recovered

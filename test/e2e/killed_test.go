@@ -57,6 +57,7 @@ func TestBackupKilledAnytime(t *testing.T) {
 					eventually(t, "a server again", func() bool { return s.TryStart() == nil }) // the old one's sessions end first
 				}
 				s.aftermath(t, name+" killed after "+at.String(), cmd)
+				s.must("repo", "lock", "-r", s.repo, "--wait", patience.String(), "backup", "true") // a lease outlives its owner
 			}
 			want := s.SQL(digest)
 			s.must("backup", append(options, "--label", "next")...)
@@ -77,7 +78,7 @@ func (s *site) aftermath(t *testing.T, what string, cmd *exec.Cmd) {
 		return len(s.processes("base-copy"))+len(s.processes("repo\x00put")) == 0
 	})
 	s.noBackupRuns()
-	manifests, _ := filepath.Glob(filepath.Join(s.repo, "base/*/manifest"))
+	manifests, _ := filepath.Glob(s.inRepo("base/*/manifest"))
 	for _, m := range manifests {
 		if r := s.run("manifest", "verify", "-r", s.repo, filepath.Base(filepath.Dir(m))); r.status != 0 {
 			t.Errorf("%s: %s", what, r)
@@ -127,7 +128,7 @@ func TestRestoreKilledAnytime(t *testing.T) {
 		eventually(t, "all processes of the restore gone", func() bool { return len(s.processes("repo\x00get")) == 0 })
 		if exists(filepath.Join(data, "global/pg_control")) {
 			s.must("rm", "-f", filepath.Join(data, "postgresql.auto.conf.tmp")) // its settings were just being written
-			s.must("manifest", "verify", "-m", filepath.Join(s.repo, "base/b/manifest"), "-D", data)
+			s.must("manifest", "verify", "-m", s.inRepo("base/b/manifest"), "-D", data)
 			continue
 		}
 		if r := s.run("restore", restore...); r.status != 0 {

@@ -20,6 +20,8 @@ import (
 	"pgpipes/test/pgtest"
 )
 
+var repository = flag.String("repository", "directory", "where repositories are that may be anywhere: directory, sftp or s3")
+
 // TestMain lets more tests run at once than there are cores: half of the time
 // they wait, for servers, disks and bounds of time.
 func TestMain(m *testing.M) {

@@ -13,8 +13,8 @@ import (
 func TestOddPaths(t *testing.T) {
 	t.Parallel()
 	odd := `it's "100%" \odd $HOME`
-	s := newSite(t, small)
-	s.repo = s.path(odd)
+	s := hereSite(t, small)
+	s.use(s.path(odd))
 	quoted := "'" + strings.ReplaceAll(s.repo, "'", `'\''`) + "'"
 	command := programs(t) + "/wal-push -r " + strings.ReplaceAll(quoted, "%", "%%") + " %p"
 	s.Configure("archive_command = '" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(command) + "'")

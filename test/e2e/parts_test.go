@@ -84,7 +84,7 @@ func TestResume(t *testing.T) {
 	for _, parts := range []int{2, 4, 6} {
 		s.interrupt(parts, append(options, "--label", "b")...)
 		s.SQL("INSERT INTO marks VALUES ('interrupted')")
-		if exists(filepath.Join(s.repo, "base/b/manifest")) {
+		if exists(s.inRepo("base/b/manifest")) {
 			t.Fatal("it was not interrupted")
 		}
 	}
@@ -94,7 +94,7 @@ func TestResume(t *testing.T) {
 		if name == "start" {
 			continue
 		}
-		if info, err := os.Stat(filepath.Join(s.repo, "base/b", name)); err != nil || !info.ModTime().Equal(at) {
+		if info, err := os.Stat(s.inRepo("base/b", name)); err != nil || !info.ModTime().Equal(at) {
 			t.Errorf("%s was written again, or is gone: %v", name, err)
 		}
 	}
@@ -129,7 +129,7 @@ func (s *site) interrupt(parts int, options ...string) {
 		s.t.Fatal(err)
 	}
 	eventually(s.t, "some parts", func() bool {
-		found, _ := filepath.Glob(filepath.Join(s.repo, "base/b/*.tar.zst"))
+		found, _ := filepath.Glob(s.inRepo("base/b/*.tar.zst"))
 		return len(found) >= parts
 	})
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
@@ -143,7 +143,7 @@ func (s *site) interrupt(parts int, options ...string) {
 // stored are the objects of a backup and when they were stored.
 func (s *site) stored(label string) map[string]time.Time {
 	s.t.Helper()
-	list, err := os.ReadDir(filepath.Join(s.repo, "base", label))
+	list, err := os.ReadDir(s.inRepo("base", label))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -191,8 +191,8 @@ func TestLeftoverThatStays(t *testing.T) {
 	for key, text := range map[string]string{
 		"base/pinned/000.tar": "x", "base/pinned/keep": "evidence", "base/pinned/start": "torn", "base/no label/a * b": "x", "base/dead/000.tar": "x", "base/dead/a * b": "x", "base/dead/start": "torn", "base/copied/000.tar": "x",
 	} {
-		s.must("mkdir", "-p", filepath.Dir(filepath.Join(s.repo, key)))
-		s.must("sh", "-c", `printf %s "$1" > "$2"`, "sh", text, filepath.Join(s.repo, key))
+		s.must("mkdir", "-p", filepath.Dir(s.inRepo(key)))
+		s.must("sh", "-c", `printf %s "$1" > "$2"`, "sh", text, s.inRepo(key))
 	}
 	s.backup("next")
 	left := s.must("repo", "ls", "-r", s.repo, "base/pinned/") + s.must("repo", "ls", "-r", s.repo, "base/no label/") +
@@ -235,11 +235,11 @@ func TestPartsThroughCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "some parts", func() bool {
-		found, _ := filepath.Glob(filepath.Join(s.repo, "base/b/*.b64"))
+		found, _ := filepath.Glob(s.inRepo("base/b/*.b64"))
 		return len(found) >= 3
 	})
 	cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err == nil || exists(filepath.Join(s.repo, "base/b/manifest")) {
+	if err := cmd.Wait(); err == nil || exists(s.inRepo("base/b/manifest")) {
 		t.Fatalf("it was not interrupted: %v", err)
 	}
 	s.noBackupRuns()
@@ -266,7 +266,7 @@ func TestRestoreWithWALAlone(t *testing.T) {
 	s.Stop("fast")
 	s.Configure("archive_mode = off")
 	s.Start()
-	s.must("rm", "-rf", s.repo)
+	s.must("rm", "-rf", s.local)
 	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b", "--with-wal")
 	s.must("manifest", "verify", "-r", s.repo)
 	header := s.must("manifest", "show", "-r", s.repo, "--header", "b")
@@ -327,11 +327,11 @@ func TestBackupElsewhereIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, small)
 	s.interrupt(2, append([]string{"-r", s.repo, "-D", s.Data, "--fast", "--label", "b"}, tiny...)...)
-	s.must("sed", "-i", "s/^host\t.*/host\telsewhere/", filepath.Join(s.repo, "base/b/start"))
+	s.must("sed", "-i", "s/^host\t.*/host\telsewhere/", s.inRepo("base/b/start"))
 	before := s.must("repo", "ls", "-r", s.repo, "base/b/")
 	s.backup("next")
 	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), before)
-	s.must("sh", "-c", `touch -d 2026-01-01 "$1"/*`, "sh", filepath.Join(s.repo, "base/b"))
+	s.must("sh", "-c", `touch -d 2026-01-01 "$1"/*`, "sh", s.inRepo("base/b"))
 	s.backup("later")
 	expect(t, "left", s.must("repo", "ls", "-r", s.repo, "base/b/"), "")
 }

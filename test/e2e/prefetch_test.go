@@ -48,7 +48,8 @@ type longArchive struct {
 func archiveLong(t *testing.T, segments, segmentMB int) longArchive {
 	t.Helper()
 	a := longArchive{dir: pgtest.TempDir(t), segments: segments, segmentMB: segmentMB}
-	s := &site{t: t, dir: pgtest.TempDir(t), repo: filepath.Join(a.dir, "main")}
+	s := &site{t: t, dir: pgtest.TempDir(t)}
+	s.use(filepath.Join(a.dir, "main"))
 	s.Cluster = newCluster(t, shape{checksums: true, segmentMB: segmentMB}, "archive_mode = on", archiveTo(t, s.repo), "max_wal_size = 4GB", "shared_buffers = 128MB")
 	s.Start()
 	s.must("pgbench", "-i", "-q", "-s", itoa(segmentMB))

@@ -77,7 +77,7 @@ func TestRestoreOfDamagedBackup(t *testing.T) {
 	}
 	shell(t, "mv", "-f", s.path("saved"), needed)
 	s.must("manifest", "verify", "-r", s.repo)
-	rot(t, filepath.Join(s.repo, "base/b/000.tar.zst"))
+	rot(t, s.inRepo("base/b/000.tar.zst"))
 	r := s.run("restore", "-r", s.repo, "-D", s.path("data"))
 	if r.status != 1 && r.status != 111 {
 		t.Errorf("restore: %s", r)
@@ -101,7 +101,7 @@ func TestRestoreOfDamagedManifest(t *testing.T) {
 	s.backup("b")
 	s.nothingWaits()
 	s.must("repo", "copy", s.repo, s.path("other"))
-	manifest := filepath.Join(s.repo, "base/b/manifest")
+	manifest := s.inRepo("base/b/manifest")
 	shell(t, "chmod", "u+w", manifest)
 	shell(t, "truncate", "-s", "100000", manifest)
 	r := s.run("restore", "-r", s.repo, "-D", s.path("data"))

@@ -33,7 +33,7 @@ func TestBackupKeepsLast(t *testing.T) {
 	if exists(s.segmentFile(old)) {
 		t.Errorf("%s is still there", old)
 	}
-	if !exists(filepath.Join(s.repo, "wal/history/00000002.history")) {
+	if !exists(s.inRepo("wal/history/00000002.history")) {
 		t.Error("the history is gone")
 	}
 	s.must("manifest", "verify", "-r", s.repo)
@@ -110,7 +110,7 @@ func TestBackupThatFails(t *testing.T) {
 			if r.status != f.status || !strings.Contains(r.err, f.says) {
 				t.Errorf("backup: %s", r)
 			}
-			if exists(filepath.Join(s.repo, "base/bad/manifest")) {
+			if exists(s.inRepo("base/bad/manifest")) {
 				t.Error("it is listed all the same")
 			}
 		})
@@ -167,9 +167,9 @@ func TestCheck(t *testing.T) {
 	other := newCluster(t, shape{checksums: true, segmentMB: 1, serial: 1})
 	s.must("repo", "init", "-r", s.path("other"), "-D", other.Data)
 	s.refuses(1, "another cluster", "check", "-r", s.path("other"))
-	s.must("chmod", "0", s.repo)
+	s.must("chmod", "0", s.local)
 	s.refuses(1, "not in the repository", "check", "-r", s.repo, "--timeout", "1")
-	s.must("chmod", "700", s.repo)
+	s.must("chmod", "700", s.local)
 	s.catchUp()
 	s.must("check", "-r", s.repo)
 	s.Stop("fast")
@@ -189,7 +189,7 @@ func TestBackupKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "begun", func() bool { return exists(filepath.Join(s.repo, "base/b/start")) })
+	eventually(t, "begun", func() bool { return exists(s.inRepo("base/b/start")) })
 	cmd.Process.Signal(os.Interrupt)
 	cmd.Wait()
 	expect(t, "status", itoa(statusOf(cmd.ProcessState)), "130")

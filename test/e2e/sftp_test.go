@@ -11,10 +11,11 @@ import (
 // vaultSite is a site whose repository is on a host that offers nothing but sftp.
 func vaultSite(t *testing.T) (*site, *farHost) {
 	t.Helper()
-	s := newSite(t, small, "archive_command = ''")
-	h := newFarHost(s)
-	h.host.Admit("user", `command="internal-sftp"`)
-	s.moveTo("sftp://backup"+s.repo+"?config="+h.path("config"), s.repo)
+	s := hereSite(t, small, "archive_command = ''")
+	h := s.behindSFTP()
+	s.repo, s.local = s.beside("repo")
+	s.Configure(archiveTo(t, s.repo))
+	s.SQL("SELECT pg_reload_conf()")
 	return s, h
 }
 

@@ -27,7 +27,8 @@ type farSite struct {
 // back without the way there. The command has these options.
 func newFarSite(t *testing.T, dir, back, options string) farSite {
 	t.Helper()
-	s := &site{t: t, dir: pgtest.TempDir(t), repo: filepath.Join(dir, "main")}
+	s := &site{t: t, dir: pgtest.TempDir(t)}
+	s.use(filepath.Join(dir, "main"))
 	command := fmt.Sprintf("archive_command = '%s/wal-push --state %s %s -r %s %%p'", programs(t), s.path("state"), options, s.repo)
 	s.Cluster = newCluster(t, small, "archive_mode = on", "max_wal_size = 1GB", command)
 	s.Start()
@@ -119,7 +120,7 @@ func (s farSite) comesBack() {
 	s.t.Helper()
 	want := s.SQL(digest)
 	s.settle()
-	near := &site{Cluster: s.Cluster, t: s.t, dir: s.dir, repo: s.back}
+	near := &site{Cluster: s.Cluster, t: s.t, dir: s.dir, repo: s.back, local: s.back}
 	c := near.recovered(s.t, "--archive-mode", "off", "--tablespace", near.tablespaceOID("b")+"="+spaceFor(s.t))
 	expect(s.t, "contents", c.SQL(digest), want)
 	expect(s.t, "balanced", c.SQL(balanced), "t")

@@ -92,7 +92,7 @@ func (s *site) archiveOverSSH(h *farHost) {
 // all once the cause is gone; it is never ended, and nothing is lost.
 func TestArchivingOverSSH(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := hereSite(t, small)
 	h := newFarHost(s)
 	s.archiveOverSSH(h)
 	s.SQL("CREATE TABLE rows (n int); CREATE TABLE bulk (pad text)")
@@ -129,7 +129,7 @@ func TestArchivingOverSSH(t *testing.T) {
 // of the WAL ends it.
 func TestRecoveryOverSSH(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := hereSite(t, small)
 	h := newFarHost(s)
 	s.archiveOverSSH(h)
 	s.SQL("CREATE TABLE rows (n int); CREATE TABLE bulk (pad text)")
@@ -229,7 +229,7 @@ type cargo struct {
 // absence is told that has not been.
 func TestCutsOverSSH(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, small)
+	s := hereSite(t, small)
 	s.SQL("CREATE TABLE rows (n int); CREATE TABLE bulk (pad text)")
 	s.SQL(bulk)
 	segment := s.row(1)
@@ -244,7 +244,7 @@ func TestCutsOverSSH(t *testing.T) {
 	s.Start()
 	for kind, c := range map[string]cargo{
 		"segment": {name: segment, object: s.segmentFile(segment), limit: 1 << 20},
-		"history": {name: "00000002.history", object: filepath.Join(s.repo, "wal/history/00000002.history"), limit: 16 << 10},
+		"history": {name: "00000002.history", object: s.inRepo("wal/history/00000002.history"), limit: 16 << 10},
 	} {
 		var err error
 		if c.contents, err = os.ReadFile(s.path(c.name)); err != nil {

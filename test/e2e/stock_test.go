@@ -63,7 +63,7 @@ func TestStockToolsRestore(t *testing.T) {
 
 	c := pgtest.Attach(t, filepath.Join(pgtest.TempDir(t), "data"))
 	env := []string{
-		"REPO=" + s.repo, "BACKUP=b", "PGDATA=" + c.Data, "HOME=" + s.dir, "LC_ALL=C", "TZ=UTC",
+		"REPO=" + s.local, "BACKUP=b", "PGDATA=" + c.Data, "HOME=" + s.dir, "LC_ALL=C", "TZ=UTC",
 		"PATH=" + stockPath(t) + ":" + strings.TrimSpace(s.must("pg_config", "--bindir")),
 	}
 	cmd := s.Command("sh", "-eu", "-c", stockRestore(t))

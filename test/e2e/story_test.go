@@ -100,7 +100,7 @@ func (s *site) checkStream(label string) {
 	s.t.Helper()
 	data := s.unpack(label)
 	wal := pgtest.TempDir(s.t)
-	s.must("sh", "-euc", `for f in "$1"/wal/0*/*.zst; do n=${f##*/}; zstd -qdc "$f" > "$2/${n%.zst}"; done`, "sh", s.repo, wal)
+	s.must("sh", "-euc", `for f in "$1"/wal/0*/*.zst; do n=${f##*/}; zstd -qdc "$f" > "$2/${n%.zst}"; done`, "sh", s.local, wal)
 	s.must("pg_verifybackup", "-w", wal, data)
 	for _, name := range []string{"postmaster.pid", "recovery.signal"} {
 		if exists(filepath.Join(data, name)) {
@@ -112,7 +112,7 @@ func (s *site) checkStream(label string) {
 // tablespaceOID is the only one of a backup.
 func (s *site) tablespaceOID(label string) string {
 	s.t.Helper()
-	b, err := os.ReadFile(filepath.Join(s.repo, "base", label, "manifest"))
+	b, err := os.ReadFile(s.inRepo("base", label, "manifest"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

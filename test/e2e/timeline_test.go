@@ -30,7 +30,7 @@ func TestPromotion(t *testing.T) {
 	t.Run("files", func(t *testing.T) {
 		expect(t, "timeline", switched[:8], "00000002")
 		for _, file := range []string{"history/00000002.history", "0000000100000000/00000001" + switched[8:] + ".partial.zst", "0000000200000000/" + switched + ".zst"} {
-			eventually(t, file, func() bool { return exists(filepath.Join(primary.repo, "wal", file)) })
+			eventually(t, file, func() bool { return exists(primary.inRepo("wal", file)) })
 		}
 	})
 	t.Run("nothing of the child yet", func(t *testing.T) { primary.in(t).newborn(switched) })
@@ -97,8 +97,8 @@ func TestPromotion(t *testing.T) {
 func (s *site) newborn(switched string) {
 	s.t.Helper()
 	early := *s
-	early.repo = s.path("early")
-	shell(s.t, "cp", "-a", s.repo, early.repo)
+	early.use(s.path("early"))
+	shell(s.t, "cp", "-a", s.local, early.repo)
 	shell(s.t, "rm", "-r", filepath.Dir(early.segmentFile(switched)))
 	s.must("manifest", "status", "-r", early.repo)
 	c := early.recovered(s.t, "--archive-mode", "off")
@@ -122,7 +122,7 @@ func (s *site) standby(conf ...string) *site {
 	if c.Until("SELECT pg_is_in_recovery()", "t"); !strings.Contains(c.Log(), "restored log file") {
 		s.t.Errorf("nothing came from the archive:\n%s", c.Log())
 	}
-	return &site{Cluster: c, t: s.t, dir: s.dir, repo: s.repo}
+	return s.with(c)
 }
 
 // The switch at the very end of the archive: a standby that saw nothing but the
@@ -137,7 +137,7 @@ func TestPromotionFromArchiveAlone(t *testing.T) {
 	s.Stop("fast")
 	for n := 3; n <= 5; n++ { // each on a timeline of its own
 		c := s.recovered(t, "--backup", "old")
-		next := &site{Cluster: c, t: t, dir: s.dir, repo: s.repo}
+		next := s.with(c)
 		next.row(n)
 		c.Stop("fast")
 	}

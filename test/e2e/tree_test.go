@@ -45,7 +45,7 @@ func (tr *tree) grow(branch *site, row int) {
 // fork recovers the cluster to another one that archives, too.
 func (tr *tree) fork(options ...string) *site {
 	tr.t.Helper()
-	return &site{Cluster: tr.recovered(tr.t, options...), t: tr.t, dir: tr.dir, repo: tr.repo}
+	return tr.with(tr.recovered(tr.t, options...))
 }
 
 func newTree(t *testing.T) *tree {
@@ -226,7 +226,7 @@ func fetches(c *pgtest.Cluster) bool {
 // none. It is the beginning of that of a descendant.
 func (tr *tree) lostHistory() {
 	t := tr.t
-	history := filepath.Join(tr.repo, "wal/history/00000002.history")
+	history := tr.inRepo("wal/history/00000002.history")
 	stopping := tr.restored(t, "--backup", "a", "--timeline", "5", "--archive-mode", "off")
 	tr.retryNever(stopping)
 	shell(t, "mv", history, tr.path("hidden"))

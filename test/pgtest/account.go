@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // account is who runs the servers: user postgres when the test is root, who
@@ -47,6 +48,9 @@ func (a account) mkdir(t testing.TB, path string) {
 	a.own(t, path)
 }
 
+// leaving is how long what was begun in the background may take to end.
+const leaving = 20 * time.Second
+
 // TempDir makes a directory that belongs to the user the servers run as, and
 // removes it when the test ends. Unlike t.TempDir's, it can be reached by that
 // user, and its path is short enough for a socket (about 107 bytes).
@@ -61,7 +65,11 @@ func TempDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		err := os.RemoveAll(dir)
+		for deadline := time.Now().Add(leaving); err != nil && time.Now().Before(deadline); err = os.RemoveAll(dir) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})

@@ -33,6 +33,7 @@ type Server struct {
 	Addr     string // host:port
 	t        testing.TB
 	cmd      *exec.Cmd // nil while it does not run
+	run      func(program string, args ...string) *exec.Cmd
 	path     string
 	accounts string // directory of other accounts than the first, "" for none
 	versions string // directory of what was overwritten or removed, "" for none
@@ -60,6 +61,18 @@ func Start(t testing.TB, bucket string) *Server {
 	return s
 }
 
+// StartAs does so with the commands of another user, who may write in a directory.
+func StartAs(t testing.TB, dir string, command func(program string, args ...string) *exec.Cmd, bucket string) *Server {
+	t.Helper()
+	s := place(t)
+	s.Dir, s.run = dir, command
+	if out, err := command("mkdir", filepath.Join(dir, bucket)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.Run()
+	return s
+}
+
 // place is a server that does not run yet.
 func place(t testing.TB) *Server {
 	t.Helper()
@@ -67,7 +80,7 @@ func place(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, Dir: t.TempDir(), Addr: l.Addr().String()}
+	s := &Server{t: t, Dir: t.TempDir(), Addr: l.Addr().String(), run: exec.Command}
 	l.Close()
 	t.Cleanup(s.Kill)
 	return s
@@ -135,8 +148,8 @@ func (s *Server) Run() {
 		args = append(args, "--versioning-dir", s.versions)
 	}
 	var log bytes.Buffer
-	s.cmd = exec.Command(path, append(args, s.Dir)...)
-	s.cmd.Env = append(os.Environ(), "HOME="+s.t.TempDir())
+	s.cmd = s.run(path, append(args, s.Dir)...)
+	s.cmd.Env = append(s.cmd.Environ(), "HOME="+s.Dir)
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
