@@ -25,15 +25,22 @@ type Nodes struct {
 	cmd       [4]*exec.Cmd // nil for one that does not run
 }
 
-// StartNodes starts all four, with an empty bucket. It wants a network of its
-// own, as ports are always the same.
-func StartNodes(t testing.TB, bucket string) *Nodes {
+// BuildNodes builds their program if need be, and returns its path. It needs the
+// machine's network.
+func BuildNodes(t testing.TB) string {
 	t.Helper()
 	path, err := install("minio")
 	if err != nil {
 		t.Fatalf("test/s3/install minio: %v", err)
 	}
-	n := &Nodes{dir: t.TempDir(), path: path, t: t}
+	return path
+}
+
+// StartNodes starts all four, with an empty bucket. It wants a network of its
+// own, as ports are always the same.
+func StartNodes(t testing.TB, bucket string) *Nodes {
+	t.Helper()
+	n := &Nodes{dir: t.TempDir(), path: BuildNodes(t), t: t}
 	t.Cleanup(func() {
 		for i := range n.cmd {
 			n.Kill(i)

@@ -31,6 +31,7 @@ func TestNodes(t *testing.T) {
 		t.Skip("it takes a server that make test does not build: -nodes, or make stores")
 	}
 	if os.Getenv(inside) == "" {
+		s3.BuildNodes(t)
 		inNetwork(t)
 		return
 	}
