@@ -129,7 +129,13 @@ func (h Host) login(ctx context.Context, raw net.Conn, said func(string)) (*Conn
 
 // withCause says why what was broken off failed.
 func withCause(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
+	if err == nil {
+		return nil
+	}
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		<-ctx.Done() // who dials goes by the deadline, and may see it first
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
