@@ -220,6 +220,7 @@ stage() {
     {
         "$@" <&3 2>&4 3<&- 4>&- &
         echo "$!" >"$work/$stage_.pid"
+        [ ! -e "$work/ending" ] || kill "$!" || :
         wait "$!" || status_=$?
     } 3<&0 4>&2 2>/dev/null
     echo "$status_" >"$work/$stage_.status"
@@ -270,9 +271,11 @@ judge() {
     esac
 }
 
-# end_pipeline ends the stages that still run, and waits for them.
+# end_pipeline ends the stages that still run, and waits for them. One that is begun
+# just now ends itself.
 end_pipeline() {
     [ -n "$pipeline" ] || return 0
+    : >"$work/ending"
     for file_ in "$work"/*.pid; do
         [ ! -e "$file_" ] || [ -e "${file_%.pid}.status" ] || kill "$(cat "$file_")" 2>/dev/null
     done

@@ -38,7 +38,7 @@ func (c *copier) close() {
 // copy writes the stream and fills the rest of the header.
 func (c *copier) copy(ctx context.Context, out io.Writer) error {
 	unwatched := ctx
-	ctx, stop := c.watchServer(ctx)
+	ctx, rest, stop := c.watchServer(ctx)
 	defer stop()
 	c.tree.start = c.header.StartLSN
 	whole, err := c.copyFiles(ctx, out)
@@ -56,7 +56,7 @@ func (c *copier) copy(ctx context.Context, out io.Writer) error {
 	if err := c.finishHeader(control, stopped); err != nil {
 		return err
 	}
-	stop() // the backup is over: a server that restarts now can no longer spoil it
+	rest() // the backup is over: a server that restarts now can no longer spoil it
 	if err := c.waitForRange(unwatched); err != nil {
 		return err
 	}
@@ -88,10 +88,16 @@ func (c *copier) copyFiles(ctx context.Context, out io.Writer) (*worker, error) 
 // backup is still going on.
 const alivePeriod = time.Second
 
-// watchServer ends the context when the session or the backup in it is lost.
-func (c *copier) watchServer(ctx context.Context) (context.Context, func()) {
+// watchServer ends the context when the session or the backup in it is lost. rest
+// ends the watching when the question under way is answered, as the session is still
+// needed: one that is broken off ends it. stop does not wait for the server.
+func (c *copier) watchServer(ctx context.Context) (watched context.Context, rest, stop func()) {
+	return watchAlive(ctx, c.o.Session.Alive)
+}
+
+func watchAlive(ctx context.Context, alive func(context.Context) error) (watched context.Context, rest, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
+	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(alivePeriod)
@@ -100,14 +106,16 @@ func (c *copier) watchServer(ctx context.Context) (context.Context, func()) {
 			select {
 			case <-ctx.Done():
 				return
+			case <-over:
+				return
 			case <-tick.C:
-				if err := c.o.Session.Alive(ctx); err != nil && ctx.Err() == nil {
+				if err := alive(ctx); err != nil && ctx.Err() == nil {
 					cancel(fmt.Errorf("the backup was lost while copying: %w", err))
 				}
 			}
 		}
 	}()
-	return ctx, func() { cancel(nil); <-ended }
+	return ctx, func() { close(over); <-ended }, func() { cancel(nil); <-ended }
 }
 
 // cause prefers the reason why a context ended to what that made fail.

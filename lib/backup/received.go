@@ -72,7 +72,7 @@ func (r *receiver) close() {
 // receive writes the stream and fills the rest of the header.
 func (r *receiver) receive(ctx context.Context, out io.Writer) error {
 	unwatched := ctx
-	ctx, stop := r.watch(ctx)
+	ctx, rest, stop := r.watch(ctx)
 	defer stop()
 	r.cutter = newCutter(ctx, r.copier, out)
 	defer r.cutter.abandon()
@@ -90,7 +90,7 @@ func (r *receiver) receive(ctx context.Context, out io.Writer) error {
 	if err := r.cutter.finish(); err != nil {
 		return cause(ctx, err)
 	}
-	stop() // the backup is over: a server that restarts now can no longer spoil it
+	rest() // the backup is over: a server that restarts now can no longer spoil it
 	if err := r.waitForRange(unwatched); err != nil {
 		return err
 	}
@@ -100,9 +100,10 @@ func (r *receiver) receive(ctx context.Context, out io.Writer) error {
 
 // watch ends the context when the server is promoted or lost, if there is a
 // session by which that can be known before the backup itself ends.
-func (r *receiver) watch(ctx context.Context) (context.Context, func()) {
+func (r *receiver) watch(ctx context.Context) (watched context.Context, rest, stop func()) {
 	if r.o.Session == nil {
-		return context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(ctx)
+		return ctx, cancel, cancel
 	}
 	return r.watchServer(ctx)
 }

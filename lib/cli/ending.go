@@ -42,7 +42,6 @@ func clean(d *watchdog) {
 type ending struct {
 	program *Program
 	process *Process
-	signals *signals
 	cancel  context.CancelCauseFunc
 	first   sync.Mutex // held by whoever ends the process, and never given up
 }
@@ -63,7 +62,7 @@ func (e *ending) whenLate() {
 // end ends the process with what came of its work.
 func (e *ending) end(err error) {
 	e.first.Lock()
-	e.signals.dieIfAny()
+	e.process.signals.dieIfAny()
 	status := e.process.report(err, e.program.Failure)
 	clean(e.process.dog)
 	os.Exit(status)

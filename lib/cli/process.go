@@ -20,6 +20,7 @@ type Process struct {
 	name    string
 	verbose bool
 	dog     *watchdog
+	signals *signals
 	closing *wait.Operation         // the end of standard output
 	monitor atomic.Pointer[Command] // the command, if a monitoring system runs it
 
@@ -164,11 +165,13 @@ func (p *Process) RefuseClosedInput() error {
 	return nil
 }
 
-// Exec replaces the process by a program found on PATH.
+// Exec replaces the process by a program found on PATH. A signal ends the one or the
+// other.
 func (p *Process) Exec(path string, argv []string) error {
 	if err := p.Text.Flush(); err != nil {
 		return err
 	}
+	p.signals.letThrough()
 	return unix.Exec(path, argv, os.Environ())
 }
 

@@ -101,7 +101,8 @@ func Main(program Program) {
 	}
 	p := newProcess(filepath.Base(os.Args[0]))
 	ctx, cancel := context.WithCancelCause(wait.WithWatch(context.Background(), &p.dog.watch))
-	e := ending{program: &program, process: p, signals: watchSignals(cancel, p.dog), cancel: cancel}
+	p.signals = watchSignals(cancel, p.dog)
+	e := ending{program: &program, process: p, cancel: cancel}
 	p.dog.set(program.usualBounds())
 	go e.whenLate()
 	err := p.sayUnknown(program.judge(outcome(ctx, program.run(ctx, p, os.Args[1:]))))

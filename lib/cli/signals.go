@@ -16,25 +16,36 @@ import (
 // the start (nohup, the server's archiver); of others the runtime keeps no
 // record. SIGPIPE is left alone.
 type signals struct {
-	caught atomic.Int32
-	dog    *watchdog
+	caught  atomic.Int32
+	dog     *watchdog
+	arrived chan os.Signal
+	ended   chan struct{} // closed when no more are waited for
 }
 
 func watchSignals(cancel context.CancelCauseFunc, dog *watchdog) *signals {
-	s := &signals{dog: dog}
-	arrived := make(chan os.Signal, 1)
+	s := &signals{dog: dog, arrived: make(chan os.Signal, 1), ended: make(chan struct{})}
 	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT} {
 		if !signal.Ignored(sig) {
-			signal.Notify(arrived, sig)
+			signal.Notify(s.arrived, sig)
 		}
 	}
 	go func() {
-		sig := (<-arrived).(unix.Signal)
-		s.caught.Store(int32(sig))
-		breakOff(cancel, nil)
-		s.dieIfAny()
+		defer close(s.ended)
+		for sig := range s.arrived {
+			s.caught.Store(int32(sig.(unix.Signal)))
+			breakOff(cancel, nil)
+			s.dieIfAny()
+		}
 	}()
 	return s
+}
+
+// letThrough has signals end the process at once from now on. It does not return if
+// one has come before.
+func (s *signals) letThrough() {
+	signal.Stop(s.arrived)
+	close(s.arrived)
+	<-s.ended
 }
 
 // dieIfAny ends the process by the signal that was caught, if one was.

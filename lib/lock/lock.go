@@ -37,8 +37,9 @@ const pollInterval = 50 * time.Millisecond
 type Lock struct{ file *os.File }
 
 // Acquire takes the lock in the file path, which is made when missing, and
-// writes into it that command holds it, if it may. It waits for a busy lock as long
-// as patience says; then the error wraps ErrBusy and names the holder.
+// writes into it that command holds it, if it may and there is room. It waits for a
+// busy lock as long as patience says; then the error wraps ErrBusy and names the
+// holder.
 func Acquire(ctx context.Context, path, command string, patience time.Duration) (*Lock, error) {
 	done := wait.For(ctx, "opening "+path)
 	file, writable, err := open(path)
@@ -129,6 +130,9 @@ func describe(file *os.File, command string) error {
 		return err
 	}
 	_, err := file.WriteAt([]byte(line), 0)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil // it may be taken to make room
+	}
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/store"
+	"pgpipes/test/slowfs"
 )
 
 // Another process is this test binary again, which locks a file, says so, and
@@ -68,6 +69,21 @@ func acquire(t *testing.T, path string) *Lock {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// A full disk is when expire is wanted most: there need be no room for a name.
+func TestFullDisk(t *testing.T) {
+	disk := slowfs.Mount(t, t.TempDir())
+	path := filepath.Join(disk.Dir, "l")
+	if err := acquire(t, path).Release(); err != nil {
+		t.Fatal(err)
+	}
+	disk.Set(slowfs.Weather{Full: true})
+	l := acquire(t, path)
+	defer l.Release()
+	if _, err := Acquire(t.Context(), path, "other", 0); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second one: %v", err)
+	}
 }
 
 func TestBusyNamesTheHolder(t *testing.T) {

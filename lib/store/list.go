@@ -38,6 +38,9 @@ type walk struct {
 // empty, and reports whether to go on.
 func (w *walk) directory(at string) bool {
 	entries, err := w.read(at)
+	if isSystems(at, err) {
+		err = nil
+	}
 	if err == nil {
 		err = w.ctx.Err()
 	}
@@ -51,6 +54,12 @@ func (w *walk) directory(at string) bool {
 		}
 	}
 	return true
+}
+
+// isSystems reports whether a directory cannot be read because it is the file system's
+// own, as where a disk is mounted at a place of the repository: it has nothing of ours.
+func isSystems(dir string, err error) bool {
+	return path.Base(dir) == "lost+found" && errors.Is(err, fs.ErrPermission)
 }
 
 // An entry is a directory entry as the order of keys sees it: a directory,

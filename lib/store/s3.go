@@ -112,10 +112,16 @@ func (p *s3Place) read(settings url.Values) (err error) {
 		}
 	}
 	p.endpoint, err = url.Parse(endpoint)
-	if err != nil || p.endpoint.Host == "" || p.endpoint.User != nil || p.endpoint.Scheme != "http" && p.endpoint.Scheme != "https" {
+	if err != nil || p.endpoint.Scheme != "http" && p.endpoint.Scheme != "https" || !isOnlyHost(p.endpoint) {
 		return fmt.Errorf("the endpoint is not http(s)://host[:port]")
 	}
 	return nil
+}
+
+// isOnlyHost reports whether a URL has nothing behind its host, nor a user: the client
+// knows of nothing else.
+func isOnlyHost(u *url.URL) bool {
+	return u.Host != "" && u.User == nil && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
 }
 
 func styleOf(value string) (minio.BucketLookupType, error) {

@@ -134,10 +134,16 @@ func TestS3VanishedIsNotAbsent(t *testing.T) {
 func TestS3Locations(t *testing.T) {
 	for _, location := range []string{
 		"s3://", "s3:///x", "s3://key:secret@bucket/x", "s3://b/x?style=odd", "s3://b/x?endpoint=host", "s3://b/x?sse=rot13",
+		"s3://b/x?endpoint=https://host/s3", "s3://b/x?endpoint=https://host%3Fa", "s3://b/x?endpoint=https://host%23a",
 		"s3://b/x?secret=1", "s3://b/x?region=", "s3://b/x?conditional=maybe", "s3://b/x#y",
 	} {
 		if _, err := store.Open(location); !errors.Is(err, store.ErrLocation) {
 			t.Errorf("%s: %v", location, err)
+		}
+	}
+	for _, endpoint := range []string{"http://host", "https://host:9000", "https://host/"} {
+		if _, err := store.Open("s3://b/x?endpoint=" + endpoint); err != nil {
+			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
 }

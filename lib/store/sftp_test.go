@@ -358,15 +358,7 @@ func TestSecretsInLocations(t *testing.T) {
 func TestSFTPRoundTrips(t *testing.T) {
 	t.Parallel()
 	const trip = 300 * time.Millisecond
-	host := sshd.Start(t)
-	way, err := network.Start("127.0.0.1:0", "127.0.0.1:"+strconv.Itoa(host.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(way.Close)
-	_, port, _ := net.SplitHostPort(way.Addr)
-	host.Configure("Port " + port)
-	d := far(t, host, t.TempDir())
+	d, way := remote(t)
 	d.put(t, "a/b/first", "x")
 	for name, size := range map[string]int{"k": 1, "more": 100_000} {
 		if err := os.WriteFile(filepath.Join(d.root, name), make([]byte, size), 0o600); err != nil {
@@ -407,4 +399,32 @@ func TestSFTPRoundTrips(t *testing.T) {
 			t.Errorf("%s: %.1f round trips", test.what, float64(fastest)/float64(trip))
 		}
 	}
+}
+
+// On a narrow way the answer to a question is behind all that is under way: a host of
+// which something comes is there.
+func TestSFTPOnNarrowWay(t *testing.T) {
+	t.Parallel()
+	d, way := remote(t, "ServerAliveInterval 1", "ServerAliveCountMax 1")
+	d.put(t, "first", "")
+	way.Set(network.Weather{Rate: 400e3})
+	contents := strings.Repeat("contents", 200e3)
+	d.put(t, "k", contents)
+	if got, err := store.Sum(t.Context(), d, "k"); err != nil || got.Size != int64(len(contents)) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// remote is a store at a server to which there is a way with weather.
+func remote(t *testing.T, settings ...string) (dir, *network.Proxy) {
+	t.Helper()
+	host := sshd.Start(t)
+	way, err := network.Start("127.0.0.1:0", "127.0.0.1:"+strconv.Itoa(host.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(way.Close)
+	_, port, _ := net.SplitHostPort(way.Addr)
+	host.Configure(append(settings, "Port "+port)...)
+	return far(t, host, t.TempDir()), way
 }

@@ -23,7 +23,7 @@ func (s *SFTP) sweep(ctx context.Context, dir string, before time.Time) error {
 	err := s.do(ctx, s.doing("sweeping", ""), func(now *session) error {
 		below = nil
 		entries, err := now.readDir(ctx, dir)
-		if errors.Is(err, fs.ErrNotExist) && dir != s.root {
+		if errors.Is(err, fs.ErrNotExist) && dir != s.root || isSystems(dir, err) {
 			return nil
 		}
 		if err != nil {

@@ -27,7 +27,7 @@ func sweep(ctx context.Context, dir string, before time.Time) error {
 		if err == nil {
 			err = ctx.Err()
 		}
-		if errors.Is(err, fs.ErrNotExist) { // it went meanwhile
+		if errors.Is(err, fs.ErrNotExist) || isSystems(path, err) { // it went meanwhile, say
 			return nil
 		}
 		if err == nil && e.Type()&fs.ModeSymlink != 0 && CheckKey(e.Name()) == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"pgpipes/lib/store"
 	"pgpipes/test/s3"
+	"pgpipes/test/script"
 	"pgpipes/test/sshd"
 )
 
@@ -80,6 +82,34 @@ func TestSweepEnds(t *testing.T) {
 			if err := operations["Sweep"](context.Background(), open(root).Store); err == nil {
 				t.Errorf("%s, %s: success", name, kind)
 			}
+		}
+	}
+}
+
+// Where a disk is mounted there is a directory that only its administrator can read.
+// Of no other one is it known that it is not ours.
+func TestSFTPOnMountPoint(t *testing.T) {
+	host := sshd.Start(t, "ForceCommand "+strings.Join(append(script.Powerless(), "/usr/lib/openssh/sftp-server"), " "))
+	d := far(t, host, t.TempDir())
+	d.put(t, "wal/k", "x")
+	for _, dir := range []string{"lost+found", "wal/lost+found"} {
+		if err := os.Mkdir(filepath.Join(d.root, dir), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if keys := d.list(t); !slices.Equal(keys, []string{"wal/k"}) {
+		t.Errorf("%q", keys)
+	}
+	if err := operations["Sweep"](t.Context(), d.Store); err != nil {
+		t.Error(err)
+	}
+	if err := os.Mkdir(filepath.Join(d.root, "own"), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, listed := keysIn(t.Context(), d.Store, "")
+	for what, err := range map[string]error{"List": listed, "Sweep": operations["Sweep"](t.Context(), d.Store)} {
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pgpipes/test/slowfs"
 )
@@ -71,6 +72,24 @@ func TestRestoreEndedBySignals(t *testing.T) {
 			tidy(t, dir)
 		})
 	}
+}
+
+// A signal that comes when the pipeline is begun, and its stage not yet, ends that, too.
+func TestScriptEndedEarly(t *testing.T) {
+	t.Parallel()
+	cmd, dir := restoring(t, map[string]string{
+		"manifest":     `case $1 in list) echo $PPID >"$HERE/script"; printf 'b\t\n' ;; using) echo restore/n ;; esac`,
+		"sed":          `[ "$1" != 's/,$//' ] || { kill "$(cat "$HERE/script")"; sleep 0.3; }; exec /bin/sed "$@"`,
+		"base-restore": "exec sleep 60",
+	}, "--source", "true")
+	begun := time.Now()
+	if r := finish(t, cmd); r.status != 128+int(syscall.SIGTERM) {
+		t.Error(r)
+	}
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	tidy(t, dir)
 }
 
 // Nobody reads what a script has to say: that ends it, and it cleans up.

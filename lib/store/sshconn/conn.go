@@ -16,7 +16,8 @@ import (
 // A Conn is a connection to a host, perhaps through others.
 type Conn struct {
 	*ssh.Client
-	ended chan struct{} // closed with the connection
+	stream *gathered
+	ended  chan struct{} // closed with the connection
 }
 
 // Dial connects. When ctx ends meanwhile, so does the attempt. What a banner of
@@ -113,7 +114,8 @@ func (h Host) login(ctx context.Context, raw net.Conn, said func(string)) (*Conn
 	defer keys.close()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	secured, channels, requests, err := ssh.NewClientConn(gather(raw), h.Address(), &ssh.ClientConfig{
+	stream := gather(raw)
+	secured, channels, requests, err := ssh.NewClientConn(stream, h.Address(), &ssh.ClientConfig{
 		User: h.User, Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(keys.signers)},
 		HostKeyCallback: check, HostKeyAlgorithms: algorithms,
 		BannerCallback: func(text string) error {
@@ -124,20 +126,27 @@ func (h Host) login(ctx context.Context, raw net.Conn, said func(string)) (*Conn
 	if err != nil {
 		return nil, errors.Join(append([]error{withCause(ctx, err)}, keys.noted...)...)
 	}
-	return &Conn{Client: ssh.NewClient(secured, channels, requests), ended: make(chan struct{})}, nil
+	return &Conn{ssh.NewClient(secured, channels, requests), stream, make(chan struct{})}, nil
 }
 
 // withCause says why what was broken off failed.
 func withCause(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
+	if err == nil {
+		return nil
+	}
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		<-ctx.Done() // who dials goes by the deadline, and may see it first
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
 }
 
 // keepAlive asks now and then whether the far side is still there, and ends the
-// connection when it does not answer. It keeps firewalls from forgetting an
-// idle connection, too.
+// connection when nothing comes from there any more. As ssh does, it takes whatever
+// comes for an answer: on a narrow way that to the question is behind much else. It
+// keeps firewalls from forgetting an idle connection, too.
 func (c *Conn) keepAlive(h Host) {
 	gone := make(chan struct{})
 	go func() {
@@ -148,27 +157,32 @@ func (c *Conn) keepAlive(h Host) {
 	ticker := time.NewTicker(h.Alive)
 	defer ticker.Stop()
 	defer close(c.ended)
-	asked := 0
+	silent, asked, heard := 0, false, c.stream.heard.Load()
 	for {
 		select {
 		case <-gone:
 			c.Close() // the way here
 			return
 		case <-answers:
-			asked = 0
+			silent, asked, heard = 0, false, c.stream.heard.Load()
 		case <-ticker.C:
-			if asked++; asked > h.AliveMax {
-				c.Close()
-				continue
+			silent++
+			if now := c.stream.heard.Load(); now != heard {
+				silent, heard = 0, now
 			}
-			if asked == 1 {
-				go func() {
-					if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err == nil {
-						answers <- struct{}{}
-					}
-				}()
+			if silent > h.AliveMax {
+				c.Close()
+			} else if !asked {
+				asked = true
+				go c.ask(answers)
 			}
 		}
+	}
+}
+
+func (c *Conn) ask(answers chan<- struct{}) {
+	if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		answers <- struct{}{}
 	}
 }
 

@@ -180,6 +180,9 @@ func TestKnownHosts(t *testing.T) {
 	if got := h.read("new/known"); got != at+" "+strings.Join(strings.Fields(key)[:2], " ") {
 		t.Errorf("remembered %q", got)
 	}
+	h.Write("cut", strings.TrimSpace("elsewhere "+h.read("user.pub")))
+	h.connects("accept-new, after a line without its end", first(files("cut"), "StrictHostKeyChecking accept-new")...)
+	h.connects("what was remembered after that", files("cut")...)
 	h.connects("what was remembered", first(files("new/known"), "StrictHostKeyChecking yes")...)
 	run(t, "ssh", "-F", h.Config, "-o", "BatchMode=yes", sshd.Name, "true")
 	h.Write("noise", "no known host\n")

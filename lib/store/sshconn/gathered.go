@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // gatherLimit is how many bytes may wait to be sent.
@@ -18,6 +19,7 @@ const readAhead = 128 << 10
 type gathered struct {
 	net.Conn
 	reader *bufio.Reader
+	heard  atomic.Int64 // bytes that have come
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -41,7 +43,9 @@ func (g *gathered) Read(p []byte) (int, error) {
 	if closed {
 		return 0, net.ErrClosed
 	}
-	return g.reader.Read(p)
+	n, err := g.reader.Read(p)
+	g.heard.Add(int64(n))
+	return n, err
 }
 
 // Write implements io.Writer. An error is that of an earlier one.

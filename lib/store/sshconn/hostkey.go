@@ -65,10 +65,25 @@ func (h Host) remember(key ssh.PublicKey) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteString(knownhosts.Line([]string{knownhosts.Normalize(h.known())}, key) + "\n")
+	line := knownhosts.Line([]string{knownhosts.Normalize(h.known())}, key) + "\n"
+	if isCut(file) {
+		line = "\n" + line
+	}
+	_, err = file.WriteString(line)
 	return errors.Join(err, file.Close())
+}
+
+// isCut reports whether the last line of a file has no end, as some editors leave it.
+func isCut(file *os.File) bool {
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return false
+	}
+	last := make([]byte, 1)
+	_, err = file.ReadAt(last, info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
