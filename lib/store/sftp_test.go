@@ -357,7 +357,7 @@ func TestSecretsInLocations(t *testing.T) {
 // What has to wait for what came before is far away, too.
 func TestSFTPRoundTrips(t *testing.T) {
 	t.Parallel()
-	const trip = 300 * time.Millisecond
+	const trip = 500 * time.Millisecond
 	d, way := remote(t)
 	d.put(t, "a/b/first", "x")
 	for name, size := range map[string]int{"k": 1, "more": 100_000} {
@@ -386,7 +386,7 @@ func TestSFTPRoundTrips(t *testing.T) {
 		}, 6},
 	} {
 		fastest := time.Hour // of some, as disks and processors are busy at times
-		for range 5 {
+		for range 10 {
 			begun := time.Now()
 			if err := test.do(t.Context(), d); err != nil {
 				t.Fatal(err)
