@@ -96,6 +96,25 @@ func TestSFTPVanishedIsNotAbsent(t *testing.T) {
 	}
 }
 
+// A link that leads nowhere is named, whoever finds it.
+func TestSFTPDanglingLinkIsNamed(t *testing.T) {
+	d := far(t, sshd.Start(t), t.TempDir())
+	d.put(t, "wal/x/k", "x")
+	link := filepath.Join(d.root, "wal/x/link")
+	if err := os.Symlink("/not/mounted", link); err != nil {
+		t.Fatal(err)
+	}
+	_, serr := d.Stat(context.Background(), "wal/x/link")
+	var lerr error
+	for _, lerr = range d.List(context.Background(), "", "") {
+	}
+	for what, err := range map[string]error{"Stat": serr, "List": lerr} {
+		if err == nil || errors.Is(err, store.ErrNotExist) || !strings.Contains(err.Error(), link) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // A connection that was lost between two requests is made again.
 func TestSFTPConnectsAgain(t *testing.T) {
 	host := sshd.Start(t)
