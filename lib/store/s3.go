@@ -112,10 +112,17 @@ func (p *s3Place) read(settings url.Values) (err error) {
 		}
 	}
 	p.endpoint, err = url.Parse(endpoint)
-	if err != nil || p.endpoint.Host == "" || p.endpoint.User != nil || p.endpoint.Scheme != "http" && p.endpoint.Scheme != "https" {
+	if err != nil || !isEndpoint(p.endpoint) {
 		return fmt.Errorf("the endpoint is not http(s)://host[:port]")
 	}
 	return nil
+}
+
+// isEndpoint reports whether a URL names a server and nothing on it: nobody would
+// look at what else there is.
+func isEndpoint(u *url.URL) bool {
+	web := u.Scheme == "http" || u.Scheme == "https"
+	return web && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 func styleOf(value string) (minio.BucketLookupType, error) {

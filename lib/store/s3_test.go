@@ -135,6 +135,7 @@ func TestS3Locations(t *testing.T) {
 	for _, location := range []string{
 		"s3://", "s3:///x", "s3://key:secret@bucket/x", "s3://b/x?style=odd", "s3://b/x?endpoint=host", "s3://b/x?sse=rot13",
 		"s3://b/x?secret=1", "s3://b/x?region=", "s3://b/x?conditional=maybe", "s3://b/x#y",
+		"s3://b/x?endpoint=https://host/storage/s3", "s3://b/x?endpoint=https://host/%23y",
 	} {
 		if _, err := store.Open(location); !errors.Is(err, store.ErrLocation) {
 			t.Errorf("%s: %v", location, err)
