@@ -89,9 +89,12 @@ func TestSFTPVanishedIsNotAbsent(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	if !errors.Is(gerr, store.ErrNoPlace) || !errors.Is(serr, store.ErrNoPlace) {
+		t.Errorf("Get: %v; Stat: %v", gerr, serr)
+	}
 	host.Kill()
 	_, serr = d.Stat(context.Background(), "k")
-	if serr == nil || errors.Is(serr, store.ErrNotExist) {
+	if serr == nil || errors.Is(serr, store.ErrNotExist) || errors.Is(serr, store.ErrNoPlace) {
 		t.Errorf("nobody there: %v", serr)
 	}
 }
