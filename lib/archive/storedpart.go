@@ -18,7 +18,7 @@ import (
 // without reading them. Parts that other backups have stored are parts of it.
 func (r *Repo) VerifyParts(ctx context.Context, h manifest.Header) error {
 	if len(h.Parts) == 0 || slices.ContainsFunc(h.Parts, func(p manifest.Part) bool { return p.Key == "" }) {
-		return fmt.Errorf("%s: its manifest names no stored parts", h.Label)
+		return fmt.Errorf("%s: %w: its manifest names no stored parts", h.Label, ErrDamaged)
 	}
 	for _, p := range h.Parts {
 		info, err := r.Stat(ctx, p.Key)
