@@ -199,7 +199,7 @@ func (i Identity) String() string {
 
 func readIdentity(ctx context.Context, s store.Store) (Identity, error) {
 	body, err := s.Get(ctx, layout.Identity, 0, IdentityLimit)
-	if errors.Is(err, store.ErrNotExist) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, store.ErrNotExist) || errors.Is(err, store.ErrNoPlace) {
 		return Identity{}, fmt.Errorf("%w (no file %s)", ErrNoRepository, layout.Identity)
 	}
 	if err != nil {

@@ -255,3 +255,22 @@ func TestAfterSegment(t *testing.T) {
 		}
 	}
 }
+
+// There is no repository where the place was asked, or is not there. What is not
+// there on the way to it, or behind a link, says nothing of that.
+func TestNoRepositoryIsSaidOfThePlaceAlone(t *testing.T) {
+	linked := t.TempDir()
+	if err := os.Symlink("/not/mounted", filepath.Join(linked, layout.Identity)); err != nil {
+		t.Fatal(err)
+	}
+	for location, none := range map[string]bool{
+		t.TempDir(): true, filepath.Join(t.TempDir(), "gone"): true, linked: false,
+		"s3://b/p?endpoint=http://127.0.0.1:1&credentials=/not/there": false,
+		"s3://b/p?endpoint=http://127.0.0.1:1&ca=/not/there":          false,
+	} {
+		_, err := Open(t.Context(), location)
+		if err == nil || errors.Is(err, ErrNoRepository) != none {
+			t.Errorf("%s: %v", location, err)
+		}
+	}
+}

@@ -2,9 +2,11 @@ package expire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"pgpipes/lib/archive"
+	"pgpipes/lib/store"
 )
 
 // A NotWhole is why nothing is removed: a backup that is listed and cannot be
@@ -37,8 +39,12 @@ func checkWhole(ctx context.Context, r *archive.Repo, b archive.Backup, c archiv
 		return fmt.Errorf("%w: %v", archive.ErrDamaged, b.Lost)
 	}
 	if !allListed(b, sizes) { // where others put their parts
-		if err := r.VerifyParts(ctx, b.Header); err != nil {
-			return fmt.Errorf("%w: %v", archive.ErrDamaged, err)
+		err := r.VerifyParts(ctx, b.Header)
+		if errors.Is(err, store.ErrNotExist) {
+			err = fmt.Errorf("%w: %v", archive.ErrDamaged, err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if missing := c.MissingFor(b.Header); missing != "" {

@@ -14,6 +14,7 @@ import (
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/layout"
+	"pgpipes/lib/manifest"
 	"pgpipes/lib/retain"
 	"pgpipes/lib/store"
 	"pgpipes/test/fixture"
@@ -175,5 +176,31 @@ func TestManifestThatCannotBeRead(t *testing.T) {
 	}
 	if err != nil && !strings.HasPrefix(err.Error(), "nothing is removed while a backup is not whole: full: base/full/manifest: ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// unreachable is a store that answers nothing about an object.
+type unreachable struct{ store.Store }
+
+func (unreachable) Stat(context.Context, string) (store.Info, error) { return store.Info{}, errBroken }
+
+// Parts that others have put elsewhere are missing if the store says so, and only
+// then is the backup one to be given up.
+func TestPartsThatCannotBeLookedAt(t *testing.T) {
+	r := repository.New(t)
+	away := &archive.Repo{Store: unreachable{r.Store}, Location: r.Location, Identity: r.Identity}
+	elsewhere := []manifest.Part{{Name: "000", Size: 1, Key: "tapes/000.tar"}}
+	for name, test := range map[string]struct {
+		repo    *archive.Repo
+		parts   []manifest.Part
+		damaged bool
+	}{
+		"missing": {r, elsewhere, true}, "away": {away, elsewhere, false}, "none named": {r, nil, true},
+	} {
+		b := archive.Backup{Label: "b", Complete: true, Header: manifest.Header{Label: "b", Parts: test.parts}}
+		err := checkWhole(t.Context(), test.repo, b, archive.Coverage{}, nil)
+		if err == nil || errors.Is(err, archive.ErrDamaged) != test.damaged {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -209,7 +209,7 @@ func (d *Dir) absent(key string, err error) error {
 	}
 	root, rerr := os.Open(d.root)
 	if rerr != nil {
-		return rerr
+		return ofRoot(rerr)
 	}
 	defer root.Close()
 	if _, rerr := root.Readdirnames(1); rerr != nil && rerr != io.EOF {

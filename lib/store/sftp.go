@@ -325,7 +325,7 @@ func (s *SFTP) absent(now *session, key string, err error) error {
 		rerr = errors.New("not a directory")
 	}
 	if rerr != nil {
-		return named(s.location, rerr)
+		return ofRoot(named(s.location, rerr))
 	}
 	if derr := s.dangling(now, key); derr != nil {
 		return derr

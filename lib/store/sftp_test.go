@@ -89,10 +89,32 @@ func TestSFTPVanishedIsNotAbsent(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	if !errors.Is(gerr, store.ErrNoPlace) || !errors.Is(serr, store.ErrNoPlace) {
+		t.Errorf("Get: %v; Stat: %v", gerr, serr)
+	}
 	host.Kill()
 	_, serr = d.Stat(context.Background(), "k")
-	if serr == nil || errors.Is(serr, store.ErrNotExist) {
+	if serr == nil || errors.Is(serr, store.ErrNotExist) || errors.Is(serr, store.ErrNoPlace) {
 		t.Errorf("nobody there: %v", serr)
+	}
+}
+
+// A link that leads nowhere is named, whoever finds it.
+func TestSFTPDanglingLinkIsNamed(t *testing.T) {
+	d := far(t, sshd.Start(t), t.TempDir())
+	d.put(t, "wal/x/k", "x")
+	link := filepath.Join(d.root, "wal/x/link")
+	if err := os.Symlink("/not/mounted", link); err != nil {
+		t.Fatal(err)
+	}
+	_, serr := d.Stat(context.Background(), "wal/x/link")
+	var lerr error
+	for _, lerr = range d.List(context.Background(), "", "") {
+	}
+	for what, err := range map[string]error{"Stat": serr, "List": lerr} {
+		if err == nil || errors.Is(err, store.ErrNotExist) || !strings.Contains(err.Error(), link) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

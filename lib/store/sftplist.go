@@ -38,7 +38,13 @@ func (s *SFTP) readDirectory(ctx context.Context, now *session, at string) ([]en
 	for i, info := range infos {
 		list[i] = fs.FileInfoToDirEntry(info)
 	}
-	return sorted(list, func(name string) (fs.FileInfo, error) { return now.Stat(s.path(at + name)) })
+	return sorted(list, func(name string) (fs.FileInfo, error) {
+		info, err := now.Stat(s.path(at + name))
+		if err != nil {
+			return nil, named(s.path(at+name), err)
+		}
+		return info, nil
+	})
 }
 
 // longestPath is what no path on Linux is longer than, in bytes (PATH_MAX).

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"iter"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,9 @@ import (
 var (
 	// ErrNotExist says that the store was asked and has no such object.
 	ErrNotExist = errors.New("not in the repository")
+	// ErrNoPlace says that the directory which the store is in is not there: nobody
+	// has made it, or it is not mounted.
+	ErrNoPlace = errors.New("the place is not there")
 	// ErrDiffers says that the key is taken by other bytes.
 	ErrDiffers = errors.New("already in the repository with different contents")
 	// ErrVanished says that the key was taken, and what it named is gone: whether
@@ -40,6 +44,20 @@ var (
 	// ErrLocation says that a text names no kind of store known here.
 	ErrLocation = errors.New("not a repository location")
 )
+
+// noPlace is an ErrNoPlace that says why in the system's words.
+type noPlace struct{ error }
+
+func (noPlace) Is(target error) bool { return target == ErrNoPlace }
+func (n noPlace) Unwrap() error      { return n.error }
+
+// ofRoot is what an error about the directory of a store means.
+func ofRoot(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return noPlace{err}
+	}
+	return err
+}
 
 // Info describes an object.
 type Info struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,13 +22,13 @@ import (
 // A cargo is what is to be copied of the backups.
 type cargo struct {
 	here   map[string]archive.Backup // the complete ones in From, by label
-	there  map[string]bool           // those in To
+	there  map[string]bool           // those that are whole in To
 	lost   map[string]bool           // those that are damaged or not whole in From
 	labels []string                  // what to copy, each after those whose parts it uses
 }
 
-// choose lists the backups that are complete and not there; if only one is
-// wanted, that and those whose parts it uses.
+// choose lists the backups that are complete and not there, or not whole; if only
+// one is wanted, that and those whose parts it uses.
 func (t Transfer) choose(ctx context.Context) (c cargo, err error) {
 	here, err1 := t.From.Backups(ctx)
 	there, err2 := t.To.Backups(ctx)
@@ -38,10 +39,18 @@ func (t Transfer) choose(ctx context.Context) (c cargo, err error) {
 	if _, complete := c.here[t.Backup]; t.Backup != "" && !complete {
 		return c, fmt.Errorf("%s: %w", t.Backup, archive.ErrNoBackup)
 	}
-	for label := range byLabel(there) {
-		c.there[label] = true
+	for label, b := range byLabel(there) {
+		c.there[label] = b.Err == nil && b.Lost == nil
 	}
 	seen := maps.Clone(c.there)
+	for o, err := range t.missing(ctx, layout.Base) {
+		if err != nil {
+			return c, err
+		}
+		if label := path.Base(path.Dir(o.Key)); o.Key == layout.BaseKey(label, layout.Manifest) {
+			seen[label] = false
+		}
+	}
 	var visit func(label string)
 	visit = func(label string) {
 		b, complete := c.here[label]
@@ -152,7 +161,13 @@ func (t Transfer) backup(ctx context.Context, c cargo, b archive.Backup) error {
 	if err := errors.Join(t.arrived(ctx, b.Header), t.To.VerifyParts(ctx, b.Header)); err != nil {
 		return err
 	}
-	return own(func(key string) bool { return key == last }, t.plainly)
+	if err := own(func(key string) bool { return key == last }, t.plainly); err != nil {
+		return err
+	}
+	if _, err := t.To.Header(ctx, b.Label); err != nil { // of the size that it should have, and damaged
+		return fmt.Errorf("%s: %w", t.To.Location, err)
+	}
+	return nil
 }
 
 // part copies a part that is what its receipt says.

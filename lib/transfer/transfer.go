@@ -17,7 +17,7 @@ import (
 
 // A Transfer copies what is in one repository and not in another of the same
 // cluster. It may be broken off and run again at any time: what is there is
-// passed over.
+// passed over, as far as sizes and the headers of manifests tell.
 //
 // Everything is checked on its way: WAL against its name and cluster, and parts
 // of backups against their receipts. What is damaged is not copied, and is a hole in
@@ -96,7 +96,11 @@ func (t Transfer) plainly(ctx context.Context, o store.Info, turn func() error) 
 }
 
 func (t Transfer) put(ctx context.Context, o store.Info, write func(io.Writer) error) error {
-	if _, err := t.To.Put(ctx, o.Key, write); err != nil {
+	_, err := t.To.Put(ctx, o.Key, write)
+	if errors.Is(err, store.ErrDiffers) { // which names the key
+		return fmt.Errorf("%s: %w", t.To.Location, err)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", o.Key, err)
 	}
 	t.Copied(o.Key, o.Size)

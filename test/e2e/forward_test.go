@@ -54,6 +54,16 @@ func TestForwardUnderTheLock(t *testing.T) {
 	}
 }
 
+// Who finds the lock busy is told of forward.
+func TestForwardHoldsTheLockByName(t *testing.T) {
+	t.Parallel()
+	cmd, dir := forwarding(t, map[string]string{"repo": `[ "$1" != lock ] || { shift 4; echo "${1##*/}" >$HERE/holder; exec "$@"; }`}, "--once", "--keep-last", "1")
+	r := finish(t, cmd)
+	if name, err := os.ReadFile(filepath.Join(dir, "holder")); r.status != 0 || string(name) != "forward\n" {
+		t.Errorf("%q, %v; %v", name, err, r)
+	}
+}
+
 // A failure is tried again, a mistake is not.
 func TestForwardEndsAfterAMistake(t *testing.T) {
 	t.Parallel()
