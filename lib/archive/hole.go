@@ -154,8 +154,8 @@ func (r *Repo) eachBackup(ctx context.Context, do func(b Backup) error) error {
 		if err != nil || first == "" {
 			return errors.Join(err, fmt.Errorf("%w: there is no WAL at all, but backup %s is there: is %s mounted?", ErrHole, b.Label, layout.WAL))
 		}
-		if b.Err != nil && !errors.Is(b.Err, ErrDamaged) && !errors.Is(b.Err, store.ErrNotExist) {
-			return b.Err // not reached: no proof of anything
+		if err := b.Unread(); err != nil {
+			return err
 		}
 		if b.Err != nil {
 			continue
