@@ -1,6 +1,11 @@
 package verify
 
-import "pgpipes/lib/wal"
+import (
+	"fmt"
+
+	"pgpipes/lib/archive"
+	"pgpipes/lib/wal"
+)
 
 // A history says where its timeline left the parent, and a server has nothing else to
 // go by: it reads the parent's log up to there. One that is wrong takes a recovery
@@ -35,14 +40,19 @@ func (v *verifier) beginsIn(n wal.Name) (wal.LSN, bool) {
 
 // checkBeginning compares where a timeline began with what its first segment shows of
 // that: the server begins with a record, and all further pages are of the new timeline
-// (xlog.c: StartupXLOG). next is the first record at that place or behind it.
-func (v *verifier) checkBeginning(n wal.Name, at, next wal.LSN, l wal.Link) {
+// (xlog.c: StartupXLOG). next is the first record at that place or behind it. The error
+// is what is wrong with the segment, and not with the history.
+func (v *verifier) checkBeginning(n wal.Name, at, next wal.LSN, l wal.Link) error {
+	page := l.Header.NextPage(at)
 	switch {
 	case next != l.Header.FirstRecord(at):
 		v.foundBranch(n.Timeline, at, "where no record begins in "+n.String())
-	case l.Turned != 0 && l.Turned != l.Header.NextPage(at):
+	case l.Turned != 0 && l.Turned != page:
 		v.foundBranch(n.Timeline, at, "but the first page of its own is that at "+l.Turned.String())
+	case l.Turned == 0 && l.Pages > page:
+		return fmt.Errorf("%w: its timeline began at %s, by the history, but no page of it is of that", archive.ErrDamaged, at)
 	}
+	return nil
 }
 
 func (v *verifier) foundBranch(tli wal.Timeline, at wal.LSN, what string) {

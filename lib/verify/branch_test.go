@@ -93,3 +93,24 @@ func TestVerifyBeginningsFromTheJournal(t *testing.T) {
 		}
 	}
 }
+
+// The segments of the parent are none of the child's, however alike they are.
+func TestVerifyBeginningOfAnotherTimeline(t *testing.T) {
+	const at = 0x3A0000
+	r := branchedAt(t, at)
+	tell(t, r, at)
+	l := fixture.NewLog(1, mib, 1)
+	l.FillTo(at)
+	l.Message(100)
+	l.FillTo(mib.Start(5))
+	for _, number := range []uint64{3, 4} {
+		key := layout.WALKey(fixture.Name(t, mib.Name(2, number)))
+		fixture.Remove(t, r.Location, key)
+		fixture.Place(t, r.Location, key, l.Segments[mib.Name(1, number)])
+	}
+	found, failed, err := verified(t, r, Verification{})
+	want := "damaged\twal/0000000200000000/000000020000000000000003\tits timeline began at 0/3A0000, by the history, but no page of it is of that"
+	if len(failed) > 0 || err != nil || len(found) != 1 || found[0] != want {
+		t.Errorf("%q, %v, %v", found, failed, err)
+	}
+}

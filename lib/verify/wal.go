@@ -181,7 +181,7 @@ func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
 		return fmt.Errorf("%w: it is of %s", archive.ErrDamaged, is)
 	}
 	if begins {
-		v.checkBeginning(n, at, cmp.Or(c.next, c.log.Open), c.log)
+		return v.checkBeginning(n, at, cmp.Or(c.next, c.log.Open), c.log)
 	}
 	return nil
 }

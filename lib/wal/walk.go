@@ -176,7 +176,7 @@ func (w *Walk) turnPage(b []byte) (int, error) {
 	if bad != "" {
 		return 0, w.badPage("%s", bad)
 	}
-	w.link.tli = p.tli
+	w.link.tli, w.link.Pages = p.tli, w.at+LSN(len(b))
 	if w.link.Turned == 0 && p.tli == w.link.Name.Timeline {
 		w.link.Turned = w.at
 	}
