@@ -282,7 +282,18 @@ func (r *Repo) History(ctx context.Context, tli wal.Timeline) (wal.History, erro
 	}
 	h, err := wal.ParseHistory(tli, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
+		return nil, damagedHistory{fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)}
 	}
 	return h, nil
+}
+
+// A damagedHistory stops everybody: which timeline comes from which is not known then.
+type damagedHistory struct{ error }
+
+// Unwrap is what is wrong with it.
+func (d damagedHistory) Unwrap() error { return d.error }
+
+// Hint says how to go on.
+func (damagedHistory) Hint() string {
+	return "servers of that timeline and later ones may have it in pg_wal, other repositories below wal/history, and that of a later timeline begins with it: repo rm the damaged one, and store it again with wal-push or repo put"
 }
