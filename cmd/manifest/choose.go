@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"pgpipes/lib/archive"
@@ -43,6 +44,9 @@ func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Surv
 		p.Warnf("%v", why)
 	}
 	hint(ctx, p, r, s, all, target)
+	if slices.ContainsFunc(all, func(b archive.Backup) bool { return b.Unread() != nil }) {
+		return nil, fmt.Errorf("whether a backup can be recovered to %s is unknown: not all can be read", text)
+	}
 	return nil, cli.No(fmt.Errorf("no backup can be recovered to %s", text))
 }
 

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -26,7 +25,7 @@ type Backup struct {
 	Stored   int64           // bytes of all its objects
 	Keys     []string
 	times    []time.Time // when they were stored
-	Err      error       // why its manifest or another of its notes cannot be read
+	Err      error       // why its manifest cannot be read, or of one that is not complete its start
 	Lost     error       // what of its stored parts is missing or cut, if it is complete
 }
 
@@ -112,20 +111,30 @@ func otherSize(p manifest.Part, size int64) error {
 }
 
 // Describe reads what an object says about its backup, and adds it to b: a
-// manifest, the note of the start, a pin. Others say nothing.
+// manifest, the note of the start unless there is a manifest, which comes first and
+// says all that the note does, a pin. Others say nothing.
 func (r *Repo) Describe(ctx context.Context, b *Backup, key string) (err error) {
 	switch key {
 	case layout.BaseKey(b.Label, layout.Manifest):
 		b.Complete = true
 		b.Header, err = r.Header(ctx, b.Label)
 	case layout.BaseKey(b.Label, layout.Start):
-		b.Start, err = r.ReadStart(ctx, b.Label)
+		if !b.Complete {
+			b.Start, err = r.ReadStart(ctx, b.Label)
+		}
 	case layout.BaseKey(b.Label, layout.Pin):
-		var text []byte
-		text, err = r.Text(ctx, key)
-		b.Pin = cmp.Or(string(bytes.TrimSpace(text)), "without a reason")
+		b.Pin = r.pin(ctx, key)
 	}
 	return err
+}
+
+// Unread is why nobody knows what a backup is, nil if it could be read or is damaged:
+// nothing is proved by it then.
+func (b Backup) Unread() error {
+	if errors.Is(b.Err, ErrDamaged) || errors.Is(b.Err, store.ErrNotExist) {
+		return nil
+	}
+	return b.Err
 }
 
 // Manifest opens the manifest of a backup.

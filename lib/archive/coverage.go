@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"math"
 	"slices"
@@ -210,6 +211,26 @@ func (c Coverage) ancestry(tli wal.Timeline) wal.History {
 		}
 	}
 	return nil
+}
+
+// misled says why the history of a timeline cannot be right, "" if nothing tells: of a
+// timeline on its line there are segments from before it began. A server would follow
+// the parent, on a branch that was left, up to where the log does not go on, and take
+// that for the end.
+func (c Coverage) misled(tli wal.Timeline) string {
+	h := c.ancestry(tli)
+	for i, s := range h {
+		began := tli
+		if i+1 < len(h) {
+			began = h[i+1].Parent
+		}
+		at := c.from(began, 0)
+		if at < len(c.Ranges) && c.Ranges[at].Timeline == began && c.Ranges[at].First < c.Size.Number(s.At) {
+			return fmt.Sprintf("%s.history is damaged: it says that timeline %d began at %s, but there is %s",
+				tli, uint32(began), s.At, c.Size.Name(began, c.Ranges[at].First))
+		}
+	}
+	return ""
 }
 
 // missingIn finds the first number from first to last without a segment.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgpipes/lib/durable"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
@@ -124,7 +125,7 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 	slices.SortFunc(there, CompareForms)
 	var failed []error
 	for _, form := range there {
-		f, err := r.Fetch(ctx, form.Key, n, path)
+		f, err := r.fetchForm(ctx, form.Key, n, path)
 		if err == nil {
 			for _, err := range failed {
 				warn(err)
@@ -134,6 +135,40 @@ func (r *Repo) get(ctx context.Context, n wal.Name, path string, warn func(error
 		failed = append(failed, err)
 	}
 	return nil, errors.Join(failed...)
+}
+
+// fetchForm fetches an object, a history only if the place in it can be right.
+func (r *Repo) fetchForm(ctx context.Context, key string, n wal.Name, path string) (*durable.File, error) {
+	f, err := r.Fetch(ctx, key, n, path)
+	if err != nil || n.Kind != wal.TimelineHistory {
+		return f, err
+	}
+	if err := r.checkBeginning(ctx, key, n.Timeline, f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkBeginning finds a history that says that its timeline began behind a segment
+// that is there of it: it would have a server follow the parent too far.
+func (r *Repo) checkBeginning(ctx context.Context, key string, tli wal.Timeline, f *durable.File) error {
+	text, err := Content{f, f.Size()}.text()
+	if err != nil {
+		return err
+	}
+	h, err := wal.ParseHistory(tli, text)
+	if err != nil {
+		return err
+	}
+	first, err := r.firstFile(ctx, layout.Timeline(tli), "")
+	if err != nil || first == "" {
+		return err
+	}
+	if at := h[len(h)-1].At; first < r.SegmentSize.Name(tli, r.SegmentSize.Number(at)) {
+		return damagedHistory{fmt.Errorf("%s: %w: it says that timeline %d began at %s, but there is %s", key, ErrDamaged, uint32(tli), at, first)}
+	}
+	return nil
 }
 
 // StillThere makes sure that the lists that were read were those of this

@@ -154,8 +154,8 @@ func (r *Repo) eachBackup(ctx context.Context, do func(b Backup) error) error {
 		if err != nil || first == "" {
 			return errors.Join(err, fmt.Errorf("%w: there is no WAL at all, but backup %s is there: is %s mounted?", ErrHole, b.Label, layout.WAL))
 		}
-		if b.Err != nil && !errors.Is(b.Err, ErrDamaged) && !errors.Is(b.Err, store.ErrNotExist) {
-			return b.Err // not reached: no proof of anything
+		if err := b.Unread(); err != nil {
+			return err
 		}
 		if b.Err != nil {
 			continue
@@ -282,7 +282,18 @@ func (r *Repo) History(ctx context.Context, tli wal.Timeline) (wal.History, erro
 	}
 	h, err := wal.ParseHistory(tli, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
+		return nil, damagedHistory{fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)}
 	}
 	return h, nil
+}
+
+// A damagedHistory stops everybody: which timeline comes from which is not known then.
+type damagedHistory struct{ error }
+
+// Unwrap is what is wrong with it.
+func (d damagedHistory) Unwrap() error { return d.error }
+
+// Hint says how to go on.
+func (damagedHistory) Hint() string {
+	return "servers of that timeline and later ones may have it in pg_wal, other repositories below wal/history, and that of a later timeline begins with it: repo rm the damaged one, and store it again with wal-push or repo put"
 }

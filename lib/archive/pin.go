@@ -1,6 +1,8 @@
 package archive
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,4 +65,17 @@ func (r *Repo) exists(ctx context.Context, label string) (complete bool, err err
 		err = fmt.Errorf("backup %s: %w", label, store.ErrNotExist)
 	}
 	return complete, err
+}
+
+// pin is the reason in a pin, "" if that has gone. One that cannot be read is one all
+// the same.
+func (r *Repo) pin(ctx context.Context, key string) string {
+	text, err := r.Text(ctx, key)
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		return ""
+	case err != nil:
+		return fmt.Sprintf("its reason cannot be read: %v", err)
+	}
+	return cmp.Or(string(bytes.TrimSpace(text)), "without a reason")
 }

@@ -169,6 +169,9 @@ func (c Coverage) leads(b Backup, to wal.Timeline) error {
 	if h.StopLSN > at {
 		return fmt.Errorf("%s: it ended at %s, timeline %d branched off before, at %s", b.Label, h.StopLSN, uint32(to), at)
 	}
+	if wrong := c.misled(to); wrong != "" {
+		return fmt.Errorf("%s: %s", b.Label, wrong)
+	}
 	return nil
 }
 

@@ -129,6 +129,9 @@ func TestReach(t *testing.T) {
 		{"transaction", full, one, "xid=1234", 0, ""},
 		{"restore point", full, two, "name=before the change", 0, ""},
 		{"nothing archived since", []retain.WALRange{run(1, 1, 5)}, one, "latest", 1, ""},
+		{"from before its beginning", []retain.WALRange{run(1, 1, 8), run(2, 5, 12), run(3, 9, 15)}, one, "latest", 2, "timeline 2 began at 0/600100, but there is 000000020000000000000005"},
+		{"an ancestor from before its beginning", []retain.WALRange{run(1, 1, 8), run(2, 5, 12), run(3, 9, 15)}, one, "time=2026-01-01 10:01:00+00", 0, "00000003.history is damaged"},
+		{"no matter on its own timeline", []retain.WALRange{run(1, 1, 8), run(2, 5, 12)}, two, "latest", 2, ""},
 	} {
 		target, err := ParseTarget(test.target)
 		if err != nil {

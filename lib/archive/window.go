@@ -76,7 +76,7 @@ func (c Coverage) window(b Backup, tli wal.Timeline) (Window, bool) {
 	next := c.Size.LastNumber(h.StopLSN)
 	if tli != h.StopTimeline {
 		at, _ := c.switchTo(tli)
-		if !c.descends(b, tli) {
+		if !c.descends(b, tli) || c.misled(tli) != "" {
 			return Window{}, false
 		}
 		next = c.Size.Number(at)

@@ -97,11 +97,11 @@ func Decide(ctx context.Context, r *archive.Repo, p retain.Policy, now time.Time
 	return e, nil
 }
 
-// usersOf are the labels of the backups that use the parts of one.
+// usersOf are the labels of the other backups that use the parts of one.
 func usersOf(label string, backups []archive.Backup) []string {
 	var users []string
 	for _, b := range backups {
-		if slices.Contains(b.Needs(), label) {
+		if b.Label != label && slices.Contains(b.Needs(), label) {
 			users = append(users, b.Label)
 		}
 	}

@@ -30,6 +30,7 @@ func (v *verifier) checkHistories(ctx context.Context) error {
 	for tli, h := range histories {
 		v.checkDescent(tli, h, histories)
 	}
+	v.checkBeginnings()
 	return v.checkLineage(ctx, histories, unreadable)
 }
 

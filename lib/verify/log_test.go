@@ -29,13 +29,6 @@ func astray(s fixture.Segment) []byte {
 // The log is followed from segment to segment, over timelines too, and begins
 // anew behind a hole.
 func TestVerifyFollowsTheLog(t *testing.T) {
-	seg := func(tli wal.Timeline, number uint64) fixture.Segment {
-		s := fixture.Segment{Name: mib.Name(tli, number)}
-		if tli == 2 && number == 5 { // begins as a copy of the parent's
-			s.Timeline = 1
-		}
-		return s
-	}
 	for _, c := range []struct {
 		what          string
 		tli           wal.Timeline
@@ -50,13 +43,13 @@ func TestVerifyFollowsTheLog(t *testing.T) {
 		{"the first of a timeline, the parent's last is gone", 2, 5, mib.Name(1, 4), ""},
 	} {
 		r := repository.New(t)
-		fixture.Branch(t, r.Location, 2, "1\t0/580000\tno recovery target specified\n")
+		fixture.Branch(t, r.Location, 2, "1\t0/500000\tno recovery target specified\n")
 		for number := uint64(1); number <= 7; number++ {
 			tli := wal.Timeline(1)
 			if number >= 5 {
 				tli = 2
 			}
-			s := seg(tli, number)
+			s := fixture.Segment{Name: mib.Name(tli, number)}
 			b := s.Bytes()
 			if tli == c.tli && number == c.number {
 				b = astray(s)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pgpipes/lib/archive"
+	"pgpipes/lib/layout"
 	"pgpipes/lib/store"
 )
 
@@ -54,10 +55,13 @@ func (v *verifier) readNotes(ctx context.Context) (err error) {
 	return err
 }
 
-// checkStart makes sure that the record of a backup's start was not cut. To read
-// it takes less.
-func (v *verifier) checkStart(ctx context.Context, key string) error {
-	text, err := v.Text(ctx, key)
+// checkStart makes sure that the record of a backup's start can be read, which of a
+// complete one nobody does, and was not cut. To read it takes less.
+func (v *verifier) checkStart(ctx context.Context, label string) error {
+	if _, err := v.ReadStart(ctx, label); err != nil {
+		return err
+	}
+	text, err := v.Text(ctx, layout.BaseKey(label, layout.Start))
 	if err != nil {
 		return err
 	}

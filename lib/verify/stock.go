@@ -173,14 +173,15 @@ func (v *verifier) takeBase(ctx context.Context, info store.Info) {
 // describeBackup reads what an object says about its backup.
 func (v *verifier) describeBackup(ctx context.Context, b *archive.Backup, key string) {
 	err := v.Describe(ctx, b, key)
-	if err == nil && key == layout.BaseKey(b.Label, layout.Start) {
-		err = v.checkStart(ctx, key)
-	}
-	if err == nil {
-		return
-	}
 	b.Err = errors.Join(b.Err, err)
-	if v.judge(key, err) { // expired, or begun no more
+	switch {
+	case err != nil:
+	case key == layout.BaseKey(b.Label, layout.Start):
+		err = v.checkStart(ctx, b.Label)
+	case key == layout.BaseKey(b.Label, layout.Pin):
+		_, err = v.Text(ctx, key)
+	}
+	if err != nil && v.judge(key, err) { // expired, or begun no more
 		b.Complete = b.Complete && key != layout.BaseKey(b.Label, layout.Manifest)
 	}
 }

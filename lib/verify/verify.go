@@ -4,7 +4,8 @@
 //
 // One listing is taken stock of (stock); the identity, the histories, the notes,
 // the backups and the holes are checked by it. Then WAL is read (wal, walgroup) and
-// followed from segment to segment (log), and last the parts of backups (tars).
+// followed from segment to segment (log), the beginnings of timelines are compared
+// with what their histories say (branch), and last come the parts of backups (tars).
 // What has been found whole a journal can remember.
 package verify
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -129,7 +130,8 @@ func (v *verifier) readFile(ctx context.Context, job *walJob, f walFile) error {
 type walContents struct {
 	sum   string // the SHA-256, if that was asked for
 	log   wal.Link
-	found bool // a whole record
+	found bool    // a whole record
+	next  wal.LSN // the first whole record at the beginning of the timeline or behind it
 }
 
 // readForm reads an object and checks what is in it against its name.
@@ -165,7 +167,8 @@ const readBuffer = 256 << 10
 // walk reads a segment to its end.
 func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
 	w := wal.NewWalk(n)
-	w.Record = func(wal.Record) { c.found = true }
+	at, begins := v.beginsIn(n)
+	w.Record = c.records(at)
 	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, in, make([]byte, readBuffer)); err != nil {
 		return err
 	}
@@ -176,6 +179,9 @@ func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
 	h := c.log.Header
 	if is := (archive.Cluster{SystemID: h.SystemID, Major: h.Major(), SegmentSize: h.SegmentSize}); is != v.Cluster {
 		return fmt.Errorf("%w: it is of %s", archive.ErrDamaged, is)
+	}
+	if begins {
+		return v.checkBeginning(n, at, cmp.Or(c.next, c.log.Open), c.log)
 	}
 	return nil
 }

@@ -123,7 +123,8 @@ func (v *verifier) listGroups(ctx context.Context, prefix, after string, within 
 }
 
 // unknownGroups leaves out the groups that a journal knows, but for the neighbours of
-// those that it does not know: the log is checked from one to the next.
+// those that it does not know: the log is checked from one to the next. Where a
+// timeline begins, the history may have changed that tells of it.
 func (v *verifier) unknownGroups(ctx context.Context) iter.Seq2[*walGroup, error] {
 	return func(yield func(*walGroup, error) bool) {
 		var before, held *walGroup // the two before the one at hand
@@ -156,7 +157,7 @@ func (v *verifier) unknownGroups(ctx context.Context) iter.Seq2[*walGroup, error
 
 // knows reports whether the journal knows all of a group.
 func (v *verifier) knows(g *walGroup) bool {
-	if v.Journal == nil {
+	if v.Journal == nil || v.begins(g) {
 		return false
 	}
 	return !slices.ContainsFunc(g.objects(), func(info store.Info) bool { return !v.Journal.has(info) })

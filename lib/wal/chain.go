@@ -8,6 +8,9 @@ type Link struct {
 	Name   Name
 	Header Header
 	End    LSN // where its log ends: the end of the segment, or of the last record of a partial one
+	Pages  LSN // behind the last page that was looked at
+	Turned LSN // the first page of the timeline that it is called for, 0 if there is none
+	Open   LSN // where a record begins that goes on in the next segment, 0 if none does
 
 	tli         Timeline // of the last page
 	first       Record   // whose header is in the segment; At is 0 if there is none

@@ -132,3 +132,21 @@ func (h Header) Check(n Name) error {
 	}
 	return nil
 }
+
+// FirstRecord is where a record begins that a server writes when its log has come to
+// a place in the segment: behind the header of the page, if one begins there.
+func (h Header) FirstRecord(at LSN) LSN {
+	switch {
+	case at == h.PageAddr:
+		return at + HeaderSize
+	case at%LSN(h.BlockSize) == 0:
+		return at + pageHeader
+	}
+	return at
+}
+
+// NextPage is the first page that begins at a place or behind it.
+func (h Header) NextPage(at LSN) LSN {
+	size := LSN(h.BlockSize)
+	return (at + size - 1) / size * size
+}

@@ -106,7 +106,7 @@ func (w *Walk) End() (Link, error) {
 		return Link{}, w.err
 	}
 	if w.run == &w.own {
-		w.link.tail = w.own
+		w.link.tail, w.link.Open = w.own, w.own.at
 	}
 	return w.link, nil
 }
@@ -176,7 +176,10 @@ func (w *Walk) turnPage(b []byte) (int, error) {
 	if bad != "" {
 		return 0, w.badPage("%s", bad)
 	}
-	w.link.tli = p.tli
+	w.link.tli, w.link.Pages = p.tli, w.at+LSN(len(b))
+	if w.link.Turned == 0 && p.tli == w.link.Name.Timeline {
+		w.link.Turned = w.at
+	}
 	if w.at == w.link.Header.PageAddr {
 		return HeaderSize, nil
 	}

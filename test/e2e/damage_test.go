@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pgpipes/lib/wal"
 )
 
 // An object is one of a kind in a repository, for the table of damages.
@@ -78,6 +80,7 @@ func TestDamageIsFound(t *testing.T) {
 	if r := verify(); r.status != 0 || r.out != "" {
 		t.Errorf("not mended: %s", r)
 	}
+	t.Run("places in histories", func(t *testing.T) { s.in(t).misplace(func() result { return verify() }) })
 	t.Run("read once", func(t *testing.T) { s.in(t).readOnce(verify("-v")) })
 	t.Run("parts of a backup that is gone", func(t *testing.T) { s.in(t).readForChild(func() result { return verify() }) })
 }
@@ -97,6 +100,30 @@ func (s *site) readOnce(r result) {
 	}
 	if more := read - all; known != 0 || more < 0 || more > 2<<20 {
 		s.t.Errorf("%d bytes were read, of %d: %s", read, all, r)
+	}
+}
+
+// misplace has histories tell of other places than those at which servers have begun
+// the timelines.
+func (s *site) misplace(verify func() result) {
+	s.t.Helper()
+	for _, key := range s.all("wal/history/*") {
+		whole := s.object(key)
+		lines := strings.Split(strings.TrimSpace(string(whole)), "\n")
+		place := strings.Split(lines[len(lines)-1], "\t")[1]
+		at, err := wal.ParseLSN(place)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, wrong := range []wal.LSN{at + 8, at + 8192, at + 1<<20} {
+			i := bytes.LastIndex(whole, []byte(place+"\t"))
+			text := slices.Concat(whole[:i], []byte(wrong.String()), whole[i+len(place):])
+			s.spoil(object{key: key}, damaging{"misplaced", "", text}, func() {
+				if r := verify(); r.status != 1 || !strings.Contains(r.out, "damaged\t"+key+"\t") {
+					s.t.Errorf("%s at %s: %s", place, wrong, r)
+				}
+			})
+		}
 	}
 }
 

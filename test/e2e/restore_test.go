@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pgpipes/test/pgtest"
 )
 
 // What restore cannot do it refuses before it writes anything.
@@ -131,4 +133,29 @@ func (s *site) startSegment(label string) string {
 	}
 	s.t.Fatal("no start-lsn in the manifest")
 	return ""
+}
+
+// Where a restore point is nobody knows before the recovery: the newest backup may be
+// younger.
+func TestRestorePointBeforeTheNewestBackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("older")
+	s.row(1)
+	s.SQL("SELECT pg_create_restore_point('here')")
+	s.row(2)
+	s.backup("newer")
+	restore := func(options ...string) result {
+		return s.run("restore", append([]string{"-r", s.repo, "-D", filepath.Join(pgtest.TempDir(t), "data"), "--to", "name=here"}, options...)...)
+	}
+	const hint = "name=here it may lie before the end of newer: choose an older one"
+	if r := restore(); r.status != 0 || !strings.Contains(r.err, hint) {
+		t.Errorf("the newest: %s", r)
+	}
+	if r := restore("--backup", "older"); r.status != 0 || strings.Contains(r.err, "may lie before") {
+		t.Errorf("an older one: %s", r)
+	}
+	c := s.recovered(t, "--to", "name=here", "--backup", "older", "--archive-mode", "off")
+	expect(t, "rows", c.SQL("SELECT string_agg(n::text, ',' ORDER BY n) FROM rows"), "1")
 }
