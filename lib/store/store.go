@@ -114,6 +114,9 @@ func Absolute(location string) (string, error) {
 func Open(location string) (Store, error) {
 	scheme, _, found := strings.Cut(location, "://")
 	switch {
+	case !found && isRemote(location):
+		return nil, fmt.Errorf("%w: %s: a directory with a colon in its name is ./DIR, a place elsewhere sftp://host/path or s3://bucket/prefix",
+			ErrLocation, printable(location))
 	case !found:
 		return newDir(location)
 	case scheme == "sftp":
@@ -124,10 +127,20 @@ func Open(location string) (Store, error) {
 	return nil, fmt.Errorf("%w: %s: there is no store of kind %s in this version", ErrLocation, printable(location), scheme)
 }
 
+// isRemote reports whether a location is what scp and rsync take for another host's:
+// nobody wants his backups in a directory of that name.
+func isRemote(location string) bool {
+	first, _, _ := strings.Cut(location, "/")
+	return strings.Contains(first, ":")
+}
+
 // printable is a location that was refused, without what somebody may have put
 // there that is a secret: a password before a host, and settings.
 func printable(location string) string {
-	scheme, place, _ := strings.Cut(location, "://")
+	scheme, place, found := strings.Cut(location, "://")
+	if !found {
+		return location[strings.LastIndexByte(location, '@')+1:]
+	}
 	place = place[strings.LastIndexByte(place, '@')+1:]
 	return scheme + "://" + place[:strings.IndexAny(place+"?", "?#")]
 }

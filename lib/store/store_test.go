@@ -27,7 +27,8 @@ func TestCheckKey(t *testing.T) {
 
 func TestOpenKnowsKinds(t *testing.T) {
 	for location, good := range map[string]bool{
-		"/x": true, "x": true, "./x": true, "../x:y": true, "c:/x": true,
+		"/x": true, "x": true, "./x": true, "../x:y": true, "./c:x": true, "/c:/x": true,
+		"c:/x": false, "vault:main": false, "user@vault:/main": false, "s3:bucket/x": false, "sftp:/host/x": false,
 		"": false, "sftp://host/x": true, "s3://bucket/x": true, "file:///x": false,
 	} {
 		_, err := store.Open(location)
