@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"pgpipes/lib/archive"
@@ -88,6 +89,7 @@ func apply(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.P
 	if options.Explain != "" {
 		return explain(p, e, options.Explain)
 	}
+	warnUnknown(p, e, policy.Abandon)
 	for _, d := range e.Decisions {
 		if _, err := fmt.Fprintln(p.Text, d); err != nil {
 			return err
@@ -97,4 +99,13 @@ func apply(ctx context.Context, p *cli.Process, r *archive.Repo, policy retain.P
 		return err // what is said before it is done is known also if this is killed
 	}
 	return e.Apply(ctx, jobs(), func(err error) { p.Warnf("%v", err) })
+}
+
+// warnUnknown tells of labels that may be mistyped.
+func warnUnknown(p *cli.Process, e *expire.Expiry, labels []string) {
+	for _, label := range labels {
+		if !slices.ContainsFunc(e.Decisions, func(d retain.Decision) bool { return d.Kind == retain.KindBackup && d.Name == label }) {
+			p.Warnf("there is nothing of a backup %s", label)
+		}
+	}
 }
