@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -53,7 +52,7 @@ func checkOptions(p *cli.Process) error {
 	case options.PartSize == 0:
 		return cli.Usagef("--part-size is above 0")
 	case options.Filter == "":
-		return cmp.Or(p.RefuseTerminal(), p.RefuseClosedOutput())
+		return p.CheckOutput()
 	case options.Manifest == "":
 		return cli.Usagef("--filter makes parts, which only a manifest knows: give -m FILE")
 	}

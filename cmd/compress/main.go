@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -49,7 +48,7 @@ func run(_ context.Context, p *cli.Process, _ []string) error {
 		return decompress(p, o)
 	}
 	if o.Format != codec.None {
-		if err := cmp.Or(p.RefuseTerminal(), p.RefuseClosedOutput()); err != nil {
+		if err := p.CheckOutput(); err != nil {
 			return err
 		}
 	}

@@ -49,7 +49,7 @@ func runCreate(ctx context.Context, p *cli.Process, operands []string) error {
 		if createOptions.Output == "" {
 			return cli.Usagef("--pass needs standard output for the tar: give -o FILE for the manifest")
 		}
-		if err := p.RefuseTerminal(); err != nil {
+		if err := p.CheckOutput(); err != nil {
 			return err
 		}
 		o.Pass = p.Out

@@ -40,6 +40,9 @@ func runGet(ctx context.Context, p *cli.Process, operands []string) error {
 		return err
 	}
 	locations, err := options.Some()
+	if err == nil {
+		err = p.RefuseClosedOutput()
+	}
 	if err != nil {
 		return err
 	}

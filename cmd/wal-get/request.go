@@ -27,7 +27,7 @@ type request struct {
 // it is no outage, and cannot pass.
 func place(p *cli.Process, name wal.Name, path string) (string, error) {
 	if path == "-" {
-		return filepath.Join(os.TempDir(), name.String()), p.RefuseTerminal()
+		return filepath.Join(os.TempDir(), name.String()), p.CheckOutput()
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return "", fmt.Errorf("%s: not a plain file", path)

@@ -118,13 +118,13 @@ func (p *Process) Remarkf(format string, args ...any) {
 	}
 }
 
-// RefuseTerminal is an error if standard output is a terminal, for a program
+// CheckOutput is an error if standard output is a terminal or closed, for a program
 // about to write binary data there.
-func (p *Process) RefuseTerminal() error {
+func (p *Process) CheckOutput() error {
 	if isTerminal(os.Stdout) {
 		return Usagef("standard output is a terminal: send the data to a file or a pipe")
 	}
-	return nil
+	return p.RefuseClosedOutput()
 }
 
 // RefuseClosedOutput is an error if standard output is closed, for a program whose
