@@ -122,6 +122,26 @@ func TestNothingIsChanged(t *testing.T) {
 	}
 }
 
+// Nor can it be written to in another conversation, once it has its name.
+func TestNothingIsChangedFromElsewhere(t *testing.T) {
+	root := t.TempDir()
+	writer, linker := guarded(t, root), guarded(t, root)
+	temp, final := filepath.Join(root, ".pgpipes-A.tmp"), filepath.Join(root, "k")
+	f, err := writer.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := linker.Link(temp, final); err == nil {
+		t.Error("what is still written has got its name")
+	}
+	if _, err := os.Stat(final); err == nil {
+		t.Error("it is there")
+	}
+	if err := errors.Join(f.Close(), linker.Link(temp, final)); err != nil {
+		t.Error(err)
+	}
+}
+
 // What adds is let through.
 func TestAdding(t *testing.T) {
 	root := t.TempDir()

@@ -117,16 +117,24 @@ func (r *rules) link(from, to string) string {
 	if !isTemporary(from) || isTemporary(to) {
 		return "only a temporary file may be given a name"
 	}
+	if r.writes(path.Base(from)) || isWritten(r.clean(from)) {
+		return "it is still being written"
+	}
+	return ""
+}
+
+// writes reports whether a temporary file is open in this conversation.
+func (r *rules) writes(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, open := range []iter.Seq[string]{maps.Values(r.asked), maps.Values(r.writing)} {
-		for name := range open {
-			if name == path.Base(from) {
-				return "it is still being written"
+		for one := range open {
+			if one == name {
+				return true
 			}
 		}
 	}
-	return ""
+	return false
 }
 
 // removable lets temporary files go, and leases, which are put again and again.
