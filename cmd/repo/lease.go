@@ -52,7 +52,10 @@ func takeLease(ctx context.Context, p *cli.Process, r *archive.Repo, name, comma
 func giveUp(ctx context.Context, l *lock.Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, partingPatience)
 	defer cancel()
-	return l.Release(ctx)
+	if err := l.Release(ctx); err != nil {
+		return fmt.Errorf("the lock could not be given up, and will be free by itself: %w", err)
+	}
+	return nil
 }
 
 // startKeeper returns when the lease has been renewed once by the keeper, so that
