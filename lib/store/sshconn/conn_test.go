@@ -388,3 +388,20 @@ func TestSilentSettings(t *testing.T) {
 		t.Fatal("it hangs")
 	}
 }
+
+// Without ssh nobody reads its configuration, and nothing is done as if there were
+// none.
+func TestResolveWithoutSSH(t *testing.T) {
+	own, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	_, plain := sshconn.Resolve(t.Context(), "h", "", "", "")
+	if _, err := os.Stat(filepath.Join(own.HomeDir, ".ssh/config")); (err == nil) != (plain != nil) {
+		t.Errorf("the usual settings: %v", plain)
+	}
+	if _, err := sshconn.Resolve(t.Context(), "h", "", "", "/some/config"); err == nil || !strings.Contains(err.Error(), "/some/config: it takes ssh to read it") {
+		t.Error(err)
+	}
+}

@@ -78,7 +78,7 @@ func Resolve(ctx context.Context, name, login, port, config string) (Host, error
 	}
 	settings, err := ask(ctx, name, login, port, config)
 	if errors.Is(err, exec.ErrNotFound) {
-		settings, err = usual(own.HomeDir), nil
+		settings, err = unasked(own.HomeDir, config)
 	}
 	if err != nil {
 		return Host{}, err
@@ -168,6 +168,18 @@ func ask(ctx context.Context, name, login, port, config string) (settings, error
 		s[key] = append(s[key], value)
 	}
 	return s, nil
+}
+
+// unasked are the settings where there is no ssh to ask. Nobody else can read a
+// configuration.
+func unasked(home, config string) (settings, error) {
+	if _, err := os.Stat(home + "/.ssh/config"); err == nil && config == "" {
+		config = home + "/.ssh/config"
+	}
+	if config != "" {
+		return nil, fmt.Errorf("%s: it takes ssh to read it, and that is not on PATH", config)
+	}
+	return usual(home), nil
 }
 
 // usual are ssh's defaults as far as they matter here.
