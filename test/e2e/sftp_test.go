@@ -35,6 +35,7 @@ func TestLockOverSFTP(t *testing.T) {
 	expect(t, "another lock", s.must("repo", "lock", "-r", s.repo, "other", "echo", "free"), "free\n")
 	holder.Process.Signal(syscall.SIGKILL)
 	holder.Wait()
+	s.must("backup", "-r", s.repo, "-D", s.Data, "--fast", "--wait", "30s")
 	expect(t, "freed", s.must("repo", "lock", "-r", s.repo, "backup", "--wait", "30s", "echo", "free"), "free\n")
 	expect(t, "held by itself", s.must("repo", "lock", "-r", s.repo, "backup", "repo", "held", "-r", s.repo, "backup"), "")
 	h.idle()
