@@ -231,6 +231,7 @@ func TestBaseBackupIsCancelled(t *testing.T) {
 		"while sending":     {Label: "l", Fast: true, MaxRate: 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.SQL("UPDATE t SET n = n + 1") // a checkpoint with nothing to write is soon done
 			r := replicate(t, c.ConnInfo())
 			ctx, cancel := context.WithCancelCause(t.Context())
 			why := errors.New("enough")
