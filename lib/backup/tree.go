@@ -241,13 +241,30 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	case info.Mode().IsRegular():
 		return visit(name, info)
 	}
-	if at, err := os.Stat(t.path(name)); err == nil && at.IsDir() && path.Dir(name) == "." && info.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("%s: a directory of the cluster behind a link (links can be followed, if asked for)", t.path(name))
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if what := t.linked(name); what != "" {
+			return fmt.Errorf("%s: %s of the cluster behind a link (links can be followed, if asked for)", t.path(name), what)
+		}
 	}
 	if !tablespaceLink(name) { // one made since the beginning comes with the WAL
 		t.warn("%s: left out: it is %s", t.path(name), kindOf(info.Mode()))
 	}
 	return nil
+}
+
+// linked says what would be lost if a link were left out, "" if it may be: what is
+// not the server's own, and single files at the top, such as a configuration that
+// is kept elsewhere.
+func (t *tree) linked(name string) string {
+	at, err := os.Stat(t.path(name))
+	isDir := err == nil && at.IsDir()
+	switch {
+	case isDir && (path.Dir(name) == "." || pgdata.Essential(name)):
+		return "a directory"
+	case pgdata.Essential(name):
+		return "a part"
+	}
+	return ""
 }
 
 func tablespaceLink(name string) bool {
