@@ -29,6 +29,7 @@ type tree struct {
 	warn     func(format string, args ...any)
 	owner    owner             // of the data directory
 	owned    string            // by whom that is, by name
+	endMode  fs.FileMode       // of files that are made here
 	spaces   map[uint32]string // the tablespaces outside, by OID, where they really are
 	inside   map[string]bool   // tablespaces that lie inside the data directory, not to be copied twice
 	start    wal.LSN
@@ -62,6 +63,7 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 	}
 	t.owner = ownerOf(info)
 	t.owned = owners{}.name(t.owner)
+	t.endMode = endMode(info.Mode())
 	return t, t.findTablespaces()
 }
 

@@ -198,3 +198,20 @@ func TestCopyOfLinkedDatabase(t *testing.T) {
 		s.Start()
 	}
 }
+
+// The group of a cluster that lets it in may read what was restored, too.
+func TestCopyWithGroupAccess(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.Stop("fast")
+	s.must("chmod", "-R", "g+rX", s.Data)
+	s.Start()
+	for _, how := range []string{"-D" + s.Data, "--stream"} {
+		s.must("sh", "-euc", `base-copy "$1" -r "$2" --fast -m "$3/m" > "$3/tar"
+			base-restore -D "$3/data" -m "$3/m" < "$3/tar"`, "sh", how, s.repo, s.dir)
+		for _, name := range []string{"global/pg_control", "backup_label", "PG_VERSION"} {
+			expect(t, how+": mode of "+name, strings.TrimSpace(s.must("stat", "-c", "%a", s.path("data/"+name))), "640")
+		}
+		s.must("rm", "-r", s.path("data"))
+	}
+}
