@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
@@ -234,6 +235,9 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	action := pgdata.Classify(name, info.IsDir())
 	switch {
 	case action == pgdata.Skip || name == pgdata.ControlFile:
+		return nil
+	case stream.IsMark(path.Base(name)): // with which nobody could restore the copy
+		t.warn("%s: left out: it is the mark of a restore", t.path(name))
 		return nil
 	case info.IsDir():
 		if err := visit(name, info); err != nil || action == pgdata.EmptyDir {
