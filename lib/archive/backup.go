@@ -29,8 +29,8 @@ type Backup struct {
 	Lost     error       // what of its stored parts is missing or cut, if it is complete
 }
 
-// Ended is when a complete backup stopped, or began if that is unknown:
-// pg_basebackup does not tell.
+// Ended is when a complete backup stopped, or began if that is unknown: a stream
+// without backup_manifest does not tell.
 func (b Backup) Ended() time.Time {
 	if b.Header.StopTime.IsZero() {
 		return b.Header.StartTime

@@ -140,6 +140,7 @@ func (c *copier) finishHeader(control pgdata.Control, stopped server.StopResult)
 	if c.info.InRecovery && control.MinRecoveryTimeline != label.Timeline {
 		return fmt.Errorf("the standby went from timeline %d to %d during the backup: take it again", uint32(label.Timeline), uint32(control.MinRecoveryTimeline))
 	}
+	c.tree.bad.settle(h.StopLSN)
 	h.BadPages = c.tree.bad.all.first
 	spaces, err := pgdata.ParseTablespaceMap(stopped.TablespaceMap)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +18,22 @@ import (
 	"pgpipes/lib/stream"
 )
 
-// endMode is that of files that are made here.
-const endMode = 0o600
+// ownMode is that of files that are nobody else's.
+const ownMode = 0o600
+
+// groupRead is what the mode of a data directory has to have for its group to be let
+// in (file_perm.h: PG_DIR_MODE_GROUP).
+const groupRead = 0o050
+
+// endMode is the mode that a server gives its files, by that of its data directory
+// (file_perm.c: SetDataDirectoryCreatePerm). What is made here gets it: a pg_control
+// keeps for ever what it is restored with.
+func endMode(data fs.FileMode) fs.FileMode {
+	if data&groupRead == groupRead {
+		return 0o640
+	}
+	return ownMode
+}
 
 // A made file is one of the members that end a stream, as the server has told
 // of it.
@@ -87,7 +102,7 @@ func (c *copier) endFiles(stopped server.StopResult, control []byte) []made {
 // newFile describes a file that is made here.
 func (c *copier) newFile(path string, size int64) stream.Member {
 	e := manifest.Entry{
-		Kind: manifest.File, Path: path, Mode: endMode, Owner: c.tree.owned, Size: size, MTime: c.header.StopTime,
+		Kind: manifest.File, Path: path, Mode: c.tree.endMode, Owner: c.tree.owned, Size: size, MTime: c.header.StopTime,
 	}
 	return stream.Member{Entry: e, UID: int(c.tree.owner.uid), GID: int(c.tree.owner.gid)}
 }

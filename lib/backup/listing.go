@@ -24,7 +24,7 @@ type listing struct {
 }
 
 func newListing() (*listing, error) {
-	spool, err := durable.Create(filepath.Join(os.TempDir(), pgdata.ManifestFile), endMode)
+	spool, err := durable.Create(filepath.Join(os.TempDir(), pgdata.ManifestFile), ownMode)
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,18 @@ func many(n int) map[string]string {
 
 const keepPart = `cat >STORE/$PART && printf '%064d\t7\t%s\n' 0 "$LABEL/$PART"`
 
+// What a killed restore has left in some directory keeps nobody from restoring.
+func TestMarksAreLeftOut(t *testing.T) {
+	r := newRig(t, map[string]string{stream.DataMark: "x", "base/1/" + stream.DeltaMark: "y"}, keepPart)
+	if err := r.copyParts(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	found := r.contents(t)
+	if found["PG_VERSION"] == "" || len(r.said) != 2 || !strings.Contains(r.said[0], "left out: it is the mark of a restore") {
+		t.Errorf("%q, said %q", found, r.said)
+	}
+}
+
 func TestParts(t *testing.T) {
 	files := many(40)
 	files["base/1/20000"] = strings.Repeat("l", 20<<20)

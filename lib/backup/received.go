@@ -87,6 +87,9 @@ func (r *receiver) receive(ctx context.Context, out io.Writer) error {
 	if err := r.checkEnd(end, stopped); err != nil {
 		return err
 	}
+	if n := r.tree.bad.all.all; n > 0 && !r.o.KeepBad { // of which the server did not tell
+		return fmt.Errorf("%w: %d", ErrBadPages, n)
+	}
 	if err := r.cutter.finish(); err != nil {
 		return cause(ctx, err)
 	}

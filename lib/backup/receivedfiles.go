@@ -192,9 +192,9 @@ func (r *receiver) checkPages(piece []byte, at int64, name string, first uint32)
 	for i := 0; i+size <= len(piece); i += size {
 		page := piece[i : i+size]
 		block := first + uint32((at+int64(i))/int64(size))
-		if pgdata.CheckPage(page, block, r.tree.start) == pgdata.PageBad && binary.LittleEndian.Uint16(page[upperAt:]) != 0 {
+		if v := pgdata.CheckPage(page, block, r.tree.start); !isRight(v) && binary.LittleEndian.Uint16(page[upperAt:]) != 0 {
 			sum := stream.PageSum(page, block)
-			r.bad.add(manifest.BadPage{Path: name, Block: block, First: sum, Last: sum})
+			r.bad.note(manifest.BadPage{Path: name, Block: block, First: sum, Last: sum}, v, page)
 		}
 	}
 }

@@ -35,6 +35,7 @@ func (r *receiver) prepare(ctx context.Context) error {
 	}
 	r.tree = &tree{
 		control: r.control, warn: r.o.Warn, spaces: map[uint32]string{}, pace: wait.NewPace(0, r.o.Progress), bad: &badPages{warn: r.o.Warn},
+		endMode: endMode(id.DataMode),
 	}
 	if r.o.Parts.Command != "" {
 		r.outlet = &outlet{command: r.o.Parts.Command, label: r.o.Label, stderr: r.o.Parts.Stderr}
@@ -133,7 +134,7 @@ func (r *receiver) histories(ctx context.Context) (dir string, err error) {
 			break
 		}
 		name := wal.Name{Kind: wal.TimelineHistory, Timeline: tli}
-		if err = os.WriteFile(filepath.Join(dir, pgdata.WALDir, name.String()), text, endMode); err != nil {
+		if err = os.WriteFile(filepath.Join(dir, pgdata.WALDir, name.String()), text, ownMode); err != nil {
 			break
 		}
 		var h wal.History

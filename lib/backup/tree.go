@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/stream"
 	"pgpipes/lib/wait"
 	"pgpipes/lib/wal"
 )
@@ -29,6 +30,7 @@ type tree struct {
 	warn     func(format string, args ...any)
 	owner    owner             // of the data directory
 	owned    string            // by whom that is, by name
+	endMode  fs.FileMode       // of files that are made here
 	spaces   map[uint32]string // the tablespaces outside, by OID, where they really are
 	inside   map[string]bool   // tablespaces that lie inside the data directory, not to be copied twice
 	start    wal.LSN
@@ -62,6 +64,7 @@ func newTree(data string, control pgdata.Control, warn func(string, ...any)) (*t
 	}
 	t.owner = ownerOf(info)
 	t.owned = owners{}.name(t.owner)
+	t.endMode = endMode(info.Mode())
 	return t, t.findTablespaces()
 }
 
@@ -233,6 +236,9 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	switch {
 	case action == pgdata.Skip || name == pgdata.ControlFile:
 		return nil
+	case stream.IsMark(path.Base(name)): // with which nobody could restore the copy
+		t.warn("%s: left out: it is the mark of a restore", t.path(name))
+		return nil
 	case info.IsDir():
 		if err := visit(name, info); err != nil || action == pgdata.EmptyDir {
 			return err
@@ -241,13 +247,30 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	case info.Mode().IsRegular():
 		return visit(name, info)
 	}
-	if at, err := os.Stat(t.path(name)); err == nil && at.IsDir() && path.Dir(name) == "." && info.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("%s: a directory of the cluster behind a link (links can be followed, if asked for)", t.path(name))
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if what := t.linked(name); what != "" {
+			return fmt.Errorf("%s: %s of the cluster behind a link (links can be followed, if asked for)", t.path(name), what)
+		}
 	}
 	if !tablespaceLink(name) { // one made since the beginning comes with the WAL
 		t.warn("%s: left out: it is %s", t.path(name), kindOf(info.Mode()))
 	}
 	return nil
+}
+
+// linked says what would be lost if a link were left out, "" if it may be: what is
+// not the server's own, and single files at the top, such as a configuration that
+// is kept elsewhere.
+func (t *tree) linked(name string) string {
+	at, err := os.Stat(t.path(name))
+	isDir := err == nil && at.IsDir()
+	switch {
+	case isDir && (path.Dir(name) == "." || pgdata.Essential(name)):
+		return "a directory"
+	case pgdata.Essential(name):
+		return "a part"
+	}
+	return ""
 }
 
 func tablespaceLink(name string) bool {

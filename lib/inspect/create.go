@@ -34,7 +34,14 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 	defer listed.Close()
 	t := stream.NewIntake(in)
 	t.Bare, t.Part = true, onlyPart
-	t.Note, t.Each, t.Place = entries.Add, listed.Want, listed.Place
+	t.Each, t.Place = listed.Want, listed.Place
+	var ended time.Time
+	t.Note = func(e manifest.Entry) error {
+		if e.Path == pgdata.ManifestFile { // which is made when all else has been sent
+			ended = e.MTime
+		}
+		return entries.Add(e)
+	}
 	if o.Progress != nil {
 		t.Progress = o.Progress
 	}
@@ -48,6 +55,7 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 	if err != nil {
 		return err
 	}
+	h.StopTime = ended
 	return entries.Finish(out, h)
 }
 

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"io"
+	"math"
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
@@ -20,15 +21,14 @@ type location struct{ part, path string }
 // found bad was recorded nowhere.
 type storedPages struct {
 	control pgdata.Control // knows which files have checksums
-	start   wal.LSN
-	size    int // of a page, in bytes
+	size    int            // of a page, in bytes
 	part    string
 	bad     map[location][]manifest.BadPage
 	all     int
 }
 
 func newStoredPages(h manifest.Header, part string) *storedPages {
-	s := &storedPages{start: h.StartLSN, size: h.BlockSize, part: part, bad: map[location][]manifest.BadPage{}}
+	s := &storedPages{size: h.BlockSize, part: part, bad: map[location][]manifest.BadPage{}}
 	if h.BlockSize > 0 {
 		s.control = pgdata.Control{Checksums: h.Checksums, RelationSegmentBlocks: relationFile / uint32(h.BlockSize)}
 	}
@@ -58,9 +58,13 @@ func (r *storedRelation) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// atRest is for pages of which none is excused: where one was stored while the
+// server was writing it, the file is another by now, and is copied again.
+const atRest = wal.LSN(math.MaxUint64)
+
 // check notes a bad page. What the copy has read last is all there is to know.
 func (r *storedRelation) check(page []byte) {
-	if r.all == manifest.MostBadPages || pgdata.CheckPage(page, r.block, r.start) != pgdata.PageBad {
+	if r.all == manifest.MostBadPages || pgdata.CheckPage(page, r.block, atRest) != pgdata.PageBad {
 		return
 	}
 	r.all++

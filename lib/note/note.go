@@ -20,7 +20,8 @@ func Text(title string, format int, pairs ...string) string {
 }
 
 // Parse takes a note apart and reports whether it is one: its title and format are
-// these, and every line is whole.
+// these, and every line is whole. Whatever stands in it, the values are fit for
+// messages, as Text has made them.
 func Parse(text []byte, title string, format int) (map[string]string, bool) {
 	value := map[string]string{}
 	for line := range strings.Lines(string(text)) {
@@ -29,7 +30,7 @@ func Parse(text []byte, title string, format int) (map[string]string, bool) {
 		if !found || !whole {
 			return nil, false
 		}
-		value[key] = v
+		value[key] = InLine(v)
 	}
 	return value, value[title] == strconv.Itoa(format)
 }

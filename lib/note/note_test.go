@@ -14,6 +14,14 @@ func TestTextIsParsed(t *testing.T) {
 	}
 }
 
+// Somebody else may have written it: what it says goes to terminals all the same.
+func TestParsedIsFitForMessages(t *testing.T) {
+	got, ok := Parse([]byte("title\t1\nhost\tdb\x1b[2J\xff\t1\n"), "title", 1)
+	if !ok || got["host"] != "db [2J? 1" {
+		t.Errorf("%q, %v", got, ok)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{"", "other\t1\n", "title\t2\n", "title\t1", "title\t1\nhost\n"} {
 		if _, ok := Parse([]byte(text), "title", 1); ok {

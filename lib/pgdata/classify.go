@@ -134,6 +134,18 @@ func underData(dir string) bool {
 	return false
 }
 
+// ownDirs are the directories at the top of a data directory, besides those of
+// relations, in which only the server puts anything, and all of which it needs.
+var ownDirs = map[string]bool{"pg_commit_ts": true, "pg_logical": true, "pg_multixact": true, "pg_twophase": true, "pg_xact": true}
+
+// Essential says whether what is below the top of a data directory lies where only
+// the server puts anything: a copy without it lacks databases, tables, or what
+// became of transactions. It is for paths that are copied.
+func Essential(name string) bool {
+	top, _, below := strings.Cut(name, "/")
+	return tablespaceVersion(name) || underData(path.Dir(name)) || below && ownDirs[top]
+}
+
 // tablespaceOID says whether dir is pg_tblspc/<oid>.
 func tablespaceOID(dir string) bool {
 	oid, ok := strings.CutPrefix(dir, TablespaceDir+"/")

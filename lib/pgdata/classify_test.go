@@ -141,3 +141,28 @@ func TestRelationDir(t *testing.T) {
 		}
 	}
 }
+
+func TestEssential(t *testing.T) {
+	for path, want := range map[string]bool{
+		"base/5":                              true,
+		"base/5/16384":                        true,
+		"global/1262":                         true,
+		"pg_xact/0000":                        true,
+		"pg_multixact/members":                true,
+		"pg_multixact/members/0000":           true,
+		"pg_tblspc/16393/PG_15_202209061":     true,
+		"pg_tblspc/16393/PG_15_202209061/5":   true,
+		"pg_tblspc/16393/PG_15_202209061/5/7": true,
+		"pg_tblspc/16393":                     false,
+		"pg_tblspc/backup":                    false,
+		"pg_hba.conf":                         false,
+		"pg_xact":                             false,
+		"base":                                false,
+		"pg_log/current":                      false,
+		"conf.d/base/5":                       false,
+	} {
+		if got := Essential(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}

@@ -15,7 +15,7 @@ type PageVerdict int
 const (
 	PageGood    PageVerdict = iota // its checksum is right
 	PageNew                        // all zeros, as a page is before its first use
-	PageSkipped                    // not right, but written since the backup began: replay brings it whole
+	PageSkipped                    // not right, but written since the backup began, if its LSN is: replay brings it whole
 	PageBad                        // damaged
 )
 
@@ -30,8 +30,10 @@ const (
 // CheckPage looks at one page of a relation of a cluster with page checksums.
 // block is its number as for [PageChecksum]; start is where the backup began.
 // The log from there on holds whole images of all pages changed since, so the
-// state of such a page in the copy does not matter. For a cluster at rest pass
-// the largest LSN, so that no page is excused.
+// state of such a page in the copy does not matter. What damage has made of an LSN
+// is mostly behind the end of the log, see [PageLSN]: when that is known it has to
+// be compared. For a cluster at rest pass the largest LSN, so that no page is
+// excused.
 //
 // A page without content (pd_upper is 0) has no checksum and must be zero
 // throughout, as bufpage.c:PageIsVerified demands when the server reads it;
@@ -51,11 +53,16 @@ func CheckPage(page []byte, block uint32, start wal.LSN) PageVerdict {
 	} else if le.Uint16(page[checksumOffset:]) == PageChecksum(page, block) {
 		return PageGood
 	}
-	lsn := wal.LSN(le.Uint32(page[pageLSNHigh:]))<<32 | wal.LSN(le.Uint32(page[pageLSNLow:]))
-	if lsn >= start {
+	if PageLSN(page) >= start {
 		return PageSkipped
 	}
 	return PageBad
+}
+
+// PageLSN is the end of the last record of the log that has changed a page.
+func PageLSN(page []byte) wal.LSN {
+	le := binary.LittleEndian
+	return wal.LSN(le.Uint32(page[pageLSNHigh:]))<<32 | wal.LSN(le.Uint32(page[pageLSNLow:]))
 }
 
 // allZero compares eight bytes at a time; the length of a page is a multiple.

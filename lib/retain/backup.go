@@ -70,15 +70,17 @@ func judgeIncomplete(b Backup, complete []Backup, p Policy, now time.Time) (keep
 
 // reaching is the label of the newest complete backup from which recovery can
 // get to the newest timeline, which is where the server is most likely now; ""
-// if there is none.
+// if there is none. These are all on one line of history, where the log tells which
+// is the newest, whatever clocks have said.
 func reaching(s State, complete []Backup) string {
 	newest := newestTimeline(s)
+	label, furthest := "", wal.LSN(0)
 	for _, b := range complete {
-		if b.reaches(newest, s.Histories) {
-			return b.Label
+		if _, stop := b.end(); b.reaches(newest, s.Histories) && (label == "" || stop > furthest) {
+			label, furthest = b.Label, stop
 		}
 	}
-	return ""
+	return label
 }
 
 // newestTimeline is the highest timeline that the repository has WAL or a

@@ -11,6 +11,7 @@ const (
 	DeltaMark      = durable.TemporaryPrefix + "restoring-delta"
 )
 
-func isMark(name string) bool {
+// IsMark holds for the names of marks. name has no directory.
+func IsMark(name string) bool {
 	return name == DataMark || name == TablespaceMark || name == DeltaMark
 }

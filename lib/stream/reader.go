@@ -216,7 +216,7 @@ func newMember(h *tar.Header) (Member, error) {
 		return m, Bad("the data directory is not a directory")
 	case isSparse(h):
 		return m, Bad("%s: a sparse member", manifest.Escape(m.Path))
-	case isMark(path.Base(m.Path)):
+	case IsMark(path.Base(m.Path)):
 		return m, Bad("%s: the mark of a restore under way", manifest.Escape(m.Path))
 	case m.Kind == manifest.File:
 		m.Size = h.Size

@@ -154,6 +154,30 @@ func TestBadPage(t *testing.T) {
 	}
 }
 
+// Nor is one excused because what has overwritten it looks like a late change.
+func TestOverwrittenPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE victim AS SELECT n, repeat('x', 900) FROM generate_series(1, 100) n")
+	s.SQL("CHECKPOINT")
+	path := s.SQL("SELECT pg_relation_filepath('victim')")
+	damage(t, filepath.Join(s.Data, path), 3*8192)
+	want := path + ": block 3: wrong checksum"
+	for label, source := range map[string]string{"own": "-D" + s.Data, "server": "--stream"} {
+		for word, status := range map[string]string{"fail": "1", "warn": "0"} {
+			label, m := label+word, s.path(label+word)
+			r := s.run("sh", "-c", `base-copy "$1" -r "$2" --fast --label "$3" -m "$4" --bad-pages "$5" > /dev/null; [ $? = "$6" ]`,
+				"sh", source, s.repo, label, m, word, status)
+			if r.status != 0 || !strings.Contains(r.err, want) {
+				t.Errorf("%s: %s", label, r)
+			}
+			if word == "warn" && !strings.Contains(s.must("manifest", "show", "--header", m), "bad-page\t3\t") {
+				t.Errorf("%s: the manifest does not tell", label)
+			}
+		}
+	}
+}
+
 func damage(t *testing.T, file string, at int64) {
 	t.Helper()
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -173,4 +174,44 @@ func TestCopyOfLinkedDirectory(t *testing.T) {
 	s.Start()
 	s.refuses(111, "pg_xact: a directory of the cluster behind a link", "base-copy", "-D", s.Data, "-r", s.repo)
 	expect(t, "in the repository", s.must("repo", "ls", "-r", s.repo, "base/"), "")
+}
+
+// Nor is one deeper in it: that of a database, or of a tablespace.
+func TestCopyOfLinkedDatabase(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.must("mkdir", s.path("space"))
+	s.SQL("CREATE TABLESPACE space LOCATION '" + s.path("space") + "'")
+	s.SQL("CREATE TABLE rows TABLESPACE space AS SELECT 1 AS n")
+	database := "base/" + s.SQL("SELECT oid FROM pg_database WHERE datname = 'postgres'")
+	space := "pg_tblspc/" + s.SQL("SELECT oid FROM pg_tablespace WHERE spcname = 'space'") + "/" + s.SQL(
+		"SELECT pg_ls_dir('pg_tblspc/' || oid) FROM pg_tablespace WHERE spcname = 'space'")
+	table := s.SQL("SELECT pg_relation_filepath('rows')")
+	for name, what := range map[string]string{database: "a directory", space: "a directory", table: "a part"} {
+		s.Stop("fast")
+		s.must("sh", "-euc", `mv "$1" "$2" && ln -s "$2" "$1"`, "sh", filepath.Join(s.Data, name), s.path("elsewhere"))
+		s.Start()
+		s.refuses(111, name+": "+what+" of the cluster behind a link", "base-copy", "-D", s.Data, "-r", s.repo)
+		s.must("sh", "-euc", `base-copy -D "$1" -r "$2" --fast --follow-links | tar -t | grep -q "^$3."`, "sh", s.Data, s.repo, filepath.Dir(table))
+		s.Stop("fast")
+		s.must("sh", "-euc", `rm "$1" && mv "$2" "$1"`, "sh", filepath.Join(s.Data, name), s.path("elsewhere"))
+		s.Start()
+	}
+}
+
+// The group of a cluster that lets it in may read what was restored, too.
+func TestCopyWithGroupAccess(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.Stop("fast")
+	s.must("chmod", "-R", "g+rX", s.Data)
+	s.Start()
+	for _, how := range []string{"-D" + s.Data, "--stream"} {
+		s.must("sh", "-euc", `base-copy "$1" -r "$2" --fast -m "$3/m" > "$3/tar"
+			base-restore -D "$3/data" -m "$3/m" < "$3/tar"`, "sh", how, s.repo, s.dir)
+		for _, name := range []string{"global/pg_control", "backup_label", "PG_VERSION"} {
+			expect(t, how+": mode of "+name, strings.TrimSpace(s.must("stat", "-c", "%a", s.path("data/"+name))), "640")
+		}
+		s.must("rm", "-r", s.path("data"))
+	}
 }

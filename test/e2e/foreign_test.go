@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"pgpipes/test/pgtest"
@@ -52,6 +53,23 @@ func TestStreamOfPgBasebackupInRepository(t *testing.T) {
 		manifest verify -r "$2" foreign`, "sh", s.dir, s.repo)
 	s.row(1)
 	expect(t, "rows", s.recovered(t, "--backup", "foreign").SQL(allRows), "1")
+}
+
+// When it ended is known wherever the server is: it is the newest backup if it is.
+func TestEndOfPgBasebackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.Configure("log_timezone = 'Asia/Kathmandu'")
+	older := s.hold("older", 64<<10)
+	older.done()
+	older.store("older")
+	s.must("sh", "-euc", `pg_basebackup -c fast -Ft -X none -D - |
+			manifest create --label newer -o "$1/m" --pass | repo put -r "$2" base/newer/000.tar > "$1/receipt"
+		manifest seal "$1/m" < "$1/receipt" | repo put -r "$2" base/newer/manifest`, "sh", s.dir, s.repo)
+	out := s.must("expire", "-r", s.repo, "--keep-last", "1", "--dry-run")
+	if !strings.Contains(out, "keep\tbackup\tnewer\tnumber 1") || !strings.Contains(out, "drop\tbackup\tolder\t") {
+		t.Error(out)
+	}
 }
 
 // A whole directory, from pg_basebackup -R with WAL inside, has files that are
