@@ -22,8 +22,9 @@ pg_tblspc/OID. Its last member is backup_manifest, PostgreSQL's own: a stream
 without it is not complete, and has no pg_control to start from. Before
 copying it is tested that archiving works, and at the end the WAL from the
 start to the stop of the backup is waited for: in the repository that -r
-names, else as the server reports it. -r also records there that a backup is
-under way.
+names, else as the server reports it. What is there has to be what this server,
+if it is a primary, has written; other WAL of the same names is status 1. -r also
+records there that a backup is under way.
 
 With --filter nothing goes to standard output. Each part is a tar of its own, and
 the last one ends as above. A part whose command fails is written again under

@@ -40,20 +40,27 @@ func (c *copier) checkArchiving() error {
 	return nil
 }
 
-// waitForMark waits for the segment that held a record and was ended by the
+// waitForMark waits for the segment that holds a mark and was ended by the
 // start of the backup: proof that archiving works, before the long copy.
-func (c *copier) waitForMark(ctx context.Context, mark wal.LSN) error {
-	n := c.control.SegmentSize.LastNumber(mark) // mark is the end of the record
-	return c.waitFor(ctx, c.header.StartTimeline, n, n)
+func (c *copier) waitForMark(ctx context.Context, m mark) error {
+	n := c.control.SegmentSize.LastNumber(m.end)
+	if err := c.waitFor(ctx, c.header.StartTimeline, n, n); err != nil {
+		return err
+	}
+	return c.checkMark(ctx, c.header.StartTimeline, m)
 }
 
-// waitForRange waits for the WAL without which the backup is worthless.
-func (c *copier) waitForRange(ctx context.Context) error {
+// waitForRange waits for the WAL without which the backup is worthless. The last
+// mark is in it, if there is one.
+func (c *copier) waitForRange(ctx context.Context, last mark) error {
 	if !c.watchesArchive() {
 		return nil
 	}
 	size, h := c.control.SegmentSize, c.header
-	return c.waitFor(ctx, h.StopTimeline, size.Number(h.StartLSN), size.LastNumber(h.StopLSN))
+	if err := c.waitFor(ctx, h.StopTimeline, size.Number(h.StartLSN), size.LastNumber(h.StopLSN)); err != nil {
+		return err
+	}
+	return c.checkMark(ctx, h.StopTimeline, last)
 }
 
 // waitFor waits until the segments are archived, as long as they keep coming.

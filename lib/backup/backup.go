@@ -51,6 +51,8 @@ type Archive interface {
 	// FirstMissing names the first segment from first to last that is not
 	// there, "" if all are.
 	FirstMissing(ctx context.Context, tli wal.Timeline, first, last uint64) (string, error)
+	// Holds reports whether a text is in a segment from first to last.
+	Holds(ctx context.Context, tli wal.Timeline, first, last uint64, text string) (bool, error)
 }
 
 // CopyOptions say what to copy. Session and Data are needed.

@@ -49,6 +49,10 @@ func (c *copier) copy(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	last, err := c.leaveMark(ctx)
+	if err != nil {
+		return cause(ctx, err)
+	}
 	stopped, err := c.o.Session.StopBackup(ctx, false)
 	if err != nil {
 		return cause(ctx, err)
@@ -57,7 +61,7 @@ func (c *copier) copy(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	rest() // the backup is over: a server that restarts now can no longer spoil it
-	if err := c.waitForRange(unwatched); err != nil {
+	if err := c.waitForRange(unwatched, last); err != nil {
 		return err
 	}
 	return c.end(unwatched, whole, stopped, raw)

@@ -11,7 +11,6 @@ import (
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
 	"pgpipes/lib/wait"
-	"pgpipes/lib/wal"
 )
 
 // prepare finds out whether a copy can succeed before the server is troubled.
@@ -102,7 +101,7 @@ func (c *copier) checkCheckpoint() error {
 
 // begin starts the backup in the server and records it in the archive.
 func (c *copier) begin(ctx context.Context) error {
-	mark, err := c.leaveMark(ctx)
+	m, err := c.leaveMark(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,16 +125,7 @@ func (c *copier) begin(ctx context.Context) error {
 	if err := c.descend(); err != nil {
 		return err
 	}
-	return c.record(ctx, c.o.Data, mark)
-}
-
-// leaveMark writes a record whose segment the start of the backup will end. It
-// returns the end of the record, 0 if nobody will look for it.
-func (c *copier) leaveMark(ctx context.Context) (wal.LSN, error) {
-	if !c.watchesArchive() || c.info.InRecovery {
-		return 0, nil
-	}
-	return c.o.Session.NewSegment(ctx)
+	return c.record(ctx, c.o.Data, m)
 }
 
 // newHeader is what is known before the backup begins.
@@ -153,7 +143,7 @@ func (c *copier) newHeader() manifest.Header {
 
 // record tells the archive of the backup that has begun, with the histories in a
 // data directory, and waits for the mark.
-func (c *copier) record(ctx context.Context, data string, mark wal.LSN) error {
+func (c *copier) record(ctx context.Context, data string, m mark) error {
 	if c.o.Archive != nil {
 		if err := c.o.Archive.StoreHistories(ctx, data, c.header.StartTimeline); err != nil {
 			return err
@@ -163,8 +153,8 @@ func (c *copier) record(ctx context.Context, data string, mark wal.LSN) error {
 		}
 		c.begun = true
 	}
-	if mark != 0 {
-		if err := c.waitForMark(ctx, mark); err != nil {
+	if m.end != 0 {
+		if err := c.waitForMark(ctx, m); err != nil {
 			return errors.Join(err, c.abort(ctx))
 		}
 	}

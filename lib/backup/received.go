@@ -94,7 +94,7 @@ func (r *receiver) receive(ctx context.Context, out io.Writer) error {
 		return cause(ctx, err)
 	}
 	rest() // the backup is over: a server that restarts now can no longer spoil it
-	if err := r.waitForRange(unwatched); err != nil {
+	if err := r.waitForRange(unwatched, mark{}); err != nil {
 		return err
 	}
 	r.copier.o.WithWAL = false // what there is has come with the files

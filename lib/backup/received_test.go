@@ -137,6 +137,10 @@ func (a *archive) FirstMissing(context.Context, wal.Timeline, uint64, uint64) (s
 	return "", nil
 }
 
+func (a *archive) Holds(context.Context, wal.Timeline, uint64, uint64, string) (bool, error) {
+	return true, nil
+}
+
 // Before 16 a server sends nothing of a tablespace that lies in its data
 // directory; that is refused.
 func TestReceiveInPlaceTablespace(t *testing.T) {

@@ -76,7 +76,7 @@ func (r *receiver) checkSpaces(ctx context.Context) error {
 
 // begin has the server begin, and records that in the archive.
 func (r *receiver) begin(ctx context.Context) error {
-	mark, err := r.leaveMark(ctx)
+	m, err := r.leaveMark(ctx)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (r *receiver) begin(ctx context.Context) error {
 			r.tree.spaces[s.OID] = s.Path
 		}
 	}
-	return r.record(ctx, histories, mark)
+	return r.record(ctx, histories, m)
 }
 
 // histories puts the history files of the server's timeline and its ancestors

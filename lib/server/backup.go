@@ -93,16 +93,16 @@ func (s *Session) StopBackup(ctx context.Context, waitForArchive bool) (StopResu
 	return StopResult{LSN: lsn, Label: row[1], TablespaceMap: row[2]}, err
 }
 
-// NewSegment writes one small WAL record, so that the segment switch which
+// NewSegment writes a text into the log, so that the segment switch which
 // StartBackup forces has something to end and the archiver something to show,
-// however idle the server is. It returns the record's place. Primary only.
-func (s *Session) NewSegment(ctx context.Context) (wal.LSN, error) {
+// however idle the server is. It returns the end of the record. Primary only.
+func (s *Session) NewSegment(ctx context.Context, text string) (wal.LSN, error) {
 	const call = "pg_logical_emit_message"
 	if s.info.InRecovery {
 		return 0, fmt.Errorf("%s: %w", call, ErrRecovery)
 	}
 	row, err := s.ask(ctx, call,
-		"SELECT pg_catalog.pg_logical_emit_message(false, 'pgpipes'::pg_catalog.text, 'base backup'::pg_catalog.text)")
+		"SELECT pg_catalog.pg_logical_emit_message(false, 'pgpipes'::pg_catalog.text, $1::pg_catalog.text)", text)
 	if err != nil {
 		return 0, err
 	}

@@ -79,7 +79,7 @@ func TestPlainRole(t *testing.T) {
 	_, grant, _ := strings.Cut(hintOf(err), ": ")
 	c.SQL(grant)
 	for _, ask := range []func() error{
-		func() error { _, err := s.NewSegment(t.Context()); return err },
+		func() error { _, err := s.NewSegment(t.Context(), "text"); return err },
 		func() error { _, err := s.StartBackup(t.Context(), "l", true); return err },
 		func() error { _, err := s.ArchiverStats(t.Context()); return err },
 		func() error { _, err := s.CurrentTimeline(t.Context()); return err },
@@ -102,7 +102,7 @@ func TestBackup(t *testing.T) {
 	if _, err := s.StopBackup(t.Context(), false); !errors.Is(err, server.ErrNoBackup) {
 		t.Errorf("stop before start: %v", err)
 	}
-	record, err := s.NewSegment(t.Context())
+	record, err := s.NewSegment(t.Context(), "text")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestStandby(t *testing.T) {
 	if !s.Info().InRecovery || s.Info().SystemID != connect(t, c.ConnInfo()).Info().SystemID {
 		t.Errorf("%+v", s.Info())
 	}
-	if _, err := s.NewSegment(t.Context()); !errors.Is(err, server.ErrRecovery) {
+	if _, err := s.NewSegment(t.Context(), "text"); !errors.Is(err, server.ErrRecovery) {
 		t.Errorf("message: %v", err)
 	}
 	if tli, err := s.CurrentTimeline(t.Context()); err != nil || tli != 1 {

@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"pgpipes/test/pgtest"
 )
 
 // No copy without archiving: it is refused before a byte is copied, and leaves
@@ -28,6 +31,59 @@ func TestCopyWithoutArchiving(t *testing.T) {
 			s.nothingLeft()
 			s.noBackupRuns()
 		})
+	}
+}
+
+// A server that was put back, as by a snapshot of its machine, writes other WAL under
+// names that are in the repository: no backup comes of that, however it is made.
+func TestCopyOfServerPutBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("before")
+	s.Stop("fast")
+	shell(t, "cp", "-a", s.Data, s.path("snapshot"))
+	s.Start()
+	for n := range 6 {
+		s.row(n)
+	}
+	s.Stop("fast")
+	shell(t, "rm", "-r", s.Data)
+	shell(t, "mv", s.path("snapshot"), s.Data)
+	s.Start()
+	for _, from := range [][]string{{"-D", s.Data}, {"-D", s.Data, "--with-wal"}, {"--stream"}} {
+		s.refuses(1, "is not what this server has written", "backup", append(from, "-r", s.repo, "--fast")...)
+	}
+	if left := s.must("repo", "ls", "-r", s.repo, "base/"); strings.Count(left, "/start\n") != 1 {
+		t.Errorf("in the repository:\n%s", left)
+	}
+}
+
+// A copy of the server that runs beside it, and comes to be ahead of it only while it is
+// copied, is found out at the end.
+func TestCopyOvertaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("before")
+	s.Stop("fast")
+	copied := s.path("copied")
+	shell(t, "cp", "-a", s.Data, copied)
+	s.Start()
+	h := s.hold("overtaken", 64<<10)
+	other := s.with(pgtest.Attach(t, copied))
+	other.Configure("archive_mode = off")
+	other.Start()
+	for n := range 6 {
+		last := other.SQL("SELECT pg_walfile_name(pg_current_wal_lsn())")
+		other.SQL(fmt.Sprintf("INSERT INTO rows VALUES (%d)", n))
+		other.SQL("SELECT pg_switch_wal()")
+		if !exists(s.segmentFile(last)) {
+			s.must("wal-push", "-r", s.repo, filepath.Join(copied, "pg_wal", last))
+		}
+	}
+	if r := h.end(); r.status != 1 || !strings.Contains(r.err, "is not what this server has written") {
+		t.Errorf("base-copy: %s", r)
 	}
 }
 
