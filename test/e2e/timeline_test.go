@@ -179,3 +179,35 @@ func TestBackupOfStandby(t *testing.T) {
 	s.must("pg_verifybackup", "-n", s.unpack("standby"))
 	sound(t, c)
 }
+
+// The backup of a standby that has replayed a switch of segments, and nothing since,
+// ends where its last segment does. Its end can be recovered, also when nothing
+// follows in the archive.
+func TestBackupOfStandbyEndsWithSegment(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.backup("old")
+	s.row(1)
+	standby := s.standby()
+	label, at := "", ""
+	eventually(t, "a backup that ends with a segment", func() bool {
+		label = "standby" + at
+		h := standby.hold(label, 64<<10)
+		s.SQL("INSERT INTO rows VALUES (2)")
+		s.endSegment()
+		standby.Until("SELECT pg_last_wal_replay_lsn()", s.SQL("SELECT pg_current_wal_lsn()"))
+		standby.SQL("CHECKPOINT")
+		h.done()
+		h.store(label)
+		at = s.must("sed", "-n", "s/^stop-lsn\t.*\\///p", h.manifest)
+		at = strings.TrimSpace(at)
+		return strings.HasSuffix(at, "000000")
+	})
+	want := standby.SQL(allRows)
+	standby.Stop("fast")
+	s.Stop("fast")
+	s.refuses(100, "only promote is possible", "restore", "-r", s.repo, "-D", s.path("none"), "--backup", label, "--to", "immediate", "--action", "pause")
+	c := s.recovered(t, "--backup", label, "--to", "immediate", "--archive-mode", "off")
+	expect(t, "rows", c.SQL(allRows), want)
+}
