@@ -43,11 +43,29 @@ func (c *copier) checkArchiving() error {
 // waitForMark waits for the segment that holds a mark and was ended by the
 // start of the backup: proof that archiving works, before the long copy.
 func (c *copier) waitForMark(ctx context.Context, m mark) error {
-	n := c.control.SegmentSize.LastNumber(m.end)
-	if err := c.waitFor(ctx, c.header.StartTimeline, n, n); err != nil {
+	n, tli := c.control.SegmentSize.LastNumber(m.end), c.header.StartTimeline
+	if err := c.waitFor(ctx, tli, c.firstQueued(ctx, tli, n), n); err != nil {
 		return err
 	}
-	return c.checkMark(ctx, c.header.StartTimeline, m)
+	return c.checkMark(ctx, tli, m)
+}
+
+// firstQueued is the first segment up to one that the server has not archived yet. While
+// those before it arrive, it is on its way.
+func (c *copier) firstQueued(ctx context.Context, tli wal.Timeline, upTo uint64) uint64 {
+	stats, err := c.o.Session.ArchiverStats(ctx)
+	if err != nil {
+		return upTo
+	}
+	done, err := wal.ParseName(stats.LastArchived)
+	if err != nil || done.Kind == wal.TimelineHistory || done.Timeline != tli {
+		return upTo
+	}
+	n, err := c.control.SegmentSize.Split(done)
+	if err != nil {
+		return upTo
+	}
+	return min(upTo, n+1)
 }
 
 // waitForRange waits for the WAL without which the backup is worthless. The last

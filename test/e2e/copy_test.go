@@ -34,6 +34,22 @@ func TestCopyWithoutArchiving(t *testing.T) {
 	}
 }
 
+// A long queue before the segment that a copy waits for is no failure of the archive, as
+// long as it gets shorter.
+func TestCopyBehindAQueue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.Configure(strings.Replace(archiveTo(t, s.repo), "'", "'sleep 0.4 && PGPIPES_AHEAD=0 ", 1))
+	s.SQL("SELECT pg_reload_conf()")
+	s.SQL("CREATE TABLE rows (n int)")
+	s.row(0)
+	for n := range 24 {
+		s.SQL(fmt.Sprintf("INSERT INTO rows VALUES (%d)", n))
+		s.SQL("SELECT pg_switch_wal()")
+	}
+	s.backup("behind", "--archive-timeout", "4s")
+}
+
 // A server that was put back, as by a snapshot of its machine, writes other WAL under
 // names that are in the repository: no backup comes of that, however it is made.
 func TestCopyOfServerPutBack(t *testing.T) {
