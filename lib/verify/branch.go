@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 
 	"pgpipes/lib/archive"
@@ -74,4 +75,32 @@ func (c *walContents) records(at wal.LSN) func(wal.Record) {
 			c.next = r.At
 		}
 	}
+}
+
+// wasLeft reports whether what ends the log in a segment is no damage, but that another
+// timeline left this one before, and nothing more came of it. A server that was shut
+// down and follows its successor archives its last segment as it is, in time
+// (xlogarchive.c: XLogArchiveCheckDone), and not only as a .partial. Recoveries go on
+// in the other timeline, or end there.
+func (v *verifier) wasLeft(n wal.Name, err error) bool {
+	var d *wal.Damage
+	number, serr := v.SegmentSize.Split(n)
+	if !errors.As(err, &d) || serr != nil || n.Kind != wal.Segment {
+		return false
+	}
+	for _, w := range v.stock.ranges {
+		if w.Timeline == n.Timeline && w.Last > number {
+			return false
+		}
+	}
+	left := false
+	for _, h := range v.stock.coverage.Histories {
+		if at, ok := h.SwitchFrom(n.Timeline); ok && v.SegmentSize.Number(at) == number {
+			if d.At < at {
+				return false
+			}
+			left = true
+		}
+	}
+	return left
 }

@@ -3,10 +3,12 @@ package verify
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"pgpipes/lib/archive"
+	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -112,5 +114,44 @@ func TestVerifyBeginningOfAnotherTimeline(t *testing.T) {
 	want := "damaged\twal/0000000200000000/000000020000000000000003\tits timeline began at 0/3A0000, by the history, but no page of it is of that"
 	if len(failed) > 0 || err != nil || len(found) != 1 || found[0] != want {
 		t.Errorf("%q, %v, %v", found, failed, err)
+	}
+}
+
+// The last segment of a timeline that was left in it may end where it was left, or
+// anywhere behind, as its server archives it when it follows the other one.
+func TestVerifyWhatWasLeft(t *testing.T) {
+	const at = 0x3A0000
+	parents := fixture.Name(t, mib.Name(1, 3))
+	key := layout.WALKey(parents)
+	l := fixture.NewLog(1, mib, 1)
+	l.FillTo(at)
+	left := l.Segments[parents.String()]
+	for what, c := range map[string]struct {
+		change func(b []byte)
+		more   string
+		want   string
+	}{
+		"as it was":         {func([]byte) {}, "", ""},
+		"an old file":       {func(b []byte) { copy(b[at%mib:], left) }, "", ""},
+		"damaged before":    {func(b []byte) { b[at%mib-100] ^= 1 }, "", "damaged\t" + key + "\t"},
+		"damaged page":      {func(b []byte) { b[at%mib-at%8192-8192] ^= 1 }, "", "damaged\t" + key + "\t"},
+		"more came of it":   {func([]byte) {}, mib.Name(1, 4), "damaged\t" + key + "\tpage at 0/3A0000: "},
+		"nobody knows that": {func([]byte) {}, "", "damaged\t" + key + "\tpage at 0/3A0000: "},
+	} {
+		r := branchedAt(t, at)
+		if tell(t, r, at); what == "nobody knows that" {
+			fixture.Remove(t, r.Location, layout.History)
+		}
+		b := append([]byte(nil), left...)
+		c.change(b)
+		fixture.Place(t, r.Location, key, b)
+		if c.more != "" {
+			fixture.Archive(t, r.Location, codec.Options{Format: codec.None}, c.more)
+		}
+		found, failed, err := verified(t, r, Verification{})
+		tells := slices.ContainsFunc(found, func(s string) bool { return strings.HasPrefix(s, c.want) })
+		if len(failed) > 0 || err != nil || tells != (c.want != "") || c.want == "" && len(found) > 0 {
+			t.Errorf("%s: %q, %v, %v", what, found, failed, err)
+		}
 	}
 }

@@ -104,7 +104,7 @@ func (v *verifier) readFile(ctx context.Context, job *walJob, f walFile) error {
 		switch {
 		case err == nil && best == "":
 			best, sum = info.Key, c.sum
-			if f.name.Kind == wal.Segment {
+			if f.name.Kind == wal.Segment && !c.left {
 				job.log, job.key, job.found = &c.log, info.Key, c.found
 			}
 		case err == nil && c.sum != sum:
@@ -131,6 +131,7 @@ type walContents struct {
 	sum   string // the SHA-256, if that was asked for
 	log   wal.Link
 	found bool    // a whole record
+	left  bool    // the log ends within it, where nobody reads on
 	next  wal.LSN // the first whole record at the beginning of the timeline or behind it
 }
 
@@ -170,6 +171,9 @@ func (v *verifier) walk(c *walContents, n wal.Name, in io.Reader) error {
 	at, begins := v.beginsIn(n)
 	w.Record = c.records(at)
 	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, in, make([]byte, readBuffer)); err != nil {
+		if c.left = v.wasLeft(n, err); c.left {
+			_, err = io.Copy(io.Discard, in)
+		}
 		return err
 	}
 	var err error
