@@ -15,6 +15,8 @@ func explain(err error) error {
 		return cli.Hint(err, "--no-archive-check copies without looking; the backup needs its WAL all the same")
 	case errors.Is(err, backup.ErrOtherWAL):
 		return cli.Hint(cli.No(err), "a copy of this server archives there, too, or this one was put back, as by a snapshot: it needs a repository of its own")
+	case errors.Is(err, backup.ErrLinked):
+		return cli.Hint(err, "--follow-links copies what links lead to, also those to directories of logs and settings")
 	case errors.Is(err, backup.ErrBadPages):
 		return cli.Hint(cli.No(err), "--bad-pages warn completes the backup all the same")
 	case errors.Is(err, backup.ErrWrongServer):

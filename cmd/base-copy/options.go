@@ -27,7 +27,7 @@ var options struct {
 	Fast     bool          `long:"fast" description:"let the server do its checkpoint at once, not spread over minutes"`
 	WithWAL  bool          `long:"with-wal" description:"copy the WAL that the backup needs as well: it can be started without an archive"`
 	MaxRate  cli.Size      `long:"max-rate" env:"PGPIPES_MAX_RATE" value-name:"SIZE" description:"copy no more than this in a second"`
-	Follow   bool          `long:"follow-links" description:"copy what links in the data directory lead to; otherwise they are left out with a warning"`
+	Follow   bool          `long:"follow-links" description:"copy what links in the data directory lead to; otherwise they are left out with a warning, and one at its top to a directory, which may be of the cluster, ends the copy"`
 	Conninfo string        `short:"d" long:"dbname" env:"PGPIPES_CONNINFO" value-name:"CONNINFO" description:"how to connect, as psql -d takes it; by default as PGHOST, PGPORT, PGSERVICE … say"`
 	NoCheck  bool          `long:"no-archive-check" description:"do not look whether WAL is archived, neither before nor after"`
 	Patience time.Duration `long:"archive-timeout" env:"PGPIPES_ARCHIVE_TIMEOUT" default:"60s" value-name:"TIME" description:"give up when no further WAL has arrived for so long"`

@@ -23,6 +23,8 @@ var (
 	ErrWrongServer = errors.New("not the data directory of this server")
 	// ErrArchiving says that WAL does not arrive where it should.
 	ErrArchiving = errors.New("archiving does not work")
+	// ErrLinked says that a link leads to what may be of the cluster.
+	ErrLinked = errors.New("behind a link")
 	// ErrLabel says that a text cannot name a backup.
 	ErrLabel = errors.New("not a label")
 )

@@ -249,7 +249,7 @@ func (t *tree) visit(ctx context.Context, name string, e fs.DirEntry, visit func
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		if what := t.linked(name); what != "" {
-			return fmt.Errorf("%s: %s of the cluster behind a link (links can be followed, if asked for)", t.path(name), what)
+			return fmt.Errorf("%s: %s of the cluster %w", t.path(name), what, ErrLinked)
 		}
 	}
 	if !tablespaceLink(name) { // one made since the beginning comes with the WAL

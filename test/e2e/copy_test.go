@@ -244,7 +244,7 @@ func TestCopyOfLinkedDirectory(t *testing.T) {
 	s.Stop("fast")
 	s.must("sh", "-c", `mv "$1/pg_xact" "$2" && ln -s "$2" "$1/pg_xact"`, "sh", s.Data, s.path("elsewhere"))
 	s.Start()
-	s.refuses(111, "pg_xact: a directory of the cluster behind a link", "base-copy", "-D", s.Data, "-r", s.repo)
+	s.refuses(111, "pg_xact: a directory of the cluster behind a link\nbase-copy: hint: --follow-links", "base-copy", "-D", s.Data, "-r", s.repo)
 	expect(t, "in the repository", s.must("repo", "ls", "-r", s.repo, "base/"), "")
 }
 
