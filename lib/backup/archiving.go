@@ -44,28 +44,10 @@ func (c *copier) checkArchiving() error {
 // start of the backup: proof that archiving works, before the long copy.
 func (c *copier) waitForMark(ctx context.Context, m mark) error {
 	n, tli := c.control.SegmentSize.LastNumber(m.end), c.header.StartTimeline
-	if err := c.waitFor(ctx, tli, c.firstQueued(ctx, tli, n), n); err != nil {
+	if err := c.waitFor(ctx, tli, n, n); err != nil {
 		return err
 	}
 	return c.checkMark(ctx, tli, m)
-}
-
-// firstQueued is the first segment up to one that the server has not archived yet. While
-// those before it arrive, it is on its way.
-func (c *copier) firstQueued(ctx context.Context, tli wal.Timeline, upTo uint64) uint64 {
-	stats, err := c.o.Session.ArchiverStats(ctx)
-	if err != nil {
-		return upTo
-	}
-	done, err := wal.ParseName(stats.LastArchived)
-	if err != nil || done.Kind == wal.TimelineHistory || done.Timeline != tli {
-		return upTo
-	}
-	n, err := c.control.SegmentSize.Split(done)
-	if err != nil {
-		return upTo
-	}
-	return min(upTo, n+1)
 }
 
 // waitForRange waits for the WAL without which the backup is worthless. The last
@@ -81,10 +63,11 @@ func (c *copier) waitForRange(ctx context.Context, last mark) error {
 	return c.checkMark(ctx, h.StopTimeline, last)
 }
 
-// waitFor waits until the segments are archived, as long as they keep coming.
+// waitFor waits until the segments are archived, as long as they keep coming, or the
+// queue before them gets shorter.
 func (c *copier) waitFor(ctx context.Context, tli wal.Timeline, first, last uint64) error {
 	c.notice("waiting for %s to be archived", c.control.SegmentSize.Name(tli, last))
-	deadline, before := time.Now().Add(c.o.Patience), ""
+	deadline, before, queue := time.Now().Add(c.o.Patience), "", c.headOfQueue(ctx, tli, first)
 	for {
 		missing, err := c.firstMissing(ctx, tli, first, last)
 		if err != nil || missing == "" {
@@ -94,12 +77,37 @@ func (c *copier) waitFor(ctx context.Context, tli wal.Timeline, first, last uint
 			deadline, before = time.Now().Add(c.o.Patience), missing
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: %s has not arrived within %s%s", ErrArchiving, missing, c.o.Patience, c.likelyCause(ctx))
+			now := c.headOfQueue(ctx, tli, first)
+			if now == "" || now == queue {
+				return fmt.Errorf("%w: %s has not arrived within %s%s", ErrArchiving, missing, c.o.Patience, c.likelyCause(ctx))
+			}
+			deadline, queue = time.Now().Add(c.o.Patience), now
 		}
 		if !wait.Sleep(ctx, pollArchive) {
 			return ctx.Err()
 		}
 	}
+}
+
+// headOfQueue is what a primary has archived last, "" if that is not before a segment:
+// as long as it changes that one is on its way.
+func (c *copier) headOfQueue(ctx context.Context, tli wal.Timeline, before uint64) string {
+	if c.info.InRecovery {
+		return ""
+	}
+	stats, err := c.o.Session.ArchiverStats(ctx)
+	if err != nil {
+		return ""
+	}
+	done, err := wal.ParseName(stats.LastArchived)
+	if err != nil || done.Timeline > tli {
+		return ""
+	}
+	n, err := c.control.SegmentSize.Split(done)
+	if err == nil && done.Timeline == tli && n >= before {
+		return ""
+	}
+	return stats.LastArchived
 }
 
 // firstMissing asks the archive, or without one the server, which archives in

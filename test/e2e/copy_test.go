@@ -50,6 +50,25 @@ func TestCopyBehindAQueue(t *testing.T) {
 	s.backup("behind", "--archive-timeout", "4s")
 }
 
+// Nor is it one that there are segments which were never to be archived.
+func TestCopyAfterATimeWithoutArchiving(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.SQL("CREATE TABLE rows (n int)")
+	s.row(0)
+	s.Stop("fast")
+	s.Configure("archive_mode = off")
+	s.Start()
+	for range 3 {
+		s.SQL("INSERT INTO rows VALUES (1)")
+		s.SQL("SELECT pg_switch_wal(); CHECKPOINT")
+	}
+	s.Stop("fast")
+	s.Configure("archive_mode = on")
+	s.Start()
+	s.backup("after", "--archive-timeout", "5s")
+}
+
 // A server that was put back, as by a snapshot of its machine, writes other WAL under
 // names that are in the repository: no backup comes of that, however it is made.
 func TestCopyOfServerPutBack(t *testing.T) {
@@ -278,9 +297,9 @@ func TestCopyWithGroupAccess(t *testing.T) {
 	s.Stop("fast")
 	s.must("chmod", "-R", "g+rX", s.Data)
 	s.Start()
-	for _, how := range []string{"-D" + s.Data, "--stream"} {
-		s.must("sh", "-euc", `base-copy "$1" -r "$2" --fast -m "$3/m" > "$3/tar"
-			base-restore -D "$3/data" -m "$3/m" < "$3/tar"`, "sh", how, s.repo, s.dir)
+	for label, how := range map[string]string{"read": "-D" + s.Data, "sent": "--stream"} {
+		s.must("sh", "-euc", `base-copy "$1" -r "$2" --label "$4" --fast -m "$3/m" > "$3/tar"
+			base-restore -D "$3/data" -m "$3/m" < "$3/tar"`, "sh", how, s.repo, s.dir, label)
 		for _, name := range []string{"global/pg_control", "backup_label", "PG_VERSION"} {
 			expect(t, how+": mode of "+name, strings.TrimSpace(s.must("stat", "-c", "%a", s.path("data/"+name))), "640")
 		}
