@@ -93,6 +93,11 @@ func (v *verifier) wasLeft(n wal.Name, err error) bool {
 			return false
 		}
 	}
+	for _, b := range v.stock.backups {
+		if h := b.Header; b.Complete && h.StopTimeline == n.Timeline && h.StopLSN > d.At {
+			return false // it needs what is damaged
+		}
+	}
 	left := false
 	for _, h := range v.stock.coverage.Histories {
 		if at, ok := h.SwitchFrom(n.Timeline); ok && v.SegmentSize.Number(at) == number {

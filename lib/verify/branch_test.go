@@ -155,3 +155,27 @@ func TestVerifyWhatWasLeft(t *testing.T) {
 		}
 	}
 }
+
+// It is damage to a backup that ends behind it.
+func TestVerifyWhatWasLeftAndIsNeeded(t *testing.T) {
+	const at = 0x300068
+	r := branchedAt(t, at)
+	tell(t, r, at)
+	l := fixture.NewLog(1, mib, 1)
+	l.FillTo(at)
+	for range 3 {
+		l.Message(100)
+	}
+	left := l.Segments[mib.Name(1, 3)]
+	left[at%mib+120] ^= 1
+	key := layout.WALKey(fixture.Name(t, mib.Name(1, 3)))
+	fixture.Place(t, r.Location, key, left)
+	if found, _, err := verified(t, r, Verification{}); err != nil || len(found) > 0 {
+		t.Errorf("without a backup: %q, %v", found, err)
+	}
+	placeBackup(t, r, "b", 1, 3)
+	found, _, err := verified(t, r, Verification{})
+	if tells := slices.ContainsFunc(found, func(s string) bool { return strings.HasPrefix(s, "damaged\t"+key+"\t") }); !tells || err != nil {
+		t.Errorf("%q, %v", found, err)
+	}
+}

@@ -59,15 +59,21 @@ func stocked(t *testing.T) *archive.Repo {
 	}
 	fixture.Archive(t, r.Location, codec.Options{Format: codec.Zstd}, names...)
 	for label, first := range map[string]uint64{"old": 1, "new": 8} {
-		files, err := fixture.Backup{Label: label, First: first, Last: first + 1, Stop: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)}.Files()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, contents := range files {
-			fixture.Place(t, r.Location, layout.BaseKey(label, file), contents)
-		}
+		placeBackup(t, r, label, first, first+1)
 	}
 	return r
+}
+
+// placeBackup puts one there that began and ended in these segments.
+func placeBackup(t *testing.T, r *archive.Repo, label string, first, last uint64) {
+	t.Helper()
+	files, err := fixture.Backup{Label: label, First: first, Last: last, Stop: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)}.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, contents := range files {
+		fixture.Place(t, r.Location, layout.BaseKey(label, file), contents)
+	}
 }
 
 // A haunted store does something, once, just before an object is opened.

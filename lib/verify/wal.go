@@ -104,7 +104,10 @@ func (v *verifier) readFile(ctx context.Context, job *walJob, f walFile) error {
 		switch {
 		case err == nil && best == "":
 			best, sum = info.Key, c.sum
-			if f.name.Kind == wal.Segment && !c.left {
+			switch {
+			case c.left:
+				job.whole = false // not for the journal: more may come of its timeline
+			case f.name.Kind == wal.Segment:
 				job.log, job.key, job.found = &c.log, info.Key, c.found
 			}
 		case err == nil && c.sum != sum:
