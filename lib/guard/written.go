@@ -17,7 +17,7 @@ const (
 
 // isWritten reports whether a file stays open for writing anywhere, as in another
 // conversation. None that is not open will be opened again: what is there is opened for
-// reading only. Where the file system has no leases nobody can tell, and it is not.
+// reading only. Where nobody can tell it is not.
 func isWritten(name string) bool {
 	for deadline := time.Now().Add(closing); hasWriter(name); time.Sleep(glance) {
 		if time.Now().After(deadline) {
@@ -35,6 +35,23 @@ func hasWriter(name string) bool {
 		return !errors.Is(err, fs.ErrNotExist) // which the server will say
 	}
 	defer file.Close()
+	if isRemote(file) {
+		return false
+	}
 	_, err = unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	return err == unix.EAGAIN
+}
+
+// isRemote reports whether a file is on another host, which gives leases or not as it
+// likes (fs/nfs/nfs4proc.c: nfs4_add_lease).
+func isRemote(file *os.File) bool {
+	var at unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &at); err != nil {
+		return false
+	}
+	switch at.Type {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return true
+	}
+	return false
 }

@@ -176,7 +176,7 @@ func unasked(home, config string) (settings, error) {
 	if _, err := os.Stat(home + "/.ssh/config"); err == nil && config == "" {
 		config = home + "/.ssh/config"
 	}
-	if config != "" {
+	if config != "" && config != "none" {
 		return nil, fmt.Errorf("%s: it takes ssh to read it, and that is not on PATH", config)
 	}
 	return usual(home), nil
