@@ -226,7 +226,7 @@ func (c Coverage) misled(tli wal.Timeline) string {
 		}
 		at := c.from(began, 0)
 		if at < len(c.Ranges) && c.Ranges[at].Timeline == began && c.Ranges[at].First < c.Size.Number(s.At) {
-			return fmt.Sprintf("%s.history is damaged: it says that timeline %d began at %s, but there is %s",
+			return fmt.Sprintf("%s.history is damaged, or there is WAL of a server that was given up: it says that timeline %d began at %s, but there is %s",
 				tli, uint32(began), s.At, c.Size.Name(began, c.Ranges[at].First))
 		}
 	}

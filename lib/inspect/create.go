@@ -55,7 +55,9 @@ func CreateManifest(ctx context.Context, in io.Reader, out io.Writer, o CreateOp
 	if err != nil {
 		return err
 	}
-	h.StopTime = ended
+	if ended.Unix() > 0 && !ended.Before(h.StartTime) { // of a file whose time was kept
+		h.StopTime = ended
+	}
 	return entries.Finish(out, h)
 }
 
