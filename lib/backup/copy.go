@@ -92,6 +92,9 @@ func (c *copier) copyFiles(ctx context.Context, out io.Writer) (*worker, error) 
 // backup is still going on.
 const alivePeriod = time.Second
 
+// lastAnswer is how long the answer to the last question may take.
+const lastAnswer = 30 * time.Second
+
 // watchServer ends the context when the session or the backup in it is lost. rest
 // ends the watching when the question under way is answered, as the session is still
 // needed: one that is broken off ends it. stop does not wait for the server.
@@ -119,7 +122,16 @@ func watchAlive(ctx context.Context, alive func(context.Context) error) (watched
 			}
 		}
 	}()
-	return ctx, func() { close(over); <-ended }, func() { cancel(nil); <-ended }
+	stop = func() { cancel(nil); <-ended }
+	rest = func() {
+		close(over)
+		select {
+		case <-ended:
+		case <-time.After(lastAnswer):
+			stop()
+		}
+	}
+	return ctx, rest, stop
 }
 
 // cause prefers the reason why a context ended to what that made fail.
