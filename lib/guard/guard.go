@@ -6,15 +6,17 @@
 // # What it lets through
 //
 // Looking and reading; directories; new files under temporary names, which may
-// be removed again; and hard links from those, when they are closed, to names
-// that are not taken. Leases may be removed. Everything else is answered with
-// "permission denied": writing to or truncating what exists, renaming, removing,
-// changing of attributes, symbolic links, paths with "..", rights beyond those of
-// reading, writing and executing, and what is not known here.
+// be removed again; and hard links from those, when nobody has them open for
+// writing, to names that are not taken. Leases may be removed. Everything else is
+// answered with "permission denied": writing to or truncating what exists,
+// renaming, removing, changing of attributes, symbolic links, paths with "..",
+// rights beyond those of reading, writing and executing, and what is not known
+// here.
 //
-// Only by what the server answers is it known which files are open. So a client
-// that could mix up the answers, by using the number of a request again before it
-// is answered or by beginning the conversation again, is cut off.
+// Which files are open in a conversation is known only by what the server answers.
+// So a client that could mix up the answers, by using the number of a request again
+// before it is answered or by beginning the conversation again, is cut off. Those
+// open in other conversations the kernel knows, where the file system is local.
 //
 // What it does not do: the space is not limited, and the account must have no
 // other way in (command= and restrict in authorized_keys).
