@@ -21,12 +21,17 @@ func (r *Repo) Text(ctx context.Context, key string) ([]byte, error) {
 // putNote stores a note whose key says what matters: that it is there already
 // in other words is success.
 func (r *Repo) putNote(ctx context.Context, key, text string) error {
-	_, err := r.Put(ctx, key, func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
+	err := r.putText(ctx, key, text)
 	if !errors.Is(err, store.ErrDiffers) {
 		return err
 	}
 	return r.sync(ctx, key)
+}
+
+func (r *Repo) putText(ctx context.Context, key, text string) error {
+	_, err := r.Put(ctx, key, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+	return err
 }

@@ -34,9 +34,17 @@ const (
 	KindDrill  = "drill"
 )
 
-// PutRecord stores a record; pairs are keys and values in turn.
+// PutRecord stores a record; pairs are keys and values in turn. It gives way to
+// another that began in the same second.
 func (r *Repo) PutRecord(ctx context.Context, kind string, began time.Time, pairs ...string) error {
-	return r.putNote(ctx, recordKey(kind, began), note.Text(recordTitle, recordFormat, append([]string{"kind", kind}, pairs...)...))
+	text := note.Text(recordTitle, recordFormat, append([]string{"kind", kind}, pairs...)...)
+	for {
+		err := r.putText(ctx, recordKey(kind, began), text)
+		if !errors.Is(err, store.ErrDiffers) {
+			return err
+		}
+		began = began.Add(time.Second)
+	}
 }
 
 func recordKey(kind string, began time.Time) string {

@@ -28,6 +28,14 @@ func TestRecords(t *testing.T) {
 		t.Errorf("%s; %v", order(all...), all)
 	}
 
+	// Two of one second are both there.
+	if err := r.PutRecord(t.Context(), KindDrill, day, "result", "failed", "n", "d"); err != nil {
+		t.Fatal(err)
+	}
+	if got := order(taken(t, r, 9)...); got != "c b d a" {
+		t.Error(got)
+	}
+
 	// Only those are read that are asked for, and one that has just been removed is
 	// passed over.
 	counted := &opened{Store: r.Store, gone: "drill/20261122T100000Z"}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -102,10 +101,7 @@ const (
 )
 
 func (r *Repo) putStart(ctx context.Context, label string, s Start) error {
-	_, err := r.Put(ctx, layout.BaseKey(label, layout.Start), func(w io.Writer) error {
-		_, err := io.WriteString(w, s.text())
-		return err
-	})
+	err := r.putText(ctx, layout.BaseKey(label, layout.Start), s.text())
 	if errors.Is(err, store.ErrDiffers) {
 		return fmt.Errorf("%s: a backup of this label has been begun before: %w", label, store.ErrDiffers)
 	}

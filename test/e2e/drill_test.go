@@ -110,6 +110,7 @@ func TestDrill(t *testing.T) {
 	}
 	run("all is good", drillNewest)
 	run("random", drillRandom)
+	run("another of that second", drillOfOneSecond)
 	run("no postgresql.conf", drillWithoutConf)
 	run("what cannot begin", drillRefuses)
 	run("queries", drillQueries)
@@ -157,6 +158,15 @@ func drillRandom(t *testing.T, d drilled) {
 		"--assert", "SELECT count(*) = 0 FROM rows")
 	expect(t, "backup", values["backup"], "first")
 	expect(t, "amcheck", values["amcheck"], "off")
+}
+
+// Hosts that begin by the clock begin at once; each leaves a record.
+func drillOfOneSecond(t *testing.T, d drilled) {
+	d.must("sh", "-c", `echo other | repo put -r "$1" drill/20260921T141320Z`, "sh", d.repo)
+	fake := withFake(t, "date", `[ "$1" != +%s.%N ] || set -- -d @1790000000 "$1"; PATH=${PATH#*:} exec date "$@"`)
+	values := d.drill(0, "", filepath.Join(fake, "drill"), "--amcheck", "off")
+	expect(t, "result", values["result"], "ok")
+	expect(t, "records", d.must("repo", "ls", "-r", d.repo, "drill/"), "drill/20260921T141320Z\ndrill/20260921T141321Z\n")
 }
 
 // Debian keeps the settings elsewhere; the server needs as much as the original.
