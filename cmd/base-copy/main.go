@@ -74,7 +74,7 @@ func run(ctx context.Context, p *cli.Process, _ []string) error {
 		return err
 	}
 	o := backup.CopyOptions{
-		Data: options.Data, Label: label(), Tags: options.Tags, Fast: options.Fast,
+		Data: options.Data, Label: options.Label, Tags: options.Tags, Fast: options.Fast,
 		Unchecked: options.NoCheck, WithWAL: options.WithWAL, Patience: options.Patience, Parts: parts(p),
 		Follow: options.Follow, MaxRate: int64(options.MaxRate), Progress: meter.Progress(), Warn: p.Warnf, Notice: p.Verbosef,
 	}

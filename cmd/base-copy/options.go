@@ -34,13 +34,6 @@ var options struct {
 	BadPages string        `long:"bad-pages" env:"PGPIPES_BAD_PAGES" choice:"fail" choice:"warn" default:"fail" description:"whether pages with wrong checksums make the status 1; they are in the manifest in any case"`
 }
 
-func label() string {
-	if options.Label != "" {
-		return options.Label
-	}
-	return time.Now().UTC().Format(backup.LabelLayout)
-}
-
 // checkOptions finds what cannot go together.
 func checkOptions(p *cli.Process) error {
 	if err := options.Stream.check(); err != nil {

@@ -29,8 +29,8 @@ var (
 	ErrLabel = errors.New("not a label")
 )
 
-// LabelLayout is the form of a backup's name by default, for time.Format.
-const LabelLayout = "20060102T150405Z"
+// labelLayout is the form of a backup's name by default, for time.Format.
+const labelLayout = "20060102T150405Z"
 
 // newest is what scripts take for the newest backup there is: no backup is named so.
 const newest = "last"
@@ -41,9 +41,9 @@ var part = manifest.PartName(0)
 // An Archive is a repository as a copy needs it.
 type Archive interface {
 	// Begin records that the backup of this header has begun, which protects
-	// its WAL and its parent. It fails if the label is taken, unless the backup
-	// goes on with what is left of an interrupted one of this label, and then
-	// if that is not there any more.
+	// its WAL and its parent. It fails with store.ErrDiffers if the label is
+	// taken, unless the backup goes on with what is left of an interrupted one
+	// of this label, and then if that is not there any more.
 	Begin(ctx context.Context, h manifest.Header, left *manifest.Header) error
 	// Abort takes that back.
 	Abort(ctx context.Context, label string) error
@@ -61,7 +61,7 @@ type Archive interface {
 type CopyOptions struct {
 	Session *server.Session
 	Data    string // the data directory
-	Label   string // names the backup
+	Label   string // names the backup; "" for the time in UTC when it begins
 	Tags    []string
 	Fast    bool // checkpoint at once
 	Archive Archive

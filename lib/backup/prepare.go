@@ -10,6 +10,7 @@ import (
 
 	"pgpipes/lib/manifest"
 	"pgpipes/lib/pgdata"
+	"pgpipes/lib/store"
 	"pgpipes/lib/wait"
 )
 
@@ -41,7 +42,7 @@ func (c *copier) prepare(ctx context.Context) error {
 		return fmt.Errorf("%s: %w: one stream cannot go on with itself", c.o.Label, ErrParent)
 	}
 	if c.o.Parts.Command != "" {
-		c.outlet = &outlet{command: c.o.Parts.Command, label: c.o.Label, stderr: c.o.Parts.Stderr}
+		c.outlet = &outlet{command: c.o.Parts.Command, stderr: c.o.Parts.Stderr}
 		if c.tree.ancestor != nil {
 			c.outlet.numbers.after(c.tree.ancestor.lastNumber())
 		}
@@ -59,7 +60,7 @@ func checkNames(o CopyOptions) error {
 	if o.Label == newest {
 		return fmt.Errorf("%w: %q, which stands for the newest backup", ErrLabel, o.Label)
 	}
-	if !manifest.ValidLabel(o.Label) {
+	if o.Label != "" && !manifest.ValidLabel(o.Label) {
 		return fmt.Errorf("%w: %q (letters, digits, - _ and dots, at most 64, no dot first)", ErrLabel, o.Label)
 	}
 	return nil
@@ -112,7 +113,7 @@ func (c *copier) begin(ctx context.Context) error {
 		}
 	}
 	c.notice("waiting for the server's checkpoint%s", checkpointPace(c.o.Fast))
-	if c.header.StartLSN, err = c.o.Session.StartBackup(ctx, c.o.Label, c.o.Fast); err != nil {
+	if c.header.StartLSN, err = c.o.Session.StartBackup(ctx, c.header.Label, c.o.Fast); err != nil {
 		return err
 	}
 	if err := c.checkCheckpoint(); err != nil {
@@ -138,6 +139,9 @@ func (c *copier) newHeader() manifest.Header {
 	if c.info.InRecovery {
 		h.From = "standby"
 	}
+	if h.Label == "" {
+		h.Label = h.StartTime.UTC().Format(labelLayout)
+	}
 	return h
 }
 
@@ -148,10 +152,9 @@ func (c *copier) record(ctx context.Context, data string, m mark) error {
 		if err := c.o.Archive.StoreHistories(ctx, data, c.header.StartTimeline); err != nil {
 			return err
 		}
-		if err := c.o.Archive.Begin(ctx, c.header, c.left()); err != nil {
-			return err
-		}
-		c.begun = true
+	}
+	if err := c.claim(ctx); err != nil {
+		return err
 	}
 	if m.end != 0 {
 		if err := c.waitForMark(ctx, m); err != nil {
@@ -159,6 +162,34 @@ func (c *copier) record(ctx context.Context, data string, m mark) error {
 		}
 	}
 	return nil
+}
+
+// claim settles the label and records the backup under it. A label that is only the
+// time gives way to another backup of the same second.
+func (c *copier) claim(ctx context.Context) error {
+	err := c.announce(ctx)
+	for at := c.header.StartTime.UTC(); c.o.Label == "" && errors.Is(err, store.ErrDiffers); {
+		at = at.Add(time.Second)
+		c.header.Label = at.Format(labelLayout)
+		err = c.announce(ctx)
+	}
+	if err == nil && c.outlet != nil {
+		c.outlet.label = c.header.Label
+	}
+	return err
+}
+
+// announce records the backup in the archive, if there is one.
+func (c *copier) announce(ctx context.Context) error {
+	if c.header.Label == c.header.Parent {
+		return fmt.Errorf("%s: its parent has this label: %w", c.header.Label, store.ErrDiffers)
+	}
+	if c.o.Archive == nil {
+		return nil
+	}
+	err := c.o.Archive.Begin(ctx, c.header, c.left())
+	c.begun = err == nil
+	return err
 }
 
 // nameDatabases notes the names of the databases, for whoever wants only some of
@@ -224,5 +255,5 @@ func (c *copier) abort(ctx context.Context) error {
 	if !c.begun || c.resumes() || len(c.parts) > 0 && c.outlet != nil {
 		return nil
 	}
-	return c.o.Archive.Abort(context.WithoutCancel(ctx), c.o.Label)
+	return c.o.Archive.Abort(context.WithoutCancel(ctx), c.header.Label)
 }

@@ -38,7 +38,7 @@ func (r *receiver) prepare(ctx context.Context) error {
 		endMode: endMode(id.DataMode),
 	}
 	if r.o.Parts.Command != "" {
-		r.outlet = &outlet{command: r.o.Parts.Command, label: r.o.Label, stderr: r.o.Parts.Stderr}
+		r.outlet = &outlet{command: r.o.Parts.Command, stderr: r.o.Parts.Stderr}
 	}
 	r.kept, r.buffers = map[string][]byte{}, [2][]byte{make([]byte, readSize), make([]byte, readSize)}
 	r.promised = newPromised()
@@ -93,7 +93,7 @@ func (r *receiver) begin(ctx context.Context) error {
 	}
 	r.notice("waiting for the server's checkpoint%s", checkpointPace(r.o.Fast))
 	r.backup, err = r.o.Replication.BaseBackup(ctx, server.BaseBackupOptions{
-		Label: r.o.Label, Fast: r.o.Fast, WAL: r.o.WithWAL, Progress: r.o.Progress != nil, MaxRate: r.o.MaxRate,
+		Label: r.header.Label, Fast: r.o.Fast, WAL: r.o.WithWAL, Progress: r.o.Progress != nil, MaxRate: r.o.MaxRate,
 		Compression: r.o.Compression, Level: r.o.Level,
 	})
 	if err != nil {

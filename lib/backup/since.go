@@ -32,7 +32,7 @@ var ErrParent = errors.New("not a backup to go on from")
 // have changed: 64 bytes each.
 type ancestor struct {
 	header manifest.Header
-	label  string // of the copy
+	label  string // of the copy, "" for one that is named by its time
 	seed   maphash.Seed
 	files  []ancestral     // by their key
 	parts  []manifest.Part // named as in the new manifest
@@ -132,7 +132,7 @@ func (a *ancestor) fits(h manifest.Header, now time.Time) error {
 		return fmt.Errorf("%s: %w: it is of the cluster %d, not %d", p.Label, ErrParent, p.SystemID, h.SystemID)
 	case p.Major != 0 && p.Major != h.Major || p.Catalog != 0 && p.Catalog != h.Catalog:
 		return fmt.Errorf("%s: %w: it is of another major version of the server", p.Label, ErrParent)
-	case p.Type == manifest.TypeLeftover && p.Label != h.Label:
+	case p.Type == manifest.TypeLeftover && !a.resumed():
 		return fmt.Errorf("%s: %w: it was interrupted, only a backup of that label can go on with it", p.Label, ErrParent)
 	case p.StartTime.IsZero():
 		return fmt.Errorf("%s: %w: its manifest does not say when it began", p.Label, ErrParent)

@@ -256,6 +256,23 @@ func TestTwoCopiesAtOnce(t *testing.T) {
 	}
 }
 
+// Those of one second are named by it and by the next ones.
+func TestCopiesOfOneSecond(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, small)
+	s.must("sh", "-euc", `
+		store='repo put -r "$STORE" "base/$LABEL/$PART.tar"'
+		copy() { STORE=$2 base-copy -D "$1" -r "$2" --fast -m "$3/m$4" --filter "$store"; }
+		for i in 1 2 3 4; do copy "$@" $i & pids="${pids:-} $!"; done
+		for pid in $pids; do wait $pid; done
+		for i in 1 2 3 4; do
+			label=$(sed -n 's/^label\t//p' "$3/m$i")
+			repo put -r "$2" "base/$label/manifest" <"$3/m$i"
+		done`, "sh", s.Data, s.repo, s.dir)
+	expect(t, "backups", itoa(len(strings.Fields(s.listed()))), "4")
+	s.must("manifest", "verify", "-r", s.repo)
+}
+
 // A directory of the cluster that lies behind a link is not left out silently.
 func TestCopyOfLinkedDirectory(t *testing.T) {
 	t.Parallel()

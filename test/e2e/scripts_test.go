@@ -83,6 +83,11 @@ func TestBackupIsBusy(t *testing.T) {
 	s.backup("b")
 	s.refuses(1, "there is a backup of that name", "backup", "-r", s.repo, "-D", s.Data, "--fast", "--label", "b")
 	expect(t, "backups", s.listed(), "b")
+
+	// One that is named by its time waits for another second.
+	fake := withFake(t, "date", `[ -e "$0.asked" ] || { : >"$0.asked"; echo b; exit; }; PATH=${PATH#*:} exec date "$@"`)
+	s.must(filepath.Join(fake, "backup"), "-r", s.repo, "-D", s.Data, "--fast")
+	expect(t, "number of backups", itoa(len(strings.Fields(s.listed()))), "2")
 	s.must("manifest", "verify", "-r", s.repo)
 }
 
