@@ -17,6 +17,7 @@ type condition struct {
 	repo          *archive.Repo
 	good          []archive.Backup // that can be recovered, in the order of their ends
 	bad           []badBackup
+	unread        []archive.Backup
 	running       []archive.Backup
 	interrupted   []archive.Backup
 	verify, drill trial
@@ -51,6 +52,8 @@ func (c *condition) sort(b archive.Backup) {
 		c.running = append(c.running, b)
 	case archive.BackupInterrupted:
 		c.interrupted = append(c.interrupted, b)
+	case archive.BackupUnread:
+		c.unread = append(c.unread, b)
 	case archive.BackupDamaged:
 		why := b.Err
 		if why == nil {
@@ -81,18 +84,26 @@ func (c *condition) holes(state string) []archive.Hole {
 // findings are what status judges, in the order in which it tells.
 func (c *condition) findings() []finding {
 	return []finding{
-		c.newestBackup(), c.newestWAL(), c.missing(), c.dropped(), c.lost(), c.damaged(), c.unfinished(),
+		c.newestBackup(), c.newestWAL(), c.missing(), c.dropped(), c.lost(), c.damaged(), c.unreadable(), c.unfinished(),
 		c.verify.finding(c.At, statusOptions.VerifyAge), c.drill.finding(c.At, statusOptions.DrillAge),
 	}
 }
 
 func (c *condition) newestBackup() finding {
 	count := fmt.Sprintf("backups=%d", len(c.good))
+	if len(c.good) == 0 && len(c.unread) > 0 {
+		return finding{data: []string{count}}
+	}
 	if len(c.good) == 0 {
 		return finding{cli.Critical, "no backup", []string{"there is no backup that can be recovered"}, []string{count}}
 	}
 	b := c.good[len(c.good)-1]
-	age, limits := since(c.At, b.Ended()), statusOptions.BackupAge
+	limits := statusOptions.BackupAge
+	if b.Ended().IsZero() {
+		f := finding{severity: limits.worst(), text: fmt.Sprintf("newest backup of unknown age (%s)", b.Label), data: []string{count}}
+		return f.detailed("no backup says when it ended: how old they are nobody knows")
+	}
+	age := since(c.At, b.Ended())
 	return aged(limits, age, fmt.Sprintf("newest backup %s (%s)", spell(age, "old"), b.Label), limits.data("backup_age", age), count)
 }
 
@@ -170,6 +181,15 @@ func (c *condition) damaged() finding {
 		}
 	}
 	return several(cli.Critical, "damaged backup", "damaged", lines)
+}
+
+// unreadable are those of which status cannot tell whether they are good.
+func (c *condition) unreadable() finding {
+	var lines []string
+	for _, b := range c.unread {
+		lines = append(lines, fmt.Sprintf("backup %s cannot be read: %v", b.Label, b.Unread()))
+	}
+	return several(cli.Unknown, "unreadable backup", "unreadable", lines)
 }
 
 func (c *condition) unfinished() finding {

@@ -171,6 +171,8 @@ func backupFact(s archive.Survey, b archive.Backup) report.Backup {
 		fact.Type, fact.Start, fact.Parent = report.Incomplete, b.Start.Time, b.Start.Parent
 	}
 	switch state := s.State(b); state {
+	case archive.BackupUnread:
+		fact.State, fact.Remark = report.Doubtful, b.Unread().Error()
 	case archive.BackupDamaged:
 		fact.State, fact.Remark = report.Bad, cmp.Or(b.Err, b.Lost).Error()
 	case archive.BackupComplete:

@@ -35,7 +35,7 @@ func (m *metrics) up(yes bool) {
 
 func (c *condition) backupGauges(m *metrics) {
 	m.gauge("backups", "Base backups, by whether they can be recovered.",
-		number(len(c.good), "state", "good"), number(len(c.bad), "state", "bad"),
+		number(len(c.good), "state", "good"), number(len(c.bad), "state", "bad"), number(len(c.unread), "state", "unreadable"),
 		number(len(c.running), "state", "running"), number(len(c.interrupted), "state", "interrupted"))
 	var stored int64
 	for _, b := range c.Backups {

@@ -34,10 +34,10 @@ var listCommand = cli.Command{
 	Description: `Columns: label, type, start, stop, timeline, start and stop LSN, bytes, stored
 bytes, state of the WAL between start and stop (ok, included if the backup holds
 it itself, or the first file that is missing, or that wal-push --queue-max has
-dropped), reason of its pin, state (complete, in-progress, interrupted, damaged).
-A backup without a manifest has the type incomplete; one whose parts, or those of
-others that it uses, are not all there, damaged. Of a manifest only the header is
-read: manifest verify --quick reads it to its end.
+dropped), reason of its pin, state (complete, in-progress, interrupted, damaged,
+unreadable). A backup without a manifest has the type incomplete; one whose parts,
+or those of others that it uses, are not all there, damaged. Of a manifest only the
+header is read: manifest verify --quick reads it to its end.
 
 Then, after an empty line, unless backups were named or chosen, lines of
 

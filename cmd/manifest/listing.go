@@ -106,7 +106,7 @@ func describe(s archive.Survey, b archive.Backup) row {
 	l := row{Kind: "backup", Label: b.Label, Stored: b.Stored, Pin: oneLine(b.Pin), State: s.State(b), err: cmp.Or(b.Err, b.Lost), Stop: "-", StopLSN: "-", WAL: "-"}
 	switch {
 	case l.err != nil:
-		l.Type, l.Start, l.StartLSN = "damaged", "-", "-"
+		l.Type, l.Start, l.StartLSN = l.State, "-", "-"
 	case !b.Complete:
 		l.Type, l.Start, l.StartLSN = "incomplete", dash(b.Start.Time), b.Start.LSN.String()
 		l.Timeline = uint32(b.Start.Timeline)

@@ -33,8 +33,8 @@ from more than five minutes in the future is a warning: a clock was wrong. --wal
 needs archive_timeout on the server: one that has nothing to do ends no segment
 otherwise.
 
-Whatever keeps status from telling, wrong usage too, is 3, and is said on standard
-output as well. Monitoring systems do not wait long: give --timeout 20s, or so.
+Whatever keeps status from telling, a backup that cannot be read and wrong usage too,
+is 3, and is said on standard output as well. Monitoring systems do not wait long: give --timeout 20s, or so.
 
 With --prometheus it prints metrics for the textfile collector of node_exporter,
 and the status is 0; the limits do not count. If the repository cannot be read

@@ -105,6 +105,7 @@ const (
 	BackupInProgress  = "in-progress"
 	BackupInterrupted = "interrupted" // or given up: nobody seems to write it
 	BackupDamaged     = "damaged"
+	BackupUnread      = "unreadable" // by whoever asks, or just now
 )
 
 // State says what is to be thought of a backup. Whether somebody writes one that
@@ -115,6 +116,8 @@ func (s Survey) State(b Backup) string {
 		return other.Complete && other.Err == nil && other.Header.StartTime.After(b.Start.Time)
 	}
 	switch {
+	case b.Unread() != nil:
+		return BackupUnread
 	case b.Err != nil || b.Lost != nil:
 		return BackupDamaged
 	case b.Complete:
