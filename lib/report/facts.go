@@ -90,6 +90,9 @@ const (
 
 func (b Backup) damaged() bool { return b.State == Bad }
 
+// unread holds for one that may be good: nobody could look.
+func (b Backup) unread() bool { return b.State == Doubtful && b.complete() }
+
 func (b Backup) complete() bool { return b.Type != Incomplete }
 
 func (b Backup) took() time.Duration {

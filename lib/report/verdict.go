@@ -136,6 +136,9 @@ func (f Facts) whole() answer {
 	if n := counted(f.Backups, Backup.damaged); n > 0 {
 		wrong = append(wrong, count(n, "backup that cannot be recovered", "backups that cannot be recovered"))
 	}
+	if n := counted(f.Backups, Backup.unread); n > 0 {
+		wrong = append(wrong, count(n, "backup that could not be read", "backups that could not be read"))
+	}
 	if len(wrong) > 0 {
 		a.State, a.Short = Doubtful, strings.Join(wrong, ", ")
 		a.Text = "No: " + a.Short + "."

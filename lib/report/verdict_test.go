@@ -33,6 +33,7 @@ func TestVerdict(t *testing.T) {
 		"a lost history": {func(f *Facts) { f.Lost = []string{"00000002.history"} }, Doubtful, "Perhaps", "1 lost timeline history"},
 		"a fast clock":   {func(f *Facts) { f.Recovery.Until = before(-time.Hour) }, Doubtful, "Probably", "22 November 2026, 11:15"},
 		"a bad backup":   {func(f *Facts) { f.Backups[0].State = Bad }, Doubtful, "Probably", "1 backup that cannot be recovered"},
+		"an unread one":  {func(f *Facts) { f.Backups[0].State = Doubtful }, Doubtful, "Probably", "1 backup that could not be read"},
 		"old WAL":        {func(f *Facts) { f.Recovery.Until = before(25 * hour) }, Doubtful, "Probably", "21 November 2026, 09:15"},
 		"no moment":      {func(f *Facts) { f.Recovery.Until = at("0001-01-01 00:00") }, Doubtful, "Probably", "an unknown moment"},
 		"not the end":    {func(f *Facts) { f.Recovery.Beyond = "x is missing" }, Doubtful, "Probably", "and no further"},
