@@ -20,7 +20,7 @@ func skippers() map[string]func(io.Reader) (Skipper, error) {
 
 // TestSkip reads some pieces and skips others, up to the end.
 func TestSkip(t *testing.T) {
-	data := sample(thorough(2048, 512) << 10)
+	data := sample(thorough(2048, 192) << 10)
 	for _, f := range Formats() {
 		frames := []int{minFrame}
 		if f == Zstd {
