@@ -38,6 +38,7 @@ func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Surv
 		p.Warnf("not proved, as the WAL cannot be read: %v", err)
 	}
 	if len(can) > 0 {
+		warnBeside(p, s, target)
 		return can, nil
 	}
 	for _, why := range cannot {
@@ -48,6 +49,17 @@ func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Surv
 		return nil, fmt.Errorf("whether a backup can be recovered to %s is unknown: not all can be read", text)
 	}
 	return nil, cli.No(fmt.Errorf("no backup can be recovered to %s", text))
+}
+
+// warnBeside tells who wants all there is that there is a newer backup, which he does
+// not get.
+func warnBeside(p *cli.Process, s archive.Survey, t archive.Target) {
+	if t.Kind != "latest" || t.Timeline != 0 {
+		return
+	}
+	if why := s.Beside(); why != nil {
+		p.Warnf("the newest backup is left aside: %v; --timeline %d goes on from it", why, uint32(s.NewestBackup().Header.StopTimeline))
+	}
 }
 
 // reach divides backups into those that reach a target and the reasons why others

@@ -84,7 +84,7 @@ func (c *condition) holes(state string) []archive.Hole {
 // findings are what status judges, in the order in which it tells.
 func (c *condition) findings() []finding {
 	return []finding{
-		c.newestBackup(), c.newestWAL(), c.missing(), c.dropped(), c.lost(), c.damaged(), c.unreadable(), c.unfinished(),
+		c.newestBackup(), c.newestWAL(), c.missing(), c.dropped(), c.lost(), c.damaged(), c.unreadable(), c.unfinished(), c.beside(),
 		c.verify.finding(c.At, statusOptions.VerifyAge), c.drill.finding(c.At, statusOptions.DrillAge),
 	}
 }
@@ -198,4 +198,15 @@ func (c *condition) unfinished() finding {
 		lines = append(lines, fmt.Sprintf("backup %s was interrupted", b.Label))
 	}
 	return several(cli.Warning, "interrupted backup", "interrupted", lines)
+}
+
+// beside is that the newest backup is of no use to a restore without a target. That a
+// history is lost is told by itself.
+func (c *condition) beside() finding {
+	why := c.Beside()
+	if why == nil || len(c.Histories) > 0 {
+		return finding{}
+	}
+	f := finding{severity: cli.Warning, text: "newest backup beside the newest timeline"}
+	return f.detailed(fmt.Sprintf("%v: a restore without --timeline begins from an older one", why))
 }

@@ -64,6 +64,9 @@ func bestRecovery(s archive.Survey) report.Recovery {
 		if found.Timeline != uint32(newest) {
 			found.Beyond = "nothing of timeline " + strconv.Itoa(int(newest)) + " is stored yet"
 		}
+		if why := s.Beside(); why != nil {
+			found.Beyond = why.Error()
+		}
 		found.Backup, found.Size = best[0].Label, best[0].Header.Bytes
 		return found
 	case len(s.Windows) > 0:

@@ -28,13 +28,16 @@ missing, a hole in the WAL behind a backup (unless manifest accept-hole or expir
 has accepted it), also if wal-push --queue-max has made it, a timeline without its
 history, a last verification that found damage, a last drill that failed. A quick
 verification does not make up for a full one. A warning is a backup that was
-interrupted. How old things may be is for the options to say; where they do, what is
-from more than five minutes in the future is a warning: a clock was wrong. --wal-age
-needs archive_timeout on the server: one that has nothing to do ends no segment
-otherwise.
+interrupted, and that a restore without --timeline does not use the newest one: the
+newest timeline branched off before that. After a recovery to a moment make a new one;
+otherwise a copy of the server has archived here. How old things may be is for the
+options to say; where they do, what is from more than five minutes in the future is a
+warning: a clock was wrong. --wal-age needs archive_timeout on the server: one that
+has nothing to do ends no segment otherwise.
 
 Whatever keeps status from telling, a backup that cannot be read and wrong usage too,
-is 3, and is said on standard output as well. Monitoring systems do not wait long: give --timeout 20s, or so.
+is 3, and is said on standard output as well. Monitoring systems do not wait long:
+give --timeout 20s, or so.
 
 With --prometheus it prints metrics for the textfile collector of node_exporter,
 and the status is 0; the limits do not count. If the repository cannot be read

@@ -99,6 +99,18 @@ func (s Survey) NewestBackup() *Backup {
 	return newest
 }
 
+// Beside says why the newest backup is not on the way to the end of the newest
+// timeline, where a restore without a target goes: what that backup holds is on a
+// branch that was left, or it is the newest timeline that leads astray, as when a copy
+// to look at has archived here. It is nil if all is well.
+func (s Survey) Beside() error {
+	b := s.NewestBackup()
+	if b == nil {
+		return nil
+	}
+	return s.Coverage.leads(*b, s.Coverage.Newest())
+}
+
 // The states of a backup.
 const (
 	BackupComplete    = "complete"
