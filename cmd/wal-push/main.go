@@ -92,7 +92,7 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 		Ahead: options.Ahead, State: memory, Reached: guard.Reached,
 	}
 	if err := afterPush(ctx, guard, path, name, cluster, pusher.Push(ctx, cluster, name, source)); err != nil {
-		return cli.RepositoryHint(fmt.Errorf("%s: %w", name, err))
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if memory != nil {
 		wait.Within(quick, func() { _ = prefetch.PruneCache(memory) }) // what the recovery before this server's promotion has left

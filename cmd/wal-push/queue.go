@@ -39,7 +39,7 @@ func afterPush(ctx context.Context, g push.Guard, path string, name wal.Name, cl
 		return cli.Hint(err, "--queue-max needs a state directory that can be written, on a disk with room: --state DIR")
 	}
 	dropped.yes = err == nil && outcomes.Err() != nil
-	return err
+	return cli.RepositoryHint(err)
 }
 
 // verdict is success when the file was dropped while the process was already

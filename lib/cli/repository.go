@@ -25,6 +25,8 @@ func RepositoryHint(err error) error {
 	switch {
 	case errors.Is(err, archive.ErrNoRepository):
 		return Hint(err, "is it mounted? The first wal-push, backup or repo init makes a repository in an empty place")
+	case errors.Is(err, store.ErrNoPlace):
+		return Hint(err, "is it mounted? A repository is made in a directory that is there already: mkdir the one above")
 	case errors.Is(err, archive.ErrForeign):
 		return Hint(err, "every cluster needs a repository of its own")
 	case errors.Is(err, store.ErrOverwrites):

@@ -127,7 +127,7 @@ func (d *Dir) makeParents(key string, storing *wait.Operation) error {
 	// gone, other objects must not begin a new one, which nobody could use.
 	if !strings.Contains(key, "/") {
 		if err := durable.Mkdir(d.root, dirMode); err != nil {
-			return err
+			return ofRoot(err)
 		}
 	}
 	for i, c := range key {
