@@ -189,7 +189,7 @@ func TestBackupRefusesOptionsAtOnce(t *testing.T) {
 	for _, options := range [][]string{
 		{"-l", "99"}, {"-l", "x"}, {"-c", "gzip", "-l", "19"}, {"-j", "1000"},
 		{"--keep-within", "30"}, {"--keep-within", "99999999999999999999d"},
-		{"--keep-last", "99999999999999999999"}, {"--keep-last", "0"}, {"--keep-last", "-1"}, {"--keep-daily", "x"},
+		{"--keep-last", "99999999999999999999"}, {"--keep-last", "0"}, {"--keep-last", "-1"}, {"--wait", "soon"}, {"--keep-daily", "x"},
 		{"--wal-keep", "0"}, {"--keep-tag", "a/b"}, {"--since="}, {"--label", "last"}, {"--label="},
 	} {
 		t.Run(strings.Join(options, " "), func(t *testing.T) {
