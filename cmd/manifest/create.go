@@ -82,7 +82,22 @@ func verdict(err error) error {
 var sealCommand = cli.Command{
 	Name:    "seal",
 	Summary: "Add the receipts of the stored parts, from standard input, to MANIFEST; print the result.",
-	Action:  cli.Action{Operands: "MANIFEST", Min: 1, Max: 1, Run: runSeal},
+	Description: `This makes a backup of the repository of what was copied without base-copy: the name
+of a part is that of its key up to the first dot, and the manifest comes last.
+
+  l=$(date -u +%Y%m%dT%H%M%SZ) r=/backup/pg/main
+  pg_basebackup -Ft -X none -D - | manifest create --label "$l" -o m --pass |
+      repo put -r "$r" -c zstd "base/$l/000.tar.zst" > receipt
+  manifest seal m < receipt > sealed && repo put -r "$r" "base/$l/manifest" < sealed
+  manifest verify -r "$r" "$l"
+
+Of a tar that is there already, compressed or not:
+
+  manifest create --label "$l" -o m < base.tar.gz
+  repo put -r "$r" "base/$l/000.tar.gz" < base.tar.gz > receipt
+
+What was printed is to be believed only if the status is 0.`,
+	Action: cli.Action{Operands: "MANIFEST", Min: 1, Max: 1, Run: runSeal},
 }
 
 func runSeal(ctx context.Context, p *cli.Process, operands []string) error {
