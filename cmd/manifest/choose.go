@@ -51,10 +51,10 @@ func choose(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Surv
 	return nil, cli.No(fmt.Errorf("no backup can be recovered to %s", text))
 }
 
-// warnBeside tells who wants all there is that there is a newer backup, which he does
-// not get.
+// warnBeside tells who does not say on which timeline his target is that the newest
+// backup is on another one.
 func warnBeside(p *cli.Process, s archive.Survey, t archive.Target) {
-	if t.Kind != "latest" || t.Timeline != 0 {
+	if t.Kind == "immediate" || t.Timeline != 0 {
 		return
 	}
 	if why := s.Beside(); why != nil {
