@@ -84,7 +84,7 @@ func hint(ctx context.Context, p *cli.Process, r *archive.Repo, s archive.Survey
 		p.Warnf("hint: recoverable from LSN %s on, and to any time after %s", after.FromLSN, instant(after.From))
 	}
 	if len(s.Coverage.LostHistories(s.Backups)) > 0 {
-		p.Warnf("hint: the history of a timeline is that of a descendant, up to the line that begins with its own number: put it back as wal/history/NAME")
+		p.Warnf("hint: the history of a timeline is that of a descendant, up to the empty line before the one that begins with its own number: put it back as wal/history/NAME")
 	}
 	if t.Timeline != 0 {
 		return

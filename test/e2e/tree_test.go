@@ -238,11 +238,12 @@ func (tr *tree) lostHistory() {
 		t.Errorf("recovered rows %s:\n%s", stopping.SQL(allRows), stopping.Log())
 	}
 	stopped(t, stopping, "hole in the archive: 00000002.history is missing")
-	tr.must("sh", "-euc", `sed '/^2/,$d' "$1" | repo put -r "$2" wal/history/00000002.history`, "sh", filepath.Join(filepath.Dir(history), "00000003.history"), tr.repo)
+	tr.must("sh", "-euc", `sed '/^2\t/,$d' "$1" | sed '${/^$/d}' | repo put -r "$2" wal/history/00000002.history`, "sh", filepath.Join(filepath.Dir(history), "00000003.history"), tr.repo)
 	if !recovers(t, stopping) {
 		t.Fatal(stopping.Log())
 	}
 	expect(t, "rows", stopping.SQL(allRows), "11,12,51,52")
+	shell(t, "cmp", tr.path("hidden"), history)
 	shell(t, "mv", "-f", tr.path("hidden"), history)
 }
 
