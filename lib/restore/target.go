@@ -64,6 +64,9 @@ func (t *target) openRoot() (err error) {
 	return err
 }
 
+// moveAway is for who is in the way of his own restore.
+const moveAway = "when no server needs it any more move it away, and keep it: its pg_wal may hold what is not archived yet"
+
 // examine refuses a directory that holds anything but remains, as ours knows
 // them.
 func (t *target) examine(ours func() bool) error {
@@ -76,14 +79,14 @@ func (t *target) examine(ours func() bool) error {
 	case err != nil || other == "":
 		return err
 	case t.has(postmasterFile):
-		return badTarget("%s: a server runs in it, or did when it was lost (%s)", t.path, postmasterFile)
+		return badTarget("%s: a server runs in it, or did when it was lost (%s)", t.path, postmasterFile).Advise(moveAway)
 	case t.has(stream.DeltaMark):
 		return badTarget("%s: what a killed delta restore left", t.path).Advise("give --delta to go on with it")
 	case !t.has(pgdata.ControlFile) && ours():
 		t.remains = true
 		return nil
 	case t.has(pgdata.ControlFile) || t.has("PG_VERSION"):
-		return badTarget("%s: a data directory", t.path)
+		return badTarget("%s: a data directory", t.path).Advise(moveAway)
 	case t.has(stream.TablespaceMark):
 		return badTarget("%s: not empty: what a killed restore left, or a tablespace in use", t.path).Advise("if no server needs it, empty it by hand")
 	case other == "lost+found":
