@@ -82,6 +82,9 @@ func run(ctx context.Context, p *cli.Process, operands []string) error {
 	}
 	defer source.Close()
 	cluster, err := inspect(name, source, data)
+	if err == nil && path != "-" {
+		err = unfinished(push.CheckFinished(path, name, source))
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

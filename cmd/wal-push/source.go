@@ -11,6 +11,7 @@ import (
 	"pgpipes/lib/archive"
 	"pgpipes/lib/cli"
 	"pgpipes/lib/codec"
+	"pgpipes/lib/push"
 	"pgpipes/lib/wal"
 )
 
@@ -93,4 +94,12 @@ func inspect(name wal.Name, s *archive.Source, data string) (*archive.Cluster, e
 		return nil, fmt.Errorf("the segment %w than the data directory's: %s, not %s", archive.ErrForeign, cluster, local)
 	}
 	return &cluster, nil
+}
+
+// unfinished says what can be done about a segment that is not full.
+func unfinished(err error) error {
+	if errors.Is(err, push.ErrUnfinished) {
+		err = cli.Hint(cli.Mistake(err), "SELECT pg_switch_wal() ends the segment that is being written, and the server has it archived; archive_command gets no other")
+	}
+	return err
 }

@@ -306,6 +306,11 @@ func (c *convoy) turn(ctx context.Context, i int, w io.Writer) error {
 
 // isReady reports whether the server wants a segment archived.
 func isReady(path string) bool {
-	_, err := os.Stat(filepath.Join(filepath.Dir(path), "archive_status", filepath.Base(path)+readyName))
+	_, err := os.Stat(readyMark(path))
 	return err == nil
+}
+
+// readyMark is the file by which it says so.
+func readyMark(path string) string {
+	return filepath.Join(statusDir(path), filepath.Base(path)+readyName)
 }

@@ -159,10 +159,13 @@ func unable(ctx context.Context, err error, file string) bool {
 
 const readyName = ".ready"
 
+// statusDir is where a server says what it wants archived of the files beside one.
+func statusDir(file string) string { return filepath.Join(filepath.Dir(file), "archive_status") }
+
 // waiting counts the segments that wait for archiving beside a WAL file. It is 0
 // if the file itself is not one of them: then no server waits for the answer.
 func waiting(file string, n wal.Name) (int64, error) {
-	status := filepath.Join(filepath.Dir(file), "archive_status")
+	status := statusDir(file)
 	if _, err := os.Stat(filepath.Join(status, n.String()+readyName)); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
