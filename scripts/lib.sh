@@ -142,7 +142,11 @@ plain() {
 absolute() {
     case $1 in
         /* | *://*) printf '%s\n' "$1" ;;
-        *) printf '%s/%s\n' "$(pwd)" "$1" ;;
+        *)
+            here_=$(pwd) || here_=
+            [ -d "$here_" ] || die 111 "$1: relative to a current directory that is gone"
+            printf '%s/%s\n' "$here_" "$1"
+            ;;
     esac
 }
 

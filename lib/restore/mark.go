@@ -77,7 +77,7 @@ func (t *target) claim(ours func() bool) error {
 		return t.busy()
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", t.path, err)
 	}
 	err = t.hold(mark, t.mark)
 	if err == nil { // something may have come since the directory was looked at

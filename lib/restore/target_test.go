@@ -353,3 +353,17 @@ func TestRestoreFailsWithTablespaces(t *testing.T) {
 		t.Errorf("%s is left", one)
 	}
 }
+
+// Of a place in which nothing can be made the error says which one it is.
+func TestClaimNamesThePlace(t *testing.T) {
+	dir := t.TempDir()
+	targets, err := newTargets(dir, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer targets.close()
+	targets.data.mark = strings.Repeat("x", 300)
+	if err := targets.claim(func(string, ...any) {}); !errors.Is(err, unix.ENAMETOOLONG) || !strings.HasPrefix(err.Error(), dir+": ") {
+		t.Errorf("error %v, want one about %s", err, dir)
+	}
+}

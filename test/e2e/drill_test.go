@@ -117,6 +117,7 @@ func TestDrill(t *testing.T) {
 	run("corrupt page", drillCorruptPage)
 	run("WAL damaged inside", drillEndsEarly)
 	run("WAL cannot be read", drillStops)
+	run("WAL of wal_level=minimal", drillPassesMinimal)
 	run("part damaged", drillOfDamagedBackup)
 	run("keep", drillKeeps)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
@@ -257,6 +258,17 @@ func drillStops(t *testing.T, d drilled) {
 	if !strings.Contains(values["reason"], "from archive") {
 		t.Errorf("reason: %s", values["reason"])
 	}
+}
+
+// A server before 14 only warns of what was not logged, and goes on.
+func drillPassesMinimal(t *testing.T, d drilled) {
+	warning := `WARNING:  WAL was generated with wal_level=minimal, data may be missing`
+	warns := d.path("warns")
+	d.must("sh", "-euc", `mkdir "$1"; ln -s "$2"/* "$1"; rm "$1/postgres"
+		printf '#!/bin/sh\necho "%s" >&2\nexec "%s" "$@"\n' "$3" "$2/postgres" >"$1/postgres"; chmod +x "$1/postgres"`,
+		"sh", warns, filepath.Dir(d.Run("sh", "-c", "command -v postgres")), warning)
+	values := d.drill(1, "data may be missing", "drill", "--bindir", warns)
+	expect(t, "result", values["result"]+" "+values["step"], "failed recovery")
 }
 
 func drillOfDamagedBackup(t *testing.T, d drilled) {

@@ -124,3 +124,21 @@ func TestInPlaceTablespace(t *testing.T) {
 	c := s.recovered(t, "--archive-mode", "off")
 	expect(t, "rows", c.SQL("SELECT count(*) FROM t"), "1000")
 }
+
+// A relative path means nothing where the current directory has been removed; it
+// must not be taken for one below the root.
+func TestRestoreWithoutCurrentDirectory(t *testing.T) {
+	t.Parallel()
+	s := hereSite(t, small)
+	s.backup("b")
+	gone := s.path("gone")
+	s.must("mkdir", gone)
+	s.refuses(111, "current directory that is gone", "sh", "-c",
+		`cd "$1" && rmdir "$1" && unset PWD && exec restore -r "$2" -D nowhere`, "sh", gone, s.repo)
+	data := s.path("data")
+	s.must("mkdir", gone)
+	s.must("sh", "-c", `cd "$1" && rmdir "$1" && unset PWD && exec restore -r "$2" -D "$3"`, "sh", gone, s.repo, data)
+	if !exists(filepath.Join(data, "PG_VERSION")) {
+		t.Error("an absolute path did not do")
+	}
+}
