@@ -177,6 +177,12 @@ func TestCheck(t *testing.T) {
 	s.must("chmod", "700", s.local)
 	s.catchUp()
 	s.must("check", "-r", s.repo)
+
+	// A copy of the server has archived there, and every restore follows it.
+	s.must("sh", "-c", `printf '1\t0/2000000\tno reason\n' | repo put -r "$1" wal/history/00000012.history`, "sh", s.repo)
+	s.refuses(1, "the server is on timeline 1, but a restore follows 18, ", "check", "-r", s.repo)
+	s.must("repo", "rm", "-r", s.repo, "wal/history/00000012.history")
+	s.must("check", "-r", s.repo)
 	s.Stop("fast")
 	s.must("pg_resetwal", "--wal-segsize=2", s.Data)
 	s.Start()
