@@ -180,9 +180,9 @@ func (s *sighting) note(now standing) {
 
 func (s *sighting) expired() bool { return time.Since(s.since) > s.term }
 
-// worthWaiting reports whether the lease looks old by the clocks of two hosts.
-// That is no proof, only a reason to look for one.
-func (s *sighting) worthWaiting() bool { return !s.alive && time.Since(s.stored) > s.term }
+// worthWaiting reports whether the lease looks old by the clocks of two hosts, or they
+// differ so much that it may be. That is no proof, only a reason to look for one.
+func (s *sighting) worthWaiting() bool { return !s.alive && time.Since(s.stored).Abs() > s.term }
 
 // look finds the last epoch.
 func (l *Lease) look(ctx context.Context) (standing, error) {

@@ -105,29 +105,43 @@ func TestLeaseLeftBehind(t *testing.T) {
 	brief(t, s, "next", 0)
 }
 
-// A clock that is wrong can only make somebody look for longer.
-func TestLeaseLooksOldAndIsAlive(t *testing.T) {
+// It is, too, when the clock of the store is ahead.
+func TestLeaseLeftInTheFuture(t *testing.T) {
 	s := place(t)
-	ctx, over := context.WithCancel(context.Background())
-	holder := brief(t, s, "holder", 0)
-	kept := make(chan error)
-	go func() { kept <- holder.Keep(ctx) }()
-	if _, err := Take(context.Background(), skewed{s}, "backup", "other", term, 0); !errors.Is(err, ErrBusy) {
-		t.Errorf("taken: %v", err)
-	}
-	over()
-	if err := <-kept; err != nil {
+	brief(t, s, "dead", 0)
+	if _, err := Take(t.Context(), skewed{s, time.Hour}, "backup", "other", term, 0); err != nil {
 		t.Error(err)
 	}
 }
 
-// skewed is a store whose clock is an hour behind.
-type skewed struct{ store.Store }
+// A clock that is wrong can only make somebody look for longer.
+func TestLeaseLooksOldAndIsAlive(t *testing.T) {
+	for _, by := range []time.Duration{-time.Hour, time.Hour} {
+		s := place(t)
+		ctx, over := context.WithCancel(context.Background())
+		holder := brief(t, s, "holder", 0)
+		kept := make(chan error)
+		go func() { kept <- holder.Keep(ctx) }()
+		if _, err := Take(context.Background(), skewed{s, by}, "backup", "other", term, 0); !errors.Is(err, ErrBusy) {
+			t.Errorf("taken: %v", err)
+		}
+		over()
+		if err := <-kept; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// skewed is a store whose clock is wrong.
+type skewed struct {
+	store.Store
+	by time.Duration
+}
 
 func (s skewed) List(ctx context.Context, prefix, after string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		for info, err := range s.Store.List(ctx, prefix, after) {
-			info.ModTime = info.ModTime.Add(-time.Hour)
+			info.ModTime = info.ModTime.Add(s.by)
 			if !yield(info, err) {
 				return
 			}
