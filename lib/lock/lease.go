@@ -120,7 +120,7 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 		return nil, fmt.Errorf("%w: lock name %q", store.ErrKey, name)
 	}
 	l := &Lease{store: s, name: name, note: leaseNote{rand.Text(), describeHolder(command), term}}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(max(patience, term/handover))
 	var seen sighting
 	for {
 		last, err := l.look(ctx)
@@ -152,6 +152,10 @@ func forAll(name string, err error) error {
 	}
 	return err
 }
+
+// handover is the share of its term for which a busy lease is watched also without
+// patience: whoever has just ended gives his up in the background.
+const handover = 30
 
 // pollLease is how often a busy lease is looked at.
 const pollLease = 2 * time.Second
