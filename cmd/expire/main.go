@@ -52,7 +52,8 @@ remove anything go when a later one is there. Records of verifications and drill
 that of its parent, so that what is listed can be restored at any moment.
 
 While it works it holds the lock expire in the repository, as repo lock has it: a
-second one is busy, status 1, and told who has it. A dry run takes none.
+second one is busy, status 1, and told who has it. A dry run takes none. While repo
+copy brings backups there it has the lock for a moment for each: --wait 1m.
 
   expire -r /backup/pg/main --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --wal-keep 14d`,
 		Options: &options,

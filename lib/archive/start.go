@@ -66,7 +66,7 @@ func (r *Repo) Begin(ctx context.Context, h manifest.Header, left *manifest.Head
 	if left == nil {
 		err = r.putStart(ctx, h.Label, s)
 	} else {
-		err = lock.Hold(ctx, r.Store, ExpireLock, "base-copy", expirePatience, func(ctx context.Context) error {
+		err = r.WithoutExpire(ctx, "base-copy", func(ctx context.Context) error {
 			if err := r.takeOver(ctx, h.Label, &s); err != nil {
 				return err
 			}
@@ -96,9 +96,15 @@ const (
 	// ExpireLock is the lock under which expire decides and removes: what it has
 	// decided holds only while no other removes anything.
 	ExpireLock = "expire"
-	// expirePatience is how long a backup that is about to go on waits for one.
+	// expirePatience is how long others wait for one that is at work.
 	expirePatience = 10 * time.Minute
 )
+
+// WithoutExpire does work for a command while no expire is at work, which is waited
+// for: one that comes later sees what has been done.
+func (r *Repo) WithoutExpire(ctx context.Context, command string, work func(context.Context) error) error {
+	return lock.Hold(ctx, r.Store, ExpireLock, command, expirePatience, work)
+}
 
 func (r *Repo) putStart(ctx context.Context, label string, s Start) error {
 	err := r.putText(ctx, layout.BaseKey(label, layout.Start), s.text())

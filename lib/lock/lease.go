@@ -120,7 +120,7 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 		return nil, fmt.Errorf("%w: lock name %q", store.ErrKey, name)
 	}
 	l := &Lease{store: s, name: name, note: leaseNote{rand.Text(), describeHolder(command), term}}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(max(patience, term/handover))
 	var seen sighting
 	for {
 		last, err := l.look(ctx)
@@ -153,6 +153,10 @@ func forAll(name string, err error) error {
 	return err
 }
 
+// handover is the share of its term for which a busy lease is watched also without
+// patience: whoever has just ended gives his up in the background.
+const handover = 30
+
 // pollLease is how often a busy lease is looked at.
 const pollLease = 2 * time.Second
 
@@ -180,9 +184,9 @@ func (s *sighting) note(now standing) {
 
 func (s *sighting) expired() bool { return time.Since(s.since) > s.term }
 
-// worthWaiting reports whether the lease looks old by the clocks of two hosts.
-// That is no proof, only a reason to look for one.
-func (s *sighting) worthWaiting() bool { return !s.alive && time.Since(s.stored) > s.term }
+// worthWaiting reports whether the lease looks old by the clocks of two hosts, or they
+// differ so much that it may be. That is no proof, only a reason to look for one.
+func (s *sighting) worthWaiting() bool { return !s.alive && time.Since(s.stored).Abs() > s.term }
 
 // look finds the last epoch.
 func (l *Lease) look(ctx context.Context) (standing, error) {

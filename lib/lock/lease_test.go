@@ -16,8 +16,10 @@ import (
 	"pgpipes/lib/wait"
 )
 
-// term is that of leases that shall expire.
-const term = time.Second
+const (
+	term     = time.Second      // of leases that shall expire
+	longTerm = 15 * time.Second // of others
+)
 
 func place(t *testing.T) store.Store {
 	t.Helper()
@@ -29,7 +31,7 @@ func place(t *testing.T) store.Store {
 }
 
 func take(s store.Store, who string, patience time.Duration) (*Lease, error) {
-	return Take(context.Background(), s, "backup", who, DefaultTerm, patience)
+	return Take(context.Background(), s, "backup", who, longTerm, patience)
 }
 
 func mustTake(t *testing.T, s store.Store, who string) *Lease {
@@ -105,29 +107,69 @@ func TestLeaseLeftBehind(t *testing.T) {
 	brief(t, s, "next", 0)
 }
 
-// A clock that is wrong can only make somebody look for longer.
-func TestLeaseLooksOldAndIsAlive(t *testing.T) {
+// It is, too, when the clock of the store is ahead.
+func TestLeaseLeftInTheFuture(t *testing.T) {
 	s := place(t)
-	ctx, over := context.WithCancel(context.Background())
-	holder := brief(t, s, "holder", 0)
-	kept := make(chan error)
-	go func() { kept <- holder.Keep(ctx) }()
-	if _, err := Take(context.Background(), skewed{s}, "backup", "other", term, 0); !errors.Is(err, ErrBusy) {
-		t.Errorf("taken: %v", err)
-	}
-	over()
-	if err := <-kept; err != nil {
+	brief(t, s, "dead", 0)
+	if _, err := Take(t.Context(), skewed{s, time.Hour}, "backup", "other", term, 0); err != nil {
 		t.Error(err)
 	}
 }
 
-// skewed is a store whose clock is an hour behind.
-type skewed struct{ store.Store }
+// Without patience, too, it is waited for somebody who is just giving it up.
+func TestLeaseGivenUpJustNow(t *testing.T) {
+	s := place(t)
+	holder := brief(t, s, "holder", 0)
+	giving := &thenDone{Store: s, do: sync.OnceFunc(func() {
+		if err := holder.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})}
+	if _, err := Take(t.Context(), giving, "backup", "other", longTerm, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// thenDone is a store in which something is done when an object has been opened.
+type thenDone struct {
+	store.Store
+	do func()
+}
+
+func (s *thenDone) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	body, err := s.Store.Get(ctx, key, offset, length)
+	s.do()
+	return body, err
+}
+
+// A clock that is wrong can only make somebody look for longer.
+func TestLeaseLooksOldAndIsAlive(t *testing.T) {
+	for _, by := range []time.Duration{-time.Hour, time.Hour} {
+		s := place(t)
+		ctx, over := context.WithCancel(context.Background())
+		holder := brief(t, s, "holder", 0)
+		kept := make(chan error)
+		go func() { kept <- holder.Keep(ctx) }()
+		if _, err := Take(context.Background(), skewed{s, by}, "backup", "other", term, 0); !errors.Is(err, ErrBusy) {
+			t.Errorf("taken: %v", err)
+		}
+		over()
+		if err := <-kept; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// skewed is a store whose clock is wrong.
+type skewed struct {
+	store.Store
+	by time.Duration
+}
 
 func (s skewed) List(ctx context.Context, prefix, after string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		for info, err := range s.Store.List(ctx, prefix, after) {
-			info.ModTime = info.ModTime.Add(-time.Hour)
+			info.ModTime = info.ModTime.Add(s.by)
 			if !yield(info, err) {
 				return
 			}

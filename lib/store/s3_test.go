@@ -131,6 +131,16 @@ func TestS3VanishedIsNotAbsent(t *testing.T) {
 	}
 }
 
+// Whose key is wrong is told so in the server's words.
+func TestS3WrongKeyIsTold(t *testing.T) {
+	server := s3.Start(t, "bucket")
+	s := bucket(t, server.Location("bucket/x"))
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "another")
+	if _, err := readAll(s, "k"); err == nil || !strings.Contains(err.Error(), "request signature we calculated does not match the signature you provided") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestS3Locations(t *testing.T) {
 	for _, location := range []string{
 		"s3://", "s3:///x", "s3://key:secret@bucket/x", "s3://b/x?style=odd", "s3://b/x?endpoint=host", "s3://b/x?sse=rot13",

@@ -39,8 +39,9 @@ func (s *S3) explain(ctx context.Context, what string, err error) error {
 // saidLimit is how much of what a server says is passed on, in bytes.
 const saidLimit = 400
 
-// signature is what a request is signed with.
-var signature = regexp.MustCompile(`(?i)(signature["=: ]+)[0-9a-z%+/]+`)
+// signature is what a request is signed with. It is longer than the words that servers
+// put behind that one.
+var signature = regexp.MustCompile(`(?i)(signature["=: ]+)[0-9a-z%+/]{16,}`)
 
 // clean makes what somebody else may have written one short line without our
 // secrets: there are servers that show a request they did not like.

@@ -437,6 +437,49 @@ func hostileStoring(t *testing.T) {
 	}
 }
 
+// A server has no word for a full disk. What cannot be stored there is named, and the
+// disk is asked for.
+func TestSFTPSaysThatItIsFull(t *testing.T) {
+	const reason = ": the disk is full there"
+	failure := func(m sftpmsg.Message) []byte { return reply(sftpmsg.Status, m, codeFailure, "Failure", "") }
+	vfs := func(blocks, files uint64) func(sftpmsg.Message) []byte {
+		return func(m sftpmsg.Message) []byte {
+			return reply(sftpmsg.Answer, m, uint64(4096), uint64(4096), uint64(1000), blocks, blocks, uint64(1000), files, files, uint64(1), uint64(0), uint64(255))
+		}
+	}
+	for name, c := range map[string]struct {
+		fails byte
+		disk  func(sftpmsg.Message) []byte
+		full  bool
+	}{
+		"no blocks":    {sftpmsg.Write, vfs(0, 500), true},
+		"no files":     {sftpmsg.Open, vfs(500, 0), true},
+		"no directory": {sftpmsg.Mkdir, vfs(0, 500), true},
+		"room":         {sftpmsg.Write, vfs(500, 500), false},
+		"says nothing": {sftpmsg.Write, func(m sftpmsg.Message) []byte { return reply(sftpmsg.Status, m, sftpmsg.OK, "", "") }, false},
+		"does not say": {sftpmsg.Write, func(m sftpmsg.Message) []byte { return reply(sftpmsg.Status, m, codeUnsupported, "", "") }, false},
+		"cut":          {sftpmsg.Write, func(m sftpmsg.Message) []byte { return reply(sftpmsg.Answer, m, uint64(4096)) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := &hostile{instead: func(m sftpmsg.Message) []byte {
+				if extension(m, "statvfs@openssh.com") {
+					return c.disk(m)
+				}
+				if m[0] == c.fails {
+					return failure(m)
+				}
+				return nil
+			}}
+			s := h.start(t)
+			_, err := s.Put(t.Context(), "dir/k", write(strings.Repeat("contents", 1<<20)))
+			if err == nil || !strings.Contains(err.Error(), h.Root+"/dir") || strings.Contains(err.Error(), reason) != c.full {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 // An object has its name only after the server has said that its bytes are on the
 // disk, and that it is not open any more.
 func TestSFTPNamesWhatIsSafe(t *testing.T) {

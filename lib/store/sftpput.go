@@ -137,7 +137,7 @@ func (s *SFTP) createFile(now *session, key, temp string) (file *sftp.File, err 
 			return nil, perr
 		}
 	}
-	return nil, named(s.path(key), err)
+	return nil, named(s.path(key), now.whyFull(s.root, err))
 }
 
 // above are the directories that are made for a key, from the top down.
@@ -151,6 +151,19 @@ func (s *SFTP) above(key string) (dirs []string) {
 		return []string{s.root}
 	}
 	return dirs
+}
+
+// whyFull adds to a failure for which the server gives no reason that there is hardly
+// any room in a directory, if that is so. The protocol has no code for that.
+func (s *session) whyFull(dir string, err error) error {
+	if !says(err, sftp.ErrSSHFxFailure) {
+		return err
+	}
+	disk, _ := s.StatVFS(dir) // nil also where a server says nothing but "ok"
+	if disk != nil && (disk.Bavail*disk.Frsize < largePiece || disk.Files > 0 && disk.Favail == 0) {
+		err = fmt.Errorf("%w: the disk is full there", err)
+	}
+	return err
 }
 
 // makeParents makes the directories above a key that are not known to be there.
@@ -180,7 +193,7 @@ func (s *SFTP) makeDirectory(now *session, dir string) error {
 	}
 	if err := now.Mkdir(dir); err != nil {
 		if _, serr := now.Stat(dir); serr != nil { // unless somebody else was faster
-			return named(dir, errors.Join(err, serr))
+			return named(dir, errors.Join(now.whyFull(s.root, err), serr))
 		}
 	} else {
 		_ = now.Chmod(dir, dirMode) // where that is not allowed the account's umask decides
@@ -194,6 +207,9 @@ func (u *upload) Write(p []byte) (int, error) {
 	u.Begin()
 	defer u.End()
 	n, err := u.given.Write(p)
+	if err != nil {
+		err = named(u.temp, err)
+	}
 	return n, u.failed(err)
 }
 
@@ -202,7 +218,7 @@ func (u *upload) failed(err error) error {
 	if err != nil && u.ctx.Err() != nil {
 		return context.Cause(u.ctx)
 	}
-	return u.explain(u.store.doing("storing", u.key), err)
+	return u.explain(u.store.doing("storing", u.key), u.whyFull(path.Dir(u.temp), err))
 }
 
 // publish has the bytes synced and named.

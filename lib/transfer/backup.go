@@ -124,44 +124,50 @@ func (t Transfer) backup(ctx context.Context, c cargo, b archive.Backup) error {
 	if err := t.arrived(ctx, b.Header); err != nil {
 		return err
 	}
-	start, last := layout.BaseKey(b.Label, layout.Start), layout.BaseKey(b.Label, layout.Manifest)
 	sums := map[string]manifest.Part{}
 	for _, p := range b.Header.Parts {
 		sums[p.Key] = p
 	}
-	none := func() error { return nil }
-	own := func(only func(key string) bool, carry carrier) error {
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(max(1, t.Jobs))
-		for o, err := range t.missing(ctx, layout.BaseKey(b.Label, "")) {
-			if err != nil {
-				group.Go(func() error { return err })
-				break
-			}
-			if only(o.Key) {
-				group.Go(func() error { return carry(ctx, o, none) })
-			}
-		}
-		return group.Wait()
-	}
 	part := func(ctx context.Context, o store.Info, _ func() error) error { return t.part(ctx, o, sums[o.Key]) }
-	for _, step := range []struct {
-		only  func(key string) bool
-		carry carrier
-	}{
-		{func(key string) bool { return sums[key].Key != "" }, part},
-		{func(key string) bool { return key != start && key != last && sums[key].Key == "" }, t.plainly},
-		{func(key string) bool { return key == start }, t.plainly},
-	} {
-		if err := own(step.only, step.carry); err != nil {
-			return err
+	if err := t.some(ctx, b, func(key string) bool { return sums[key].Key != "" }, part); err != nil {
+		return err
+	}
+	start, last := layout.BaseKey(b.Label, layout.Start), layout.BaseKey(b.Label, layout.Manifest)
+	if err := t.some(ctx, b, func(key string) bool { return key != start && key != last && sums[key].Key == "" }, t.plainly); err != nil {
+		return err
+	}
+	// An expire that began before there was a start does not know what that protects.
+	return t.To.WithoutExpire(ctx, "repo copy", func(ctx context.Context) error { return t.complete(ctx, b, start, last) })
+}
+
+// some copies of one what is wanted and not there, several at once.
+func (t Transfer) some(ctx context.Context, b archive.Backup, wanted func(key string) bool, carry carrier) error {
+	none := func() error { return nil }
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(1, t.Jobs))
+	for o, err := range t.missing(ctx, layout.BaseKey(b.Label, "")) {
+		if err != nil {
+			group.Go(func() error { return err })
+			break
 		}
+		if wanted(o.Key) {
+			group.Go(func() error { return carry(ctx, o, none) })
+		}
+	}
+	return group.Wait()
+}
+
+// complete copies the note of the start and the manifest of one, whose keys these are,
+// if all that it needs is there between the two.
+func (t Transfer) complete(ctx context.Context, b archive.Backup, start, last string) error {
+	if err := t.some(ctx, b, func(key string) bool { return key == start }, t.plainly); err != nil {
+		return err
 	}
 	// Something may have gone meanwhile, and parts of its parents long before.
 	if err := errors.Join(t.arrived(ctx, b.Header), t.To.VerifyParts(ctx, b.Header)); err != nil {
 		return err
 	}
-	if err := own(func(key string) bool { return key == last }, t.plainly); err != nil {
+	if err := t.some(ctx, b, func(key string) bool { return key == last }, t.plainly); err != nil {
 		return err
 	}
 	if _, err := t.To.Header(ctx, b.Label); err != nil { // of the size that it should have, and damaged

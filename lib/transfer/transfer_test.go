@@ -8,12 +8,14 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"pgpipes/lib/archive"
 	"pgpipes/lib/codec"
 	"pgpipes/lib/layout"
+	"pgpipes/lib/lock"
 	"pgpipes/lib/store"
 	"pgpipes/lib/wal"
 	"pgpipes/test/fixture"
@@ -114,6 +116,42 @@ func TestTransferWhileWALExpires(t *testing.T) {
 	if err := transfer(from, busy); err == nil || has(t, to) != "2" {
 		t.Errorf("%v, there is %q", err, has(t, to))
 	}
+}
+
+// An expire in the copy that is at work, and so knows nothing of a backup on its way
+// there, is waited for: what it removes is missed.
+func TestTransferWaitsForExpire(t *testing.T) {
+	from, to := repository.New(t), repository.New(t)
+	fixture.Archive(t, from.Location, plain, segment1, segment2)
+	backUp(t, from, fixture.Backup{Label: "b", First: 1, Last: 2})
+	asked, ended := make(chan bool), make(chan error, 1)
+	err := to.WithoutExpire(t.Context(), "expire", func(ctx context.Context) error {
+		busy := &archive.Repo{Store: &asks{to.Store, sync.OnceFunc(func() { close(asked) })}, Location: to.Location, Identity: to.Identity}
+		go func() { ended <- transfer(from, busy) }()
+		select {
+		case <-asked:
+		case err := <-ended:
+			t.Fatalf("it did not wait: %v", err)
+		}
+		return to.Remove(ctx, layout.WALKey(fixture.Name(t, segment1)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || has(t, to) != "2" {
+		t.Errorf("%v, there is %q", err, has(t, to))
+	}
+}
+
+// asks is a store that tells when a lock is about to be taken.
+type asks struct {
+	store.Store
+	tell func()
+}
+
+func (a *asks) LockFile(name string) (string, error) {
+	a.tell()
+	return a.Store.(lock.Files).LockFile(name)
 }
 
 // What WAL a backup needs is known from its manifest.
