@@ -57,8 +57,8 @@ func warnBeside(p *cli.Process, s archive.Survey, t archive.Target) {
 	if t.Kind == "immediate" || t.Timeline != 0 {
 		return
 	}
-	if why := s.Beside(); why != nil {
-		p.Warnf("the newest backup is left aside: %v; --timeline %d goes on from it", why, uint32(s.NewestBackup().Header.StopTimeline))
+	if b, why := s.Beside(); why != nil {
+		p.Warnf("the newest backup is left aside: %v; --timeline %d goes on from it", why, uint32(b.Header.StopTimeline))
 	}
 }
 

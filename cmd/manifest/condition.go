@@ -203,7 +203,7 @@ func (c *condition) unfinished() finding {
 // beside is that the newest backup is of no use to a restore without a target. That a
 // history is lost is told by itself.
 func (c *condition) beside() finding {
-	why := c.Beside()
+	_, why := c.Beside()
 	if why == nil || len(c.Histories) > 0 {
 		return finding{}
 	}

@@ -64,7 +64,7 @@ func bestRecovery(s archive.Survey) report.Recovery {
 		if found.Timeline != uint32(newest) {
 			found.Beyond = "nothing of timeline " + strconv.Itoa(int(newest)) + " is stored yet"
 		}
-		if why := s.Beside(); why != nil {
+		if _, why := s.Beside(); why != nil {
 			found.Beyond = why.Error()
 		}
 		found.Backup, found.Size = best[0].Label, best[0].Header.Bytes

@@ -89,26 +89,28 @@ func (c Coverage) newestWAL() Stored {
 
 // NewestBackup is the complete and whole one that stopped last, nil if there is
 // none.
-func (s Survey) NewestBackup() *Backup {
+func (s Survey) NewestBackup() *Backup { return s.newest(func(Backup) bool { return true }) }
+
+func (s Survey) newest(wanted func(Backup) bool) *Backup {
 	var newest *Backup
 	for i, b := range s.Backups {
-		if s.State(b) == BackupComplete && (newest == nil || CompareEnds(b, *newest) > 0) {
+		if s.State(b) == BackupComplete && wanted(b) && (newest == nil || CompareEnds(b, *newest) > 0) {
 			newest = &s.Backups[i]
 		}
 	}
 	return newest
 }
 
-// Beside says why the newest backup is not on the way to the end of the newest
-// timeline, where a restore without a target goes: what that backup holds is on a
-// branch that was left, or it is the newest timeline that leads astray, as when a copy
-// to look at has archived here. It is nil if all is well.
-func (s Survey) Beside() error {
-	b := s.NewestBackup()
+// Beside says why the newest backup that can be recovered is not on the way to the end
+// of the newest timeline, where a restore without a target goes: what that backup holds
+// is on a branch that was left, or it is the newest timeline that leads astray, as when
+// a copy to look at has archived here. The error is nil if all is well.
+func (s Survey) Beside() (*Backup, error) {
+	b := s.newest(func(b Backup) bool { return s.Coverage.MissingFor(b.Header) == "" })
 	if b == nil {
-		return nil
+		return nil, nil
 	}
-	return s.Coverage.leads(*b, s.Coverage.Newest())
+	return b, s.Coverage.leads(*b, s.Coverage.Newest())
 }
 
 // The states of a backup.
