@@ -99,6 +99,9 @@ func (c *condition) newestBackup() finding {
 	}
 	b := c.good[len(c.good)-1]
 	limits := statusOptions.BackupAge
+	if len(c.unread) > 0 { // one of them may be newer
+		limits.warning, limits.critical = 0, 0
+	}
 	if b.Ended().IsZero() {
 		f := finding{severity: limits.worst(), text: fmt.Sprintf("newest backup of unknown age (%s)", b.Label), data: []string{count}}
 		return f.detailed("no backup says when it ended: how old they are nobody knows")

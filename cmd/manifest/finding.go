@@ -18,12 +18,14 @@ type finding struct {
 }
 
 // worst is how bad all is together.
-func worst(all []finding) cli.Severity {
-	severity := cli.OK
-	for _, f := range all {
-		severity = max(severity, f.severity)
+func worst(all []finding) cli.Severity { return slices.MaxFunc(all, bySeverity).severity }
+
+// bySeverity puts what is known to be critical above what nobody knows.
+func bySeverity(a, b finding) int {
+	weight := func(f finding) int {
+		return slices.Index([]cli.Severity{cli.OK, cli.Warning, cli.Unknown, cli.Critical}, f.severity)
 	}
-	return severity
+	return cmp.Compare(weight(a), weight(b))
 }
 
 const plugin = "PGPIPES"
@@ -35,7 +37,7 @@ func summarize(all []finding) string {
 	wrong := slices.DeleteFunc(slices.Clone(all), func(f finding) bool {
 		return f.text == "" || severity > cli.OK && f.severity == cli.OK
 	})
-	slices.SortStableFunc(wrong, func(a, b finding) int { return cmp.Compare(b.severity, a.severity) })
+	slices.SortStableFunc(wrong, func(a, b finding) int { return bySeverity(b, a) })
 	var words, data []string
 	details := ""
 	for _, f := range wrong {

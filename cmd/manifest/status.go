@@ -36,8 +36,8 @@ warning: a clock was wrong. --wal-age needs archive_timeout on the server: one t
 has nothing to do ends no segment otherwise.
 
 Whatever keeps status from telling, a backup that cannot be read and wrong usage too,
-is 3, and is said on standard output as well. Monitoring systems do not wait long:
-give --timeout 20s, or so.
+is 3, unless something is known to be critical, and is said on standard output as
+well. Monitoring systems do not wait long: give --timeout 20s, or so.
 
 With --prometheus it prints metrics for the textfile collector of node_exporter,
 and the status is 0; the limits do not count. If the repository cannot be read
