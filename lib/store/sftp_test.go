@@ -92,6 +92,11 @@ func TestSFTPVanishedIsNotAbsent(t *testing.T) {
 	if !errors.Is(gerr, store.ErrNoPlace) || !errors.Is(serr, store.ErrNoPlace) {
 		t.Errorf("Get: %v; Stat: %v", gerr, serr)
 	}
+	// Nor is a place made in one that is not there.
+	below := far(t, host, filepath.Join(d.root, "below"))
+	if _, err := below.Put(context.Background(), "k", write("x")); !errors.Is(err, store.ErrNoPlace) {
+		t.Errorf("Put below: %v", err)
+	}
 	host.Kill()
 	_, serr = d.Stat(context.Background(), "k")
 	if serr == nil || errors.Is(serr, store.ErrNotExist) || errors.Is(serr, store.ErrNoPlace) {

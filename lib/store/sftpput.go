@@ -193,7 +193,11 @@ func (s *SFTP) makeDirectory(now *session, dir string) error {
 	}
 	if err := now.Mkdir(dir); err != nil {
 		if _, serr := now.Stat(dir); serr != nil { // unless somebody else was faster
-			return named(dir, errors.Join(now.whyFull(s.root, err), serr))
+			none := named(dir, errors.Join(now.whyFull(s.root, err), serr))
+			if dir == s.root && errors.Is(err, fs.ErrNotExist) {
+				none = ofRoot(none)
+			}
+			return none
 		}
 	} else {
 		_ = now.Chmod(dir, dirMode) // where that is not allowed the account's umask decides
