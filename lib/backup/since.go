@@ -109,7 +109,7 @@ const mostGrown = 8 << 20
 func (a *ancestor) key(path string) uint64 { return maphash.String(a.seed, path) }
 
 // resumed reports whether the copy goes on with what is left of itself.
-func (a *ancestor) resumed() bool { return a.header.Label == a.label }
+func (a *ancestor) resumed() bool { return a.label != "" && a.header.Label == a.label }
 
 // lastNumber is the highest number among the parts of the copy itself, -1 if
 // there are none.
@@ -134,6 +134,10 @@ func (a *ancestor) fits(h manifest.Header, now time.Time) error {
 		return fmt.Errorf("%s: %w: it is of another major version of the server", p.Label, ErrParent)
 	case p.Type == manifest.TypeLeftover && !a.resumed():
 		return fmt.Errorf("%s: %w: it was interrupted, only a backup of that label can go on with it", p.Label, ErrParent)
+	case p.Label == "":
+		return fmt.Errorf("%w: its manifest does not name it", ErrParent)
+	case a.resumed() && p.Type != manifest.TypeLeftover:
+		return fmt.Errorf("%s: %w: it is complete, and another backup cannot have its label", p.Label, ErrParent)
 	case p.StartTime.IsZero():
 		return fmt.Errorf("%s: %w: its manifest does not say when it began", p.Label, ErrParent)
 	}

@@ -91,6 +91,9 @@ func TestAncestorFits(t *testing.T) {
 		"cluster": func(h *manifest.Header) { h.SystemID = 8 },
 		"major":   func(h *manifest.Header) { h.Major = 16 },
 		"time":    func(h *manifest.Header) { h.StartTime = time.Time{} },
+		"label":   func(h *manifest.Header) { h.Label = "" },
+		// complete, and not what is left of this one
+		"itself": func(h *manifest.Header) { h.Label = "new" },
 	} {
 		h := sinceHeader
 		change(&h)
