@@ -120,7 +120,7 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 		return nil, fmt.Errorf("%w: lock name %q", store.ErrKey, name)
 	}
 	l := &Lease{store: s, name: name, note: leaseNote{rand.Text(), describeHolder(command), term}}
-	deadline := time.Now().Add(max(patience, term/handover))
+	var deadline time.Time // set when the lease has been seen to be busy
 	var seen sighting
 	for {
 		last, err := l.look(ctx)
@@ -136,7 +136,11 @@ func Take(ctx context.Context, s store.Store, name, command string, term, patien
 			}
 			continue
 		}
-		if now := time.Now(); now.After(deadline) && !seen.worthWaiting() {
+		now := time.Now()
+		if deadline.IsZero() {
+			deadline = now.Add(max(patience, term/handover))
+		}
+		if now.After(deadline) && !seen.worthWaiting() {
 			return nil, fmt.Errorf("%w: %s", ErrBusy, last.holder)
 		}
 		if !wait.Sleep(ctx, min(last.term/renewals/4, pollLease)) {
