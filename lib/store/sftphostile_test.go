@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/lock"
@@ -473,7 +474,7 @@ func TestSFTPSaysThatItIsFull(t *testing.T) {
 			}}
 			s := h.start(t)
 			_, err := s.Put(t.Context(), "dir/k", write(strings.Repeat("contents", 1<<20)))
-			if err == nil || !strings.Contains(err.Error(), h.Root+"/dir") || strings.Contains(err.Error(), reason) != c.full {
+			if err == nil || !strings.Contains(err.Error(), h.Root+"/dir") || strings.Contains(err.Error(), reason) != c.full || errors.Is(err, unix.ENOSPC) != c.full {
 				t.Errorf("error %v", err)
 			}
 		})

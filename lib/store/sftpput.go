@@ -16,6 +16,7 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"pgpipes/lib/durable"
 	"pgpipes/lib/wait"
@@ -161,7 +162,7 @@ func (s *session) whyFull(dir string, err error) error {
 	}
 	disk, _ := s.StatVFS(dir) // nil also where a server says nothing but "ok"
 	if disk != nil && (disk.Bavail*disk.Frsize < largePiece || disk.Files > 0 && disk.Favail == 0) {
-		err = fmt.Errorf("%w: the disk is full there", err)
+		err = fmt.Errorf("%w: the disk is full there (%w)", err, unix.ENOSPC)
 	}
 	return err
 }
