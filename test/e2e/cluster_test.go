@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pgpipes/lib/wait"
 	"pgpipes/test/pgtest"
 )
 
@@ -163,6 +165,23 @@ func (s *site) endSegment() string {
 	name := s.SQL("SELECT pg_walfile_name(pg_switch_wal())")
 	s.awaitSegment(name)
 	return name
+}
+
+// endingSegments has the server end one every few seconds, until the function that it
+// returns is called. The backup of a standby may end within a segment in which an idle
+// primary has only noted what runs, and which it never ends.
+func (s *site) endingSegments() (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var working sync.WaitGroup
+	working.Go(func() {
+		for wait.Sleep(ctx, 5*time.Second) {
+			_, _ = s.TrySQL("SELECT pg_switch_wal()") // it may be that the test has ended
+		}
+	})
+	return func() {
+		cancel()
+		working.Wait()
+	}
 }
 
 func (s *site) awaitSegment(name string) {
