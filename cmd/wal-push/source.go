@@ -99,7 +99,7 @@ func inspect(name wal.Name, s *archive.Source, data string) (*archive.Cluster, e
 // unfinished says what can be done about a segment that is not full.
 func unfinished(err error) error {
 	if errors.Is(err, push.ErrUnfinished) {
-		err = cli.Hint(cli.Mistake(err), "SELECT pg_switch_wal() ends the segment that is being written, and the server has it archived; archive_command gets no other")
+		err = cli.Hint(cli.Mistake(err), "the server has it archived when it is full, or after SELECT pg_switch_wal(); that of a lost server goes into pg_wal of what is restored")
 	}
 	return err
 }
