@@ -48,6 +48,8 @@ func (c *condition) backupGauges(m *metrics) {
 	newest, oldest := c.good[len(c.good)-1], c.good[0]
 	m.gauge("oldest_backup_timestamp_seconds", "When the oldest backup that can be recovered ended.", moment(oldest.Ended()))
 	m.gauge("newest_backup_timestamp_seconds", "When the newest backup that can be recovered ended.", moment(newest.Ended()))
+	_, why := c.Beside()
+	m.gauge("newest_backup_beside", "Whether a restore without --timeline leaves the newest backup aside.", truth(why != nil))
 	m.gauge("newest_backup_bytes", "Size of the cluster in it.", number(newest.Header.Bytes))
 	m.gauge("newest_backup_stored_bytes", "Size of what is stored of it, without what it uses of others.", number(newest.Stored))
 	if h := newest.Header; !h.StopTime.IsZero() && !h.StartTime.IsZero() {

@@ -47,8 +47,8 @@ that it needs. What a backup has lost in TO is copied again; what is cut there, 
 has other contents, is told, with status 111. Nothing is removed in TO: run expire
 there. One that is at work in TO when a backup is about to become visible is waited
 for up to ten minutes. With --backup only that one is copied, with the WAL and the
-backups that it needs. Status 1 says that something is damaged or lost in FROM and not in TO either;
-all else is copied.`,
+backups that it needs. Status 1 says that something is damaged or lost in FROM and
+not in TO either; all else is copied.`,
 				Options: &copyOptions, Action: cli.Action{Operands: "FROM TO", Min: 2, Max: 2, Run: runCopy}},
 			{Name: "lock", Summary: "Run COMMAND while holding the lock NAME; busy is status 1.", Wraps: true,
 				Description: `The status is that of COMMAND, which takes the place of this process. The lock
