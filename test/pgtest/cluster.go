@@ -37,6 +37,7 @@ type Cluster struct {
 	account account
 	bin     string
 	server  *server // nil while it is not running
+	shared  []int   // memory that killed servers may have left
 }
 
 var lastPort atomic.Int32
@@ -84,7 +85,7 @@ func attach(t testing.TB, data, dir string) *Cluster {
 		bin:     binDir(t),
 	}
 	c.account.mkdir(t, c.Socket)
-	t.Cleanup(c.Kill)
+	t.Cleanup(c.end)
 	return c
 }
 

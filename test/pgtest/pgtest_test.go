@@ -65,6 +65,37 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// Nor does it leave shared memory, of which there is not much, when the test has ended.
+func TestKillLeavesNoSharedMemory(t *testing.T) {
+	shared := func() map[string]bool {
+		list, err := os.ReadFile("/proc/sysvipc/shm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := map[string]bool{}
+		for line := range strings.Lines(string(list)) {
+			ids[strings.Fields(line)[1]] = true
+		}
+		return ids
+	}
+	id := ""
+	t.Run("killed", func(t *testing.T) {
+		c := pgtest.New(t, pgtest.Options{})
+		pid, err := os.ReadFile(filepath.Join(c.Data, "postmaster.pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = strings.Fields(strings.Split(string(pid), "\n")[6])[1]
+		c.Kill()
+		if !shared()[id] {
+			t.Errorf("%s is not there", id)
+		}
+	})
+	if shared()[id] {
+		t.Errorf("%s is left", id)
+	}
+}
+
 func TestServerThatRefuses(t *testing.T) {
 	c := pgtest.New(t, pgtest.Options{Stopped: true, Conf: []string{"shared_buffers = none"}})
 	if err := c.TryStart(); err == nil || !strings.Contains(c.Log(), "shared_buffers") {

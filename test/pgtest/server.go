@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait for a server: a healthy one needs a second, and two
@@ -109,6 +111,7 @@ func (c *Cluster) Kill() {
 	if c.server == nil {
 		return
 	}
+	c.noteShared()
 	family := freeze(c.server.cmd.Process.Pid)
 	for _, p := range family {
 		syscall.Kill(p, syscall.SIGKILL)
@@ -118,6 +121,32 @@ func (c *Cluster) Kill() {
 		waitGone(p)
 	}
 	c.server = nil
+}
+
+// noteShared notes the shared memory that a server leaves when it is killed, and that
+// only the next one in the same directory would remove (sysv_shmem.c: PGSharedMemoryCreate).
+// The pid file names it (miscinit.c: LOCK_FILE_LINE_SHMEM_KEY).
+func (c *Cluster) noteShared() {
+	b, _ := os.ReadFile(filepath.Join(c.Data, "postmaster.pid"))
+	lines := strings.Split(string(b), "\n")
+	if len(lines) < 7 {
+		return
+	}
+	var key, id int
+	if _, err := fmt.Sscan(lines[6], &key, &id); err == nil {
+		c.shared = append(c.shared, id)
+	}
+}
+
+// end kills the server and removes what servers that were killed have left.
+func (c *Cluster) end() {
+	c.Kill()
+	for _, id := range c.shared {
+		var about unix.SysvShmDesc
+		if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &about); err == nil && about.Nattch == 0 {
+			_, _ = unix.SysvShmCtl(id, unix.IPC_RMID, nil)
+		}
+	}
 }
 
 // freeze stops a process and all that came of it, so that none can start
