@@ -1,6 +1,7 @@
 // Package push is what a call of an archive_command does: it stores a WAL file in
-// every repository, and those that follow it ahead of time (ahead, notes), and
-// saves the server's disk when a repository cannot take its WAL (queue, dropped).
+// every repository, unless the server is still writing it (finished), and those that
+// follow it ahead of time (ahead, notes), and saves the server's disk when a repository
+// cannot take its WAL (queue, dropped).
 package push
 
 import (
